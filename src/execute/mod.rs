@@ -1,0 +1,3 @@
+//! The effects of a step on a root file system: copy, add, workdir, identity, RUN.
+//!
+//! Knows no registry.

@@ -1,0 +1,1 @@
+//! What a finished image becomes outside: docker tarball, OCI layout, digest files.

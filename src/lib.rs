@@ -1,0 +1,21 @@
+//! zuwai builds container images from a Dockerfile inside an ordinary Kubernetes Pod.
+//!
+//! Data flows one way: `cli` → `context` → `dockerfile` → `plan` → `execute` → snapshot → layer →
+//! `image` → `registry`. `docs/architecture.md` tells the whole; `tests/it/layering.rs` holds the
+//! import rules.
+
+pub mod archive;
+pub mod cli;
+pub mod context;
+pub mod dockerfile;
+pub mod execute;
+pub mod export;
+pub mod http;
+pub mod image;
+pub mod plan;
+pub mod registry;
+pub mod report;
+pub mod sandbox;
+pub mod secret;
+pub mod store;
+pub mod unpack;

@@ -1,0 +1,3 @@
+//! The `zuwai` program: parse, run, exit code.
+
+fn main() {}

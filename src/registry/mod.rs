@@ -1,0 +1,3 @@
+//! Endpoints, authentication, pulls and uploads as streams, on the one HTTP client.
+//!
+//! Must not touch a root file system.

@@ -1,0 +1,1 @@
+//! Blobs by digest on disk: spool, verified reads, and the work directory, which it owns.

@@ -1,0 +1,1 @@
+//! Image layers to a root file system, on `archive`; whiteouts; the first `Index` as it writes.
