@@ -5,6 +5,7 @@
 //! import rules.
 
 pub mod archive;
+pub mod build;
 pub mod cli;
 pub mod context;
 pub mod dockerfile;
