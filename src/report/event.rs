@@ -1,0 +1,221 @@
+//! What happens during a build, as values: the one channel from the phases to the reader.
+//!
+//! Lives low so that every phase can send; must not know how an event is shown.
+
+use std::time::Duration;
+
+/// Something a reader of the build's log should learn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The manifest of a base image is asked for.
+    ResolvingImage {
+        /// The image as the Dockerfile names it.
+        reference: String,
+    },
+    /// A stage begins.
+    StageStarted {
+        /// Index of the stage in the Dockerfile, from 0.
+        index: usize,
+        /// Its base as the Dockerfile names it.
+        base: String,
+        /// The stage that is its base, if one is.
+        base_index: Option<usize>,
+    },
+    /// A base image is written to disk.
+    UnpackStarted {
+        /// The step that needs files, as text.
+        because_of: String,
+    },
+    /// A base image is on disk.
+    UnpackFinished {
+        /// Files, directories, links and so on.
+        entry_count: u64,
+        /// Bytes of regular files.
+        bytes: u64,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A step begins.
+    StepStarted(Step),
+    /// A step has ended without error.
+    StepFinished {
+        /// Which one.
+        step: Step,
+        /// How long it took, its snapshot included.
+        elapsed: Duration,
+    },
+    /// One line written by a command of a RUN, its newline included where there was one.
+    RunOutput {
+        /// Where the command wrote it.
+        stream: OutputStream,
+        /// The bytes, unchanged.
+        bytes: Vec<u8>,
+    },
+    /// Changes are looked for.
+    SnapshotStarted {
+        /// How far.
+        reach: SnapshotReach,
+    },
+    /// Changes were found and counted.
+    SnapshotTaken {
+        /// Entries that were looked at.
+        examined_count: u64,
+        /// Paths that differ.
+        changed_count: u64,
+        /// Bytes read for hashing.
+        hashed_bytes: u64,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A step changed no file, so it made no layer.
+    NothingChanged,
+    /// A layer is finished.
+    LayerWritten {
+        /// Digest of the compressed bytes.
+        digest: String,
+        /// Compressed size.
+        size_bytes: u64,
+        /// Size before compression.
+        tar_bytes: u64,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A push begins.
+    PushStarted {
+        /// The destination as typed.
+        destination: String,
+    },
+    /// A push has ended; true in the registry when this is sent.
+    Pushed {
+        /// `registry/repository@sha256:…`.
+        reference: String,
+    },
+    /// Nothing is pushed because `--no-push` says so.
+    PushSkipped,
+    /// A file or directory for the user is written.
+    OutputWritten {
+        /// What it is, such as `docker tarball`.
+        kind: &'static str,
+        /// Where it is.
+        path: String,
+    },
+    /// The image is complete.
+    ImageBuilt {
+        /// Digest of its manifest.
+        digest: String,
+    },
+    /// Time spent in one phase; may come several times and in parallel.
+    PhaseTimed {
+        /// Which one.
+        phase: Phase,
+        /// How long.
+        elapsed: Duration,
+    },
+    /// Something the user should act on; shown once however often it is sent.
+    Warning {
+        /// What is wrong, and how to fix or silence it.
+        text: String,
+    },
+}
+
+/// Names a step in events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Index of the stage in the Dockerfile, from 0.
+    pub stage: usize,
+    /// Number of the step in its stage, from 1.
+    pub number: usize,
+    /// Steps in the stage.
+    pub total: usize,
+    /// Line in the Dockerfile, from 1; `None` for a trigger of the base image.
+    pub line: Option<u32>,
+    /// The instruction as the reader knows it, such as `RUN make`.
+    pub text: String,
+}
+
+/// The streams of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How far a snapshot looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotReach {
+    /// Anywhere.
+    FullFilesystem,
+    /// At paths that are known already.
+    Files,
+}
+
+/// Parts of a build that the time table tells apart, in the table's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Getting the context.
+    Context,
+    /// Manifests and configs of base images.
+    Resolve,
+    /// Downloading base images.
+    Pull,
+    /// Writing base images to disk.
+    Unpack,
+    /// COPY and ADD.
+    Copy,
+    /// Commands of RUN.
+    Run,
+    /// Looking for changes.
+    Snapshot,
+    /// Writing and compressing layers.
+    Layer,
+    /// Tarball, layout and digest files.
+    Export,
+    /// Uploads that the build waited for.
+    Push,
+    /// Removing what the build left on disk.
+    Cleanup,
+}
+
+impl Phase {
+    /// Returns the name shown in the table and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Context => "context",
+            Self::Resolve => "resolve",
+            Self::Pull => "pull",
+            Self::Unpack => "unpack",
+            Self::Copy => "copy",
+            Self::Run => "run",
+            Self::Snapshot => "snapshot",
+            Self::Layer => "layer",
+            Self::Export => "export",
+            Self::Push => "push",
+            Self::Cleanup => "cleanup",
+        }
+    }
+}
+
+/// Takes events; shared by all threads of a build.
+pub trait EventSink: Send + Sync {
+    /// Takes one event; must not block for long.
+    fn send(&self, event: Event);
+}
+
+/// Keeps events, for tests of what a build reports.
+#[derive(Debug, Default)]
+pub struct EventLog(std::sync::Mutex<Vec<Event>>);
+
+impl EventLog {
+    /// Returns what was sent so far, in order, and forgets it.
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+impl EventSink for EventLog {
+    fn send(&self, event: Event) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
+    }
+}
