@@ -1,0 +1,223 @@
+//! Where a snapshot has to look.
+//!
+//! Owns [`Scope`] and [`PathSet`]. A scope is a superset of what may have changed: too much costs
+//! time, too little loses changes. Knows nothing of who made it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::fmt;
+use std::ops::Bound;
+
+use crate::path::RootfsPath;
+
+/// The part of a root file system that a snapshot looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it, and why nothing narrower would do.
+    Everything(Reason),
+    /// These paths; nothing else can have changed.
+    Only(PathSet),
+}
+
+/// Why a snapshot looks at everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The mode that was asked for looks at everything.
+    Mode,
+    /// No change tracker runs.
+    NoTracker,
+    /// The kernel's event queue overflowed.
+    QueueOverflow,
+    /// The kernel reported a file-system error in place of events.
+    FileSystemError,
+    /// The watch limit was reached.
+    WatchLimit,
+    /// The kernel had no memory for a watch or a mark.
+    OutOfMemory,
+    /// Reading the events failed.
+    ReadError,
+    /// An event of a form nobody knows came.
+    UnknownRecord,
+    /// An event named an object that could not be found again.
+    UnresolvedHandle,
+    /// The last event, which proves that all earlier ones were read, did not come.
+    SentinelMissing,
+    /// File systems were mounted or unmounted below the root during the step.
+    MountsChanged,
+    /// The thread that reads events ended.
+    ReaderGone,
+    /// The clock was set during the step.
+    ClockStepped,
+    /// A process of the step could not be ended.
+    Straggler,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Mode => "the snapshot mode looks at everything",
+            Self::NoTracker => "no change tracker runs",
+            Self::QueueOverflow => "the event queue overflowed",
+            Self::FileSystemError => "the file system reported an error",
+            Self::WatchLimit => "the watch limit was reached",
+            Self::OutOfMemory => "the kernel had no memory for a watch",
+            Self::ReadError => "events could not be read",
+            Self::UnknownRecord => "an unknown event came",
+            Self::UnresolvedHandle => "an event named an object that cannot be found",
+            Self::SentinelMissing => "the last event did not come",
+            Self::MountsChanged => "mounts changed during the step",
+            Self::ReaderGone => "the event reader ended early",
+            Self::ClockStepped => "the clock was set during the step",
+            Self::Straggler => "a process of the step could not be ended",
+        })
+    }
+}
+
+/// How much of a path a [`PathSet`] means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Extent {
+    /// The entry itself: its metadata and content. For a directory, the names in it are *not*
+    /// meant: one that came or went is in the set by its own path.
+    Entry,
+    /// The entry and everything below it.
+    Subtree,
+}
+
+/// A set of paths, each alone or with everything below it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PathSet(BTreeMap<RootfsPath, Extent>);
+
+impl PathSet {
+    /// Returns the empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `path` alone. Returns whether that was news.
+    pub fn insert(&mut self, path: RootfsPath) -> bool {
+        if self.contains(&path) {
+            return false;
+        }
+        self.0.insert(path, Extent::Entry);
+        true
+    }
+
+    /// Adds `path` and everything below it, now or later. Returns whether that was news.
+    pub fn insert_subtree(&mut self, path: RootfsPath) -> bool {
+        if self.contains_subtree(&path) {
+            return false;
+        }
+        // What the subtree covers need not be listed again.
+        let covered: Vec<RootfsPath> = self
+            .0
+            .range((Bound::Included(&path), Bound::Unbounded))
+            .map(|(below, _)| below)
+            .take_while(|below| below.starts_with(&path))
+            .cloned()
+            .collect();
+        for below in covered {
+            self.0.remove(&below);
+        }
+        self.0.insert(path, Extent::Subtree);
+        true
+    }
+
+    /// Tells whether `path` is in the set, by itself or through a subtree.
+    pub fn contains(&self, path: &RootfsPath) -> bool {
+        self.0.contains_key(path) || self.contains_subtree(path)
+    }
+
+    /// Tells whether everything below `path` is in the set, as `path` itself.
+    pub fn contains_subtree(&self, path: &RootfsPath) -> bool {
+        let is_subtree = |path: &RootfsPath| self.0.get(path) == Some(&Extent::Subtree);
+        is_subtree(path) || path.ancestors().any(|above| is_subtree(&above))
+    }
+
+    /// Returns the paths in order with how much of each is meant; what lies below a subtree is
+    /// not listed again.
+    pub fn iter(&self) -> impl Iterator<Item = (&RootfsPath, Extent)> {
+        self.0.iter().map(|(path, &extent)| (path, extent))
+    }
+
+    /// Returns the number of paths listed, a subtree counting as one.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether nothing is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<RootfsPath> for PathSet {
+    fn from_iter<I: IntoIterator<Item = RootfsPath>>(paths: I) -> Self {
+        let mut set = Self::new();
+        set.extend(paths);
+        set
+    }
+}
+
+impl Extend<RootfsPath> for PathSet {
+    fn extend<I: IntoIterator<Item = RootfsPath>>(&mut self, paths: I) {
+        for path in paths {
+            self.insert(path);
+        }
+    }
+}
+
+impl IntoIterator for PathSet {
+    type Item = (RootfsPath, Extent);
+    type IntoIter = btree_map::IntoIter<RootfsPath, Extent>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RootfsPath {
+        RootfsPath::new(text).expect("valid")
+    }
+
+    fn listed(set: &PathSet) -> Vec<(String, Extent)> {
+        set.iter().map(|(path, extent)| (path.to_string(), extent)).collect()
+    }
+
+    #[test]
+    fn a_subtree_takes_in_what_lies_below() {
+        let mut set: PathSet = ["a/b", "a-b", "a/b/c", "d"].map(path).into_iter().collect();
+        assert!(!set.insert(path("d")));
+        assert!(set.insert_subtree(path("a")));
+        assert!(!set.insert(path("a/x")));
+        assert!(!set.insert_subtree(path("a/b")));
+        let expected = [("/a", Extent::Subtree), ("/a-b", Extent::Entry), ("/d", Extent::Entry)];
+        assert_eq!(listed(&set), expected.map(|(path, extent)| (path.to_owned(), extent)));
+        for (text, expected) in
+            [("a", true), ("a/any/where", true), ("a-b", true), ("a-b/c", false), ("", false)]
+        {
+            assert_eq!(set.contains(&path(text)), expected, "{text}");
+        }
+        assert!(set.contains_subtree(&path("a/x")));
+        assert!(!set.contains_subtree(&path("d")));
+    }
+
+    #[test]
+    fn an_entry_becomes_a_subtree() {
+        let mut set: PathSet = [path("a")].into_iter().collect();
+        assert!(set.insert_subtree(path("a")));
+        assert_eq!(listed(&set), [("/a".to_owned(), Extent::Subtree)]);
+    }
+
+    #[test]
+    fn the_root_as_subtree_is_everything() {
+        let mut set: PathSet = ["a", "b/c"].map(path).into_iter().collect();
+        set.insert_subtree(RootfsPath::root());
+        assert_eq!(listed(&set), [("/".to_owned(), Extent::Subtree)]);
+        assert!(set.contains(&path("x/y")));
+        assert_eq!((set.len(), set.is_empty()), (1, false));
+    }
+}
