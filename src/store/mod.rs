@@ -1,1 +1,14 @@
-//! Blobs by digest on disk: spool, verified reads, and the work directory, which it owns.
+//! Blobs by digest on disk: spool, verified commits, and the work directory, which it owns.
+//!
+//! One build has one directory below the work directory, locked while the build lives; what a
+//! killed build left behind is found by its free lock and removed by the next one. Blobs are
+//! written to a spool file, hashed on the way, and get their name only when digest and size are
+//! what was promised. Must not know registries or images.
+
+mod blob;
+mod layout;
+mod workspace;
+
+pub use blob::{Blob, BlobWriter};
+pub use layout::{Layout, LayoutError, LayoutManifest};
+pub use workspace::{Store, StoreError};
