@@ -1,1 +1,3 @@
 //! The integration tests of `zuwai`, one binary.
+
+mod root;

@@ -1,0 +1,238 @@
+//! What can go wrong around a step; a command that ran and failed is not an error here.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use snapshot::{FileKind, RootfsPath};
+use thiserror::Error;
+
+pub use super::wire::SetupAction;
+
+/// Why a command could not be run.
+#[derive(Debug, Error)]
+pub enum SandboxError {
+    /// This process may not make the namespaces that a step runs in.
+    #[error("cannot run commands here: this process may not {action}")]
+    NoNamespaces {
+        /// What was refused.
+        action: SetupAction,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The place to run the command could not be made.
+    #[error("cannot {action} for this step")]
+    Setup {
+        /// What failed.
+        action: SetupAction,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A place that RUN needs is something else in the image.
+    #[error("`{path}` in the image is a {found}, where RUN needs a {expected}")]
+    MountPoint {
+        /// The place.
+        path: RootfsPath,
+        /// What the image has there.
+        found: FileKind,
+        /// What must be there.
+        expected: FileKind,
+    },
+    /// The image's file system could not be read or prepared.
+    #[error("cannot prepare the root file system for this step")]
+    Rootfs(#[from] snapshot::RootfsError),
+    /// Something that was there a moment ago is gone: somebody else works in this directory.
+    #[error("the root file system is being changed by somebody else")]
+    RootGone,
+    /// A path from the outside cannot be one.
+    #[error("bad path in this step")]
+    Path(#[from] snapshot::PathError),
+    /// The command could not be started.
+    #[error("cannot start `{program}`: {failure}")]
+    Start {
+        /// The first word of the command.
+        program: String,
+        /// What stood in the way.
+        failure: StartFailure,
+    },
+    /// There is no command.
+    #[error("there is no command to run")]
+    EmptyCommand,
+    /// A heredoc's name cannot be that of a file.
+    #[error("`{name}` cannot be the name of a file in `/dev/pipes`")]
+    PipeName {
+        /// The name.
+        name: String,
+    },
+    /// The supervisor could not be started.
+    #[error("cannot start the supervisor `{}`", path.display())]
+    Spawn {
+        /// The binary.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Talking to the supervisor failed.
+    #[error("cannot talk to the supervisor of this step")]
+    Talk {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The supervisor ended without an answer.
+    #[error("the supervisor of this step ended without an answer ({status})")]
+    SupervisorLost {
+        /// How it ended.
+        status: String,
+    },
+    /// Processes of the step are still there after they were killed.
+    #[error("processes of this step cannot be ended: {}", names.join(", "))]
+    Unkillable {
+        /// `name (pid)` of each.
+        names: Vec<String>,
+    },
+    /// A file of the machine that RUN must see cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    HostFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel did not hide this process.
+    #[error("cannot keep other processes from reading this one")]
+    Hide {
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SandboxError {
+    /// Returns the exit code a shell gives for a command that cannot be started: 127 when it is
+    /// not there, 126 when it cannot be executed; `None` for every other error.
+    pub fn exit_code(&self) -> Option<u8> {
+        if let Self::Start { failure, .. } = self { Some(failure.exit_code()) } else { None }
+    }
+
+    /// Returns what to do about it, where something is likely to help.
+    pub fn hint(&self) -> Option<String> {
+        if let Self::Start { failure, .. } = self {
+            return failure.hint();
+        }
+        matches!(self, Self::NoNamespaces { .. }).then(|| {
+            "run zuwai as root on a machine, or in a container that may make mount and PID \
+             namespaces (`securityContext.privileged: true`)"
+                .to_owned()
+        })
+    }
+}
+
+/// What stands in the way of starting a command.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum StartFailure {
+    /// No such file, in `PATH` or as named.
+    #[error("command not found{}", match path { Some(path) => format!(" in PATH `{path}`"), None => String::new() })]
+    NotFound {
+        /// The `PATH` that was searched; `None` when the command was named by a path.
+        path: Option<String>,
+    },
+    /// The file is there but may not be executed.
+    #[error("permission denied for `{path}`")]
+    Denied {
+        /// The file.
+        path: String,
+    },
+    /// The file is there; the program it asks for is not.
+    #[error("`{path}` needs `{interpreter}`, which the image does not have")]
+    MissingInterpreter {
+        /// The file.
+        path: String,
+        /// The interpreter of a script, or the loader of a dynamic program.
+        interpreter: String,
+    },
+    /// The program is for another machine.
+    #[error("`{path}` is a program for {machine}, which this machine cannot execute")]
+    ForeignArchitecture {
+        /// The file.
+        path: String,
+        /// The architecture it is for.
+        machine: String,
+    },
+    /// The kernel does not know how to execute the file.
+    #[error("`{path}` is neither a program nor a script that starts with `#!`")]
+    NotExecutable {
+        /// The file.
+        path: String,
+    },
+    /// Arguments and environment are larger than the kernel allows.
+    #[error("the arguments and the environment together are too long")]
+    TooLong,
+    /// The user and groups could not be taken on.
+    #[error("cannot become the step's user: {}", io::Error::from_raw_os_error(*errno))]
+    Identity {
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// The working directory could not be entered.
+    #[error("cannot enter the working directory `{path}`: {}", io::Error::from_raw_os_error(*errno))]
+    WorkingDir {
+        /// The directory.
+        path: String,
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// Anything else that `execve` may say.
+    #[error("`{path}` cannot be executed: {}", io::Error::from_raw_os_error(*errno))]
+    Other {
+        /// The file.
+        path: String,
+        /// The kernel's answer.
+        errno: i32,
+    },
+}
+
+impl StartFailure {
+    /// Returns 127 when there is no such command, else 126.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } | Self::MissingInterpreter { .. } => 127,
+            Self::Denied { .. }
+            | Self::ForeignArchitecture { .. }
+            | Self::NotExecutable { .. }
+            | Self::TooLong
+            | Self::Identity { .. }
+            | Self::WorkingDir { .. }
+            | Self::Other { .. } => 126,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::MissingInterpreter { .. } => Some(
+                "an image without this file cannot run the program: add it, or use a static one"
+                    .to_owned(),
+            ),
+            Self::ForeignArchitecture { .. } => Some(
+                "register an emulator on the node (binfmt_misc with qemu-user-static), or build on \
+                 a machine of that architecture"
+                    .to_owned(),
+            ),
+            Self::Denied { path } => Some(format!(
+                "make it executable, for example with `COPY --chmod=755` or `RUN chmod +x {path}`"
+            )),
+            Self::NotFound { .. } => Some(
+                "the shell form of RUN needs a shell in the image; see also `SHELL`".to_owned(),
+            ),
+            Self::NotExecutable { .. }
+            | Self::TooLong
+            | Self::Identity { .. }
+            | Self::WorkingDir { .. }
+            | Self::Other { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The near end of a step: starts the supervisor, passes output on, and says how it ended.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use snapshot::{Rootfs, RootfsPath};
+
+use super::output::LineCutter;
+use super::stubs::Stubs;
+use super::wire::{self, Cover, Ending, NamespaceRoot, Reply, Request, RootDirectory};
+use super::{Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, oom};
+
+/// Bytes read from a step's output at once: the size of a pipe.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// A command and everything about its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSpec {
+    /// The command; its first word is searched in the `PATH` of `env`, inside the root file
+    /// system, unless it has a slash.
+    pub argv: Vec<String>,
+    /// The whole environment, as `NAME=value`.
+    pub env: Vec<String>,
+    /// Where it starts; must exist.
+    pub working_dir: RootfsPath,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+    /// Read-only files in `/dev/pipes`.
+    pub pipes: Vec<PipeFile>,
+}
+
+/// How a command that ran has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOutcome {
+    /// What its own process said.
+    pub exit: Exit,
+    /// The processes that were alive when it ended; all of them have been killed.
+    pub stragglers: Vec<Straggler>,
+    /// Whether the kernel killed a process of this container for want of memory meanwhile.
+    pub out_of_memory: bool,
+}
+
+impl RunOutcome {
+    /// Returns the exit code a shell would give: the command's own, or 128 and the signal.
+    pub fn exit_code(&self) -> u8 {
+        let code = match self.exit {
+            Exit::Exited(code) => code,
+            Exit::Signaled(signal) => 128 + signal,
+        };
+        // Wait statuses hold eight bits of exit code and seven of signal number.
+        u8::try_from(code).unwrap_or(u8::MAX)
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By a signal.
+    Signaled(i32),
+}
+
+/// A process that outlived the command which started it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Straggler {
+    /// Its id in the step's PID namespace.
+    pub pid: i32,
+    /// Its name as the kernel has it, at most 15 bytes.
+    pub name: String,
+}
+
+impl Sandbox {
+    /// Runs a command against `rootfs` and returns when every process of it is dead.
+    ///
+    /// `on_output` gets what the command and its children wrote to standard output and standard
+    /// error, in the order it was written; while it runs, the command may have to wait.
+    ///
+    /// # Errors
+    /// [`SandboxError::Start`] when there is no such command or it cannot be executed; the other
+    /// errors mean that the place to run it could not be made, or that the step got out of hand.
+    /// A command that ran and failed is an `Ok`.
+    pub fn run(
+        &self,
+        rootfs: &Rootfs,
+        spec: &RunSpec,
+        on_output: &mut dyn FnMut(OutputLine<'_>),
+    ) -> Result<RunOutcome, SandboxError> {
+        let program = spec.argv.first().ok_or(SandboxError::EmptyCommand)?;
+        if let Some(pipe) = spec.pipes.iter().find(|pipe| !is_file_name(&pipe.name)) {
+            return Err(SandboxError::PipeName { name: pipe.name.clone() });
+        }
+        let oom_kills = oom::kill_count();
+        let reply = match self.form() {
+            Form::Namespaces => self.run_in_namespaces(rootfs, spec, on_output)?,
+        };
+        match reply {
+            Reply::Ended { ending, stragglers } => Ok(RunOutcome {
+                exit: match ending {
+                    Ending::Exited(code) => Exit::Exited(code),
+                    Ending::Signaled(signal) => Exit::Signaled(signal),
+                },
+                stragglers: stragglers
+                    .into_iter()
+                    .map(|(pid, name)| Straggler { pid, name })
+                    .collect(),
+                out_of_memory: oom::kill_count() > oom_kills,
+            }),
+            Reply::NotStarted(failure) => {
+                Err(SandboxError::Start { program: program.clone(), failure })
+            }
+            other => Err(failure(other)),
+        }
+    }
+
+    fn run_in_namespaces(
+        &self,
+        rootfs: &Rootfs,
+        spec: &RunSpec,
+        on_output: &mut dyn FnMut(OutputLine<'_>),
+    ) -> Result<Reply, SandboxError> {
+        let root = rootfs.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
+        let stubs = Stubs::make(rootfs)?;
+        let request = Request::RunInNamespaces(
+            NamespaceRoot {
+                directory: Some(RootDirectory {
+                    path: rootfs.host_path().to_owned(),
+                    dev: root.dev,
+                    ino: root.ino,
+                }),
+                hostname: HOSTNAME.to_owned(),
+                covers: stubs
+                    .covers()
+                    .map(|(name, target)| Cover {
+                        target: target.as_bytes().to_vec(),
+                        content: self.host_files.content(name).to_vec(),
+                    })
+                    .collect(),
+                pipes: spec.pipes.clone(),
+            },
+            wire::Command {
+                argv: spec.argv.clone(),
+                env: spec.env.clone(),
+                working_dir: spec.working_dir.as_bytes().to_vec(),
+                uid: spec.uid,
+                gid: spec.gid,
+                groups: spec.groups.clone(),
+            },
+        );
+        let reply = converse(self.supervisor(), &request, on_output);
+        // Also after a failure: the stubs must not stay in the image's files.
+        let removed = stubs.remove(rootfs);
+        let reply = reply?;
+        removed?;
+        Ok(reply)
+    }
+}
+
+/// Tells whether `name` is one path component that can name a file.
+fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= 255
+}
+
+/// Turns a reply that is no outcome into what it means.
+pub(super) fn failure(reply: Reply) -> SandboxError {
+    match reply {
+        Reply::SetupFailed(failure) => SandboxError::Setup {
+            action: failure.action,
+            source: io::Error::from_raw_os_error(failure.errno),
+        },
+        Reply::Unkillable { stragglers } => SandboxError::Unkillable {
+            names: stragglers.into_iter().map(|(pid, name)| format!("{name} ({pid})")).collect(),
+        },
+        Reply::Lost { signal } => SandboxError::SupervisorLost {
+            status: match signal {
+                Some(signal) => format!("signal {signal}"),
+                None => "no signal".to_owned(),
+            },
+        },
+        Reply::Works | Reply::Ended { .. } | Reply::NotStarted(_) => {
+            SandboxError::SupervisorLost { status: "an answer to another question".to_owned() }
+        }
+    }
+}
+
+/// Starts a supervisor, asks it `request`, passes output on until it is done, and returns its
+/// answer.
+pub(super) fn converse(
+    supervisor: &Path,
+    request: &Request,
+    on_output: &mut dyn FnMut(OutputLine<'_>),
+) -> Result<Reply, SandboxError> {
+    let spawn_failed = |source| SandboxError::Spawn { path: supervisor.to_owned(), source };
+    let talk_failed = |source| SandboxError::Talk { source };
+    let (near, far) = UnixStream::pair().map_err(spawn_failed)?;
+    // One pipe for both streams: two would lose the order in which lines were written.
+    let (output, output_end) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|error| spawn_failed(error.into()))?;
+    let mut child = spawn(supervisor, far, output_end).map_err(spawn_failed)?;
+
+    let asked = wire::write_message(&near, request);
+    let answer = asked.and_then(|()| listen(near, output, on_output));
+    // The near end of the socket is closed: a supervisor that is still there gives up.
+    let status = child.wait().map_err(talk_failed)?;
+    match answer {
+        Ok(Some(reply)) => Ok(reply),
+        // It ended before it had read or written everything: its status says more.
+        Ok(None) | Err(_) if !status.success() => {
+            Err(SandboxError::SupervisorLost { status: status.to_string() })
+        }
+        Ok(None) => Err(SandboxError::SupervisorLost { status: "no answer".to_owned() }),
+        Err(source) => Err(talk_failed(source)),
+    }
+}
+
+fn spawn(supervisor: &Path, socket: UnixStream, output: OwnedFd) -> io::Result<Child> {
+    let errors = output.try_clone()?;
+    // The command drops its copies of the descriptors at the end of this function, so that the
+    // output ends when the last process of the step has.
+    Command::new(supervisor)
+        .arg0("zuwai")
+        .arg(SUBCOMMAND)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(socket)))
+        .stdout(Stdio::from(output))
+        .stderr(Stdio::from(errors))
+        .spawn()
+}
+
+/// Passes output on until the answer is there and the output has ended.
+fn listen(
+    socket: UnixStream,
+    output: OwnedFd,
+    on_output: &mut dyn FnMut(OutputLine<'_>),
+) -> io::Result<Option<Reply>> {
+    rustix::io::ioctl_fionbio(&output, true)?;
+    let mut output = std::fs::File::from(output);
+    let mut cutter = LineCutter::default();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut has_ended = false;
+    // The socket becomes readable when the supervisor answers or dies, which it does only after
+    // every process of the step is gone, so that what is in the pipe then is all there is.
+    loop {
+        let mut fds = vec![PollFd::new(&socket, PollFlags::IN)];
+        if !has_ended {
+            fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
+        }
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            polled => polled?,
+        };
+        let is_answered = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        if !has_ended {
+            has_ended = drain(&mut output, &mut chunk, &mut cutter, on_output, is_answered)?;
+        }
+        if is_answered {
+            break;
+        }
+    }
+    cutter.finish(on_output);
+    wire::read_message(&socket)
+}
+
+/// Reads one chunk, or with `to_the_end` all there is; tells whether the output has ended.
+fn drain(
+    output: &mut std::fs::File,
+    chunk: &mut [u8],
+    cutter: &mut LineCutter,
+    on_output: &mut dyn FnMut(OutputLine<'_>),
+    to_the_end: bool,
+) -> io::Result<bool> {
+    loop {
+        match output.read(chunk) {
+            Ok(0) => return Ok(true),
+            Ok(length) => cutter.push(chunk.get(..length).unwrap_or_default(), on_output),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        if !to_the_end {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Mount points that a RUN needs and an image may not have: made before, taken away after.
+//!
+//! What is made here is no change of the image: it is removed again, found by device and inode,
+//! and the times of its directories are put back. What the step made of it is kept: a directory
+//! with something in it, a file with content.
+
+use snapshot::{FileKind, Metadata, NewDirectory, Rootfs, RootfsPath};
+
+use super::SandboxError;
+
+/// The directories that are mounted over.
+const DIRECTORIES: [&str; 3] = ["proc", "dev", "sys"];
+
+/// Files that are mounted over with the machine's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HostFile {
+    ResolvConf,
+    Hosts,
+}
+
+const FILES: [(HostFile, &str); 2] =
+    [(HostFile::ResolvConf, "etc/resolv.conf"), (HostFile::Hosts, "etc/hosts")];
+
+/// The mount points of one step.
+#[derive(Debug, Default)]
+pub(super) struct Stubs {
+    /// What was made, parents first.
+    made: Vec<Stub>,
+    covers: Vec<(HostFile, RootfsPath)>,
+}
+
+#[derive(Debug)]
+struct Stub {
+    path: RootfsPath,
+    dev: u64,
+    ino: u64,
+    kind: FileKind,
+}
+
+impl Stubs {
+    /// Makes what is missing of the mount points.
+    pub fn make(rootfs: &Rootfs) -> Result<Self, SandboxError> {
+        let mut stubs = Self::default();
+        match stubs.make_all(rootfs) {
+            Ok(()) => Ok(stubs),
+            Err(error) => {
+                // The first error is the one to tell; this one would only follow from it.
+                if let Err(second) = stubs.remove(rootfs) {
+                    tracing::debug!(%second, "mount points left behind");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the files to mount over and where they are, links resolved.
+    pub fn covers(&self) -> impl Iterator<Item = (HostFile, &RootfsPath)> {
+        self.covers.iter().map(|(file, path)| (*file, path))
+    }
+
+    fn make_all(&mut self, rootfs: &Rootfs) -> Result<(), SandboxError> {
+        for name in DIRECTORIES {
+            let path = RootfsPath::new(name)?;
+            match rootfs.metadata(&path)? {
+                None => self.make_directory(rootfs, &path)?,
+                Some(found) => expect(&path, &found, FileKind::Directory)?,
+            }
+        }
+        for (file, name) in FILES {
+            // The link `/etc/resolv.conf` -> `../run/systemd/resolve/stub-resolv.conf` is common.
+            let path = rootfs.resolve(&RootfsPath::new(name)?)?;
+            if DIRECTORIES.iter().any(|name| path.components().next() == Some(name.as_bytes())) {
+                tracing::debug!(%path, "not mounted: leads into a kernel file system");
+                continue;
+            }
+            match rootfs.metadata(&path)? {
+                None => self.make_file(rootfs, &path)?,
+                Some(found) => expect(&path, &found, FileKind::Regular)?,
+            }
+            self.covers.push((file, path));
+        }
+        Ok(())
+    }
+
+    fn make_directory(&mut self, rootfs: &Rootfs, path: &RootfsPath) -> Result<(), SandboxError> {
+        let missing: Vec<RootfsPath> = {
+            let mut missing = vec![path.clone()];
+            for above in path.ancestors() {
+                if rootfs.metadata(&above)?.is_some() {
+                    break;
+                }
+                missing.push(above);
+            }
+            missing.reverse();
+            missing
+        };
+        for path in missing {
+            keeping_times(rootfs, &path, || {
+                let new = NewDirectory { mode: 0o755, uid: 0, gid: 0 };
+                rootfs.create_dir_all(&path, &new).map(|_| ())
+            })?;
+            self.remember(rootfs, path)?;
+        }
+        Ok(())
+    }
+
+    fn make_file(&mut self, rootfs: &Rootfs, path: &RootfsPath) -> Result<(), SandboxError> {
+        if let Some(parent) = path.parent()
+            && rootfs.metadata(&parent)?.is_none()
+        {
+            self.make_directory(rootfs, &parent)?;
+        }
+        keeping_times(rootfs, path, || {
+            drop(rootfs.create_file(path)?);
+            rootfs.set_mode(path, 0o644)
+        })?;
+        self.remember(rootfs, path.clone())
+    }
+
+    fn remember(&mut self, rootfs: &Rootfs, path: RootfsPath) -> Result<(), SandboxError> {
+        let made = rootfs.metadata(&path)?.ok_or(SandboxError::RootGone)?;
+        self.made.push(Stub { path, dev: made.dev, ino: made.ino, kind: made.kind });
+        Ok(())
+    }
+
+    /// Takes away what was made, unless the step made something of it.
+    pub fn remove(self, rootfs: &Rootfs) -> Result<(), SandboxError> {
+        for stub in self.made.iter().rev() {
+            let Some(found) = rootfs.metadata(&stub.path)? else { continue };
+            if (found.dev, found.ino, found.kind) != (stub.dev, stub.ino, stub.kind) {
+                continue;
+            }
+            let is_used = match stub.kind {
+                FileKind::Directory => !rootfs.read_dir(&stub.path)?.is_empty(),
+                FileKind::Regular
+                | FileKind::Symlink
+                | FileKind::CharDevice
+                | FileKind::BlockDevice
+                | FileKind::Fifo
+                | FileKind::Socket => found.size > 0 || found.nlink > 1,
+            };
+            if !is_used {
+                keeping_times(rootfs, &stub.path, || rootfs.remove(&stub.path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn expect(path: &RootfsPath, found: &Metadata, expected: FileKind) -> Result<(), SandboxError> {
+    if found.kind == expected {
+        return Ok(());
+    }
+    Err(SandboxError::MountPoint { path: path.clone(), found: found.kind, expected })
+}
+
+/// Does something to an entry of a directory without moving the directory's modification time.
+fn keeping_times(
+    rootfs: &Rootfs,
+    path: &RootfsPath,
+    act: impl FnOnce() -> Result<(), snapshot::RootfsError>,
+) -> Result<(), SandboxError> {
+    let parent = path.parent().unwrap_or_else(RootfsPath::root);
+    let before = rootfs.metadata(&parent)?;
+    act()?;
+    if let Some(before) = before {
+        rootfs.set_mtime(&parent, before.mtime)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! A step in namespaces: the supervisor proper outside, the head of the PID namespace inside.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{During, command, mounts, process, reap};
+use crate::sandbox::wire::{
+    self, Command, Ending, NamespaceRoot, Reply, SetupAction, SetupFailure,
+};
+
+/// How long killed processes may take to go; longer means that the kernel holds one of them
+/// (a dead NFS server, a hung device).
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Runs `command`, or nothing for a probe; `None` when the executor is gone and nobody listens.
+pub(super) fn run(
+    socket: &UnixStream,
+    root: NamespaceRoot,
+    command: Option<Command>,
+) -> Option<Reply> {
+    match start(root, command) {
+        Ok((head, report)) => attend(socket, head, &report),
+        Err(failure) => Some(failure.into()),
+    }
+}
+
+/// Makes the namespaces and the process at their head.
+fn start(root: NamespaceRoot, command: Option<Command>) -> Result<(Pid, OwnedFd), SetupFailure> {
+    unshare(
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS,
+    )
+    .during(|| SetupAction::Unshare)?;
+    let (report, report_end) = pipe2(OFlag::O_CLOEXEC).during(|| SetupAction::Plumbing)?;
+    let head = process::fork(|| match lead(&root, command.as_ref(), &report_end) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    })
+    .during(|| SetupAction::Fork)?;
+    Ok((head, report))
+}
+
+/// What the head of the namespace does: everything, and its last words are the reply.
+fn lead(root: &NamespaceRoot, command: Option<&Command>, report: &OwnedFd) -> io::Result<()> {
+    let report = std::fs::File::from(report.try_clone()?);
+    // Should the supervisor be killed, nobody would answer for this namespace.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // For whoever looks at a list of processes; the name is not needed for anything.
+    let _ = rustix::thread::set_name(c"zuwai-init");
+    if let Err(failure) = mounts::enter(root) {
+        return wire::write_message(report, &Reply::SetupFailed(failure));
+    }
+    let Some(command) = command else {
+        return wire::write_message(report, &Reply::Works);
+    };
+    let child = match command::start(command) {
+        Ok(Ok(child)) => child,
+        Ok(Err(failure)) => return wire::write_message(report, &Reply::NotStarted(failure)),
+        Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
+    };
+    let ending = reap::wait_for(child)?;
+    reap::reap_ended();
+    // Said before the killing, so that the supervisor can name those that do not go.
+    wire::write_message(&report, &Reply::Ended { ending, stragglers: reap::others() })?;
+    reap::kill_namespace();
+    Ok(())
+}
+
+/// Waits for the report and then for the death of the whole namespace.
+fn attend(socket: &UnixStream, head: Pid, report: &OwnedFd) -> Option<Reply> {
+    loop {
+        let mut fds = [
+            PollFd::new(socket, PollFlags::IN),
+            PollFd::from_borrowed_fd(report.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => break,
+        }
+        let [from_executor, from_head] = fds;
+        if !from_executor.revents().is_empty() {
+            // Nothing more is ever sent, so the executor is gone; the kernel ends the namespace
+            // with its head.
+            let _ = kill(head, Signal::SIGKILL);
+            let _ = waitpid(head, None);
+            return None;
+        }
+        if !from_head.revents().is_empty() {
+            break;
+        }
+    }
+    let reported = report
+        .try_clone()
+        .and_then(|report| wire::read_message::<Reply>(std::fs::File::from(report)));
+    // The kernel lets the head be reaped only when every process of its namespace is.
+    let Some(ended) = wait_at_most(head, GRACE) else {
+        let stragglers = match reported {
+            Ok(Some(Reply::Ended { stragglers, .. })) => stragglers,
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        return Some(Reply::Unkillable { stragglers });
+    };
+    Some(match reported {
+        Ok(Some(reply)) => reply,
+        Ok(None) | Err(_) => Reply::Lost {
+            signal: match ended {
+                Ending::Signaled(signal) => Some(signal),
+                Ending::Exited(_) => None,
+            },
+        },
+    })
+}
+
+/// Returns how `child` ended; `None` when it is still there after `time`.
+fn wait_at_most(child: Pid, time: Duration) -> Option<Ending> {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if start.elapsed() >= time => return None,
+            Ok(status) => {
+                if let Some(ending) = reap::ending(status) {
+                    return Some(ending);
+                }
+            }
+            Err(nix::errno::Errno::EINTR) => {}
+            // Nobody else reaps it, so this does not happen; there is no such child any more.
+            Err(_) => return Some(Ending::Exited(1)),
+        }
+        // Deaths take microseconds; no descriptor tells of them on every kernel we run on.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}

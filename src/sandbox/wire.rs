@@ -1,0 +1,193 @@
+//! What the two ends of the supervisor's socket say to each other: one request, one reply.
+//!
+//! Both ends are the same binary, so the form is free to change. JSON, because it is at hand;
+//! paths and file contents travel as bytes.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StartFailure;
+
+/// Largest request or reply that is read; a RUN's text and environment are far below.
+const LIMIT_BYTES: u64 = 256 << 20;
+
+/// What the supervisor is asked to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// Try to enter namespaces, run nothing.
+    ProbeNamespaces(NamespaceRoot),
+    /// Run a command in namespaces.
+    RunInNamespaces(NamespaceRoot, Command),
+}
+
+/// The root of a step in namespaces and what is mounted into it.
+///
+/// Mount points exist already and have no symbolic link in their paths.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct NamespaceRoot {
+    /// Where the root is; `None`: an empty one is made in memory (for the probe).
+    pub directory: Option<RootDirectory>,
+    /// Host name of the step.
+    pub hostname: String,
+    /// Files that the step sees and the image does not get, each over an existing file.
+    pub covers: Vec<Cover>,
+    /// Read-only files of the step in `/dev/pipes`.
+    pub pipes: Vec<PipeFile>,
+}
+
+/// A directory by path, and by what must be found there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RootDirectory {
+    pub path: PathBuf,
+    pub dev: u64,
+    pub ino: u64,
+}
+
+/// A file that is mounted over another.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Cover {
+    /// Bytes of the path from the root, without a leading slash.
+    pub target: Vec<u8>,
+    pub content: Vec<u8>,
+}
+
+/// A file that a step can read as `/dev/pipes/NAME`, with mode 0755: the body of a heredoc that
+/// starts with `#!`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipeFile {
+    /// One path component.
+    pub name: String,
+    /// The file's bytes.
+    pub content: Vec<u8>,
+}
+
+/// The process to start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Command {
+    pub argv: Vec<String>,
+    pub env: Vec<String>,
+    /// Bytes of the path from the root, without a leading slash.
+    pub working_dir: Vec<u8>,
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+}
+
+/// How it went.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// The probe found nothing in the way.
+    Works,
+    /// The command ran and every process of the step is dead.
+    Ended { ending: Ending, stragglers: Vec<(i32, String)> },
+    /// The command could not be started.
+    NotStarted(StartFailure),
+    /// The place to run it could not be made.
+    SetupFailed(SetupFailure),
+    /// A process of the step outlived SIGKILL.
+    Unkillable { stragglers: Vec<(i32, String)> },
+    /// The process at the head of the step vanished, ended by this signal if there was one.
+    Lost { signal: Option<i32> },
+}
+
+/// How the command's own process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ending {
+    Exited(i32),
+    Signaled(i32),
+}
+
+/// A step of the set-up that failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SetupFailure {
+    pub action: SetupAction,
+    pub errno: i32,
+}
+
+/// The steps of the set-up, for messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetupAction {
+    /// Making the namespaces.
+    Unshare,
+    /// Starting the process at the head of them.
+    Fork,
+    /// Cutting mount propagation.
+    MakePrivate,
+    /// Finding the root's directory again.
+    OpenRoot(PathBuf),
+    /// The root's path leads to something else now.
+    RootReplaced(PathBuf),
+    /// Making the directory the root.
+    PivotRoot,
+    /// Letting go of the old root.
+    DetachOldRoot,
+    /// Naming the host.
+    SetHostname,
+    /// Mounting something on a path.
+    Mount {
+        /// What, such as `proc`.
+        what: String,
+        /// Where, seen from the new root.
+        target: String,
+    },
+    /// Making a device node, file, directory or link.
+    Create(String),
+    /// Passing descriptors and pipes on.
+    Plumbing,
+}
+
+impl fmt::Display for SetupAction {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unshare => formatter.write_str("make namespaces"),
+            Self::Fork => formatter.write_str("start a process"),
+            Self::MakePrivate => formatter.write_str("cut mount propagation"),
+            Self::OpenRoot(path) => write!(formatter, "open the root `{}`", path.display()),
+            Self::RootReplaced(path) => {
+                write!(formatter, "find the stage's root again at `{}`", path.display())
+            }
+            Self::PivotRoot => formatter.write_str("change the root"),
+            Self::DetachOldRoot => formatter.write_str("let go of the old root"),
+            Self::SetHostname => formatter.write_str("set the host name"),
+            Self::Mount { what, target } => write!(formatter, "mount {what} on `{target}`"),
+            Self::Create(path) => write!(formatter, "create `{path}`"),
+            Self::Plumbing => formatter.write_str("set up pipes"),
+        }
+    }
+}
+
+/// Writes one message; the reader needs no end of file to know its end.
+pub(super) fn write_message(mut sink: impl Write, message: &impl Serialize) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    let length = u64::try_from(bytes.len()).map_err(io::Error::other)?;
+    sink.write_all(&length.to_le_bytes())?;
+    sink.write_all(&bytes)
+}
+
+/// Reads one message; `None` when the stream ends before its first byte.
+pub(super) fn read_message<M: for<'de> Deserialize<'de>>(
+    mut source: impl Read,
+) -> io::Result<Option<M>> {
+    let mut length = [0; 8];
+    let first = loop {
+        match source.read(&mut length) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    if first == 0 {
+        return Ok(None);
+    }
+    let rest = length.get_mut(first..).unwrap_or_default();
+    source.read_exact(rest)?;
+    let length = u64::from_le_bytes(length);
+    if length > LIMIT_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "message too long"));
+    }
+    let mut bytes = Vec::new();
+    source.take(length).read_to_end(&mut bytes)?;
+    Ok(Some(serde_json::from_slice(&bytes)?))
+}
