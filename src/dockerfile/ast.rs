@@ -1,6 +1,7 @@
 //! Nodes: the Dockerfile split into instructions and words, before anything is checked.
 
 use super::instruction::Heredoc;
+use super::keyword::Keyword;
 use super::source::{Source, Span, Spanned, Word};
 
 /// A lexed Dockerfile.
@@ -24,6 +25,8 @@ pub struct Node {
     /// The keyword as written; any word, also one that is no instruction; empty for a lone
     /// continuation character at the end of the file.
     pub keyword: Word,
+    /// Which instruction that is, if it is one.
+    pub instruction: Option<Keyword>,
     /// The words before the arguments that begin with `--`, without their quotes and escapes.
     pub flags: Vec<Word>,
     /// The arguments. What a word is depends on the keyword: one word for the whole rest (`RUN`,

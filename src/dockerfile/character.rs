@@ -26,13 +26,24 @@ pub(super) fn is_decimal_digit(character: char) -> bool {
     DIGIT.is_match(character.encode_utf8(&mut [0; 4]))
 }
 
+/// Lowers each character by Unicode's simple mapping, which never makes two of one.
+pub(super) fn to_lower(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            // The one character whose full mapping has two.
+            '\u{130}' => 'i',
+            other => other.to_lowercase().next().unwrap_or(other),
+        })
+        .collect()
+}
+
 fn class(class: &str) -> Regex {
     Regex::new(class).expect("the class is a constant that compiles")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_decimal_digit, is_letter};
+    use super::{is_decimal_digit, is_letter, to_lower};
 
     #[test]
     fn letters_and_digits_are_those_of_the_general_category() {
@@ -49,5 +60,10 @@ mod tests {
         ] {
             assert_eq!((is_letter(character), is_decimal_digit(character)), (letter, digit));
         }
+    }
+
+    #[test]
+    fn lower_case_has_as_many_characters() {
+        assert_eq!(to_lower("A\u{c4}\u{212a}\u{130}\u{3a3}x"), "a\u{e4}ki\u{3c3}x");
     }
 }

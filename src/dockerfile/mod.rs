@@ -4,8 +4,22 @@
 
 pub mod ast;
 mod character;
+mod csv;
+mod directive;
+mod error;
+mod heredoc;
 pub mod instruction;
+mod json;
+mod keyword;
+mod lines;
+mod parser;
 pub mod shell;
 mod source;
+mod words;
 
+pub use error::{ParseError, ParseErrorKind};
+pub use heredoc::{HeredocWord, drop_leading_tabs};
+pub use instruction::{parse, parse_trigger};
+pub use keyword::Keyword;
+pub use parser::parse_nodes;
 pub use source::{Position, Snippet, Source, Span, Spanned, Word};

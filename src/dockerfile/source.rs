@@ -31,6 +31,11 @@ impl Span {
     pub fn line(line: usize, width: usize) -> Span {
         Span { start: Position { line, column: 1 }, end: Position { line, column: width + 1 } }
     }
+
+    /// Returns the span from the start of this to the end of `last`.
+    pub fn until(self, last: Span) -> Span {
+        Span { start: self.start, end: last.end }
+    }
 }
 
 impl fmt::Display for Span {

@@ -9,8 +9,17 @@ use super::source::{Source, Spanned, Word};
 
 pub use super::source::{Position, Snippet, Span};
 
+mod build;
+mod device;
+mod duration;
+mod flags;
+mod healthcheck;
 mod mount;
+pub mod ports;
+pub mod signal;
+mod suggest;
 
+pub use build::{parse, parse_trigger};
 pub use mount::{Mount, MountError, MountFlag, MountOption, MountType, Sharing};
 
 /// A parsed Dockerfile.
@@ -120,9 +129,9 @@ pub struct Arg {
 /// One `name[=default]` of an `ARG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgDefinition {
-    /// The name; expands, not empty before expansion.
+    /// The name; expands, not empty before expansion. Its span is the whole definition's.
     pub name: Word,
-    /// The default; expands. `Some` of an empty word for `ARG name=`.
+    /// The default; expands. Its span is the whole definition's. `Some` of an empty word for `ARG name=`.
     pub default: Option<Word>,
     /// The comment above that begins with the name, without the name.
     pub comment: Option<String>,

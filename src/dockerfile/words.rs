@@ -1,0 +1,215 @@
+//! How an instruction's text falls into words; each kind of instruction has its own rule.
+//!
+//! All work on ranges of a logical line, so that every word knows where it was written.
+
+use std::ops::Range;
+
+use super::ast::EscapeToken;
+use super::lines::LogicalLine;
+use super::source::Word;
+
+/// The blanks that Docker's tokenisers split at; Unicode's other spaces are ordinary characters to
+/// them, though not to trimming.
+fn is_blank(character: char) -> bool {
+    matches!(character, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
+}
+
+/// Returns `range` without white space (Unicode's) around it.
+pub(super) fn trim(line: &LogicalLine, range: Range<usize>) -> Range<usize> {
+    let text = line.slice(range.clone());
+    let start = range.end - text.trim_start().len();
+    start..start + text.trim().len()
+}
+
+/// Splits off the first word: its range and, after the blanks, the rest; `None` without a blank.
+pub(super) fn split_first(
+    line: &LogicalLine,
+    range: Range<usize>,
+) -> (Range<usize>, Option<Range<usize>>) {
+    let text = line.slice(range.clone());
+    match text.find(is_blank) {
+        None => (range, None),
+        Some(length) => {
+            let rest = text.get(length..).unwrap_or_default().trim_start_matches(is_blank);
+            (range.start..range.start + length, Some(range.end - rest.len()..range.end))
+        }
+    }
+}
+
+/// Splits at blanks, whatever quotes and escapes say.
+pub(super) fn split_blanks(line: &LogicalLine, range: Range<usize>) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut rest = Some(range).filter(|range| !range.is_empty());
+    while let Some(range) = rest {
+        let (word, after) = split_first(line, range);
+        words.push(line.word(word));
+        rest = after;
+    }
+    words
+}
+
+/// Splits at white space outside quotes and escapes; both stay in the words.
+pub(super) fn split_quoted(
+    line: &LogicalLine,
+    range: Range<usize>,
+    escape: EscapeToken,
+) -> Vec<Range<usize>> {
+    let escape = escape.character();
+    let mut words = Vec::new();
+    let mut start = None;
+    let mut quote = None;
+    let mut end = range.end;
+    let text = line.slice(range.clone());
+    let mut characters = text.char_indices().map(|(at, next)| (range.start + at, next)).peekable();
+    while let Some((at, character)) = characters.next() {
+        let Some(begun) = start else {
+            if !character.is_whitespace() {
+                start = Some(at);
+                quote = Some(character).filter(|first| matches!(first, '\'' | '"'));
+                if character == escape && characters.next().is_none() {
+                    end = at;
+                }
+            }
+            continue;
+        };
+        match quote {
+            None if character.is_whitespace() => {
+                words.push(begun..at);
+                start = None;
+            }
+            None if matches!(character, '\'' | '"') => quote = Some(character),
+            Some(open) if character == open => quote = None,
+            // Between single quotes nothing is escaped.
+            Some('\'') => {}
+            // An escape at the very end is dropped.
+            _ if character == escape && characters.next().is_none() => end = at,
+            _ => {}
+        }
+    }
+    // A word is never empty, but for one that was only the dropped escape.
+    words.extend(start.map(|start| start..end).filter(|word| !word.is_empty()));
+    words
+}
+
+/// Splits the words that begin with `--` off the beginning, without their quotes and escapes, up to
+/// the first other word or a lone `--`, which is dropped; returns them and the rest.
+pub(super) fn split_flags(
+    line: &LogicalLine,
+    range: Range<usize>,
+    escape: EscapeToken,
+) -> (Vec<Word>, Range<usize>) {
+    let escape = escape.character();
+    let mut flags = Vec::new();
+    let mut rest = range;
+    loop {
+        let text = line.slice(rest.clone());
+        let word = text.trim_start();
+        let start = rest.end - word.len();
+        if !word.starts_with("--") {
+            return (flags, start..rest.end);
+        }
+        let mut value = String::new();
+        let mut quote = None;
+        let mut length = word.len();
+        let mut characters = word.char_indices();
+        while let Some((at, character)) = characters.next() {
+            match quote {
+                None if character.is_whitespace() => {
+                    length = at;
+                    break;
+                }
+                None if matches!(character, '\'' | '"') => quote = Some(character),
+                Some(open) if character == open => quote = None,
+                // Unlike in words, the escape works between single quotes too.
+                _ if character == escape => value.extend(characters.next().map(|(_, next)| next)),
+                _ => value.push(character),
+            }
+        }
+        rest = start + length..rest.end;
+        if value == "--" {
+            return (flags, rest);
+        }
+        flags.push(Word { value, span: line.span(start..start + length) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::Position;
+    use super::{EscapeToken, LogicalLine, split_blanks, split_flags, split_quoted};
+
+    fn line(text: &str) -> LogicalLine {
+        let mut line = LogicalLine::default();
+        line.push(text, Position { line: 1, column: 1 });
+        line
+    }
+
+    #[test]
+    fn blanks_split_without_regard_to_quotes() {
+        for (text, expected) in [
+            ("", &[][..]),
+            ("a", &["a"]),
+            ("a b\t\u{b}\u{c}\r c", &["a", "b", "c"]),
+            (r#""a b" c\ d"#, &["\"a", "b\"", "c\\", "d"]),
+            ("a\u{a0}b\u{2003}c", &["a\u{a0}b\u{2003}c"]),
+        ] {
+            let line = line(text);
+            let words = split_blanks(&line, 0..text.len());
+            assert_eq!(words.iter().map(|word| &word.value).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn quoted_words_keep_quotes_and_escapes() {
+        for (text, expected) in [
+            ("", &[][..]),
+            ("a b", &["a", "b"]),
+            (r"a\ b c", &[r"a\ b", "c"]),
+            (r"a\\ b", &[r"a\\", "b"]),
+            (r#"a="b c"'d e' f"#, &[r#"a="b c"'d e'"#, "f"]),
+            (r#""a\" b" '\' c"#, &[r#""a\" b""#, r"'\'", "c"]),
+            (r#"\"a b"#, &[r#"\"a"#, "b"]),
+            (r#""" ''"#, &[r#""""#, "''"]),
+            (r#"a "b c"#, &["a", r#""b c"#]),
+            (r"a b\", &["a", "b"]),
+            (r"a \", &["a"]),
+            (r#"a "b\"#, &["a", r#""b"#]),
+            ("a\u{a0}\u{e0}\u{f6}", &["a", "\u{e0}\u{f6}"]),
+        ] {
+            let line = line(text);
+            let words = split_quoted(&line, 0..text.len(), EscapeToken::Backslash);
+            let words: Vec<_> = words.into_iter().map(|word| line.slice(word)).collect();
+            assert_eq!(words, expected, "{text}");
+        }
+        let line = line(r"a` b\ c");
+        let words = split_quoted(&line, 0..7, EscapeToken::Backtick);
+        assert_eq!(words, [0..5, 6..7]);
+    }
+
+    #[test]
+    fn flags_are_split_off_by_their_own_quoting_rules() {
+        for (text, flags, rest) in [
+            ("", &[][..], ""),
+            ("a --b", &[], "a --b"),
+            ("-a", &[], "-a"),
+            ("--a", &["--a"], ""),
+            (" --a  --b=c d", &["--a", "--b=c"], "d"),
+            (r#"--chown="a b":c d"#, &["--chown=a b:c"], "d"),
+            (r"--a='b\'c d' e", &["--a=b'c d"], "e"),
+            (r"--a=\  b", &["--a= "], "b"),
+            (r#"--a"b c"#, &["--ab c"], ""),
+            (r"--a\", &["--a"], ""),
+            ("--a -- --b c", &["--a"], " --b c"),
+            ("--", &[], ""),
+            (r#"--"" a"#, &[], " a"),
+            (r"--\- a", &["---"], "a"),
+            (r#""--a" b"#, &[], r#""--a" b"#),
+            ("--\u{e9}=\u{fc} a", &["--\u{e9}=\u{fc}"], "a"),
+        ] {
+            let line = line(text);
+            let (words, range) = split_flags(&line, 0..text.len(), EscapeToken::Backslash);
+            assert_eq!(words.iter().map(|word| &word.value).collect::<Vec<_>>(), flags, "{text}");
+            assert_eq!(line.slice(range), rest, "{text}");
+        }
+    }
+}
