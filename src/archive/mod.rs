@@ -1,3 +1,22 @@
 //! The only reader of tar streams: hostile input ends here.
 //!
-//! Entries go to a `Rootfs`; must not know images or layers.
+//! Owns decompression, the strict reader of the format and the extraction of entries; base layers,
+//! contexts and `ADD` all come through it. Must not know images or layers. The idea to hold in
+//! mind: bytes from outside either have one meaning, on which GNU tar, Python and Go agree, or they
+//! are an error that names the entry.
+
+mod decompress;
+mod limits;
+mod sniff;
+mod tar;
+
+pub use decompress::{Format, StreamLimitError, decompress};
+pub use limits::{Limits, RatioLimit};
+pub use sniff::is_tar;
+pub use tar::{
+    BlockError, Entry, EntryKind, EntryProblem, PaxError, Reader, Segment, SparseError, TarError,
+};
+
+#[cfg(test)]
+#[path = "../../tests/it/tarball.rs"]
+mod tarball;

@@ -1,0 +1,473 @@
+//! Reads an archive's entries and their contents, one after the other, from a stream.
+
+use std::io::{self, BufRead};
+
+use snapshot::path::Escaped;
+
+use super::block::{BLOCK_SIZE, Block, sparse_block};
+use super::entry::{Entry, EntryProblem, Extensions, entry, raw_name};
+use super::error::TarError;
+use super::pax::{self, Extended, SparseKeys};
+use super::sparse::{MapLines, Region, SparseError, check_count, parse_list, regions};
+use crate::archive::limits::{EXTENDED_HEADER_BYTES, GNU_NAME_BYTES, Limits};
+
+const BLOCK_BYTES: u64 = BLOCK_SIZE as u64;
+const ZERO_BLOCK: [u8; BLOCK_SIZE] = [0; BLOCK_SIZE];
+
+/// A stretch of an entry's content.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// These bytes.
+    Data(&'a [u8]),
+    /// So many zeros, which the archive does not hold.
+    Hole(u64),
+}
+
+/// Reads a tar stream, already decompressed.
+///
+/// [`Reader::next_entry`] until it returns `None`; in between, [`Reader::next_segment`] gives the
+/// content of the entry returned last. What is not read of a content is passed over.
+pub struct Reader<R> {
+    source: R,
+    /// Bytes taken from `source`.
+    offset: u64,
+    /// Bytes of `source`'s buffer that were handed out and are taken with the next call.
+    lent: usize,
+    limits: Limits,
+    entry_count: u64,
+    content: Content,
+    ended: bool,
+}
+
+/// What is left of the current entry's content.
+#[derive(Default)]
+struct Content {
+    /// Data regions not handed out yet, last first.
+    regions: Vec<Region>,
+    /// Where in the file the next segment starts.
+    position: u64,
+    /// Size of the file.
+    size: u64,
+    /// Bytes of data still in the stream, those lent included.
+    stored: u64,
+    /// Zeros after the data.
+    padding: u64,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Reads the archive in `source` from its start. `limits.stream_bytes` and `limits.ratio` are
+    /// kept where the stream is decompressed, not here.
+    pub fn new(source: R, limits: Limits) -> Self {
+        Self {
+            source,
+            offset: 0,
+            lent: 0,
+            limits,
+            entry_count: 0,
+            content: Content::default(),
+            ended: false,
+        }
+    }
+
+    /// Returns how many bytes of the archive were read.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Returns how many entries were returned.
+    pub fn entry_count(&self) -> u64 {
+        self.entry_count
+    }
+
+    /// Returns the next entry; `None` at the end, when the whole stream has been read, whatever
+    /// follows the archive's end in it included.
+    ///
+    /// # Errors
+    /// See [`TarError`]. Nothing can be read after one.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.skip_content()?;
+        let mut extensions = Extensions::default();
+        loop {
+            let start = self.offset;
+            let Some(bytes) = self.read_block()? else {
+                // GNU tar, Python and Go all take an archive without an end mark.
+                return self.end(&extensions);
+            };
+            if bytes == ZERO_BLOCK {
+                if self.read_block()?.is_some_and(|second| second != ZERO_BLOCK) {
+                    return Err(TarError::LoneZeroBlock { offset: start });
+                }
+                return self.end(&extensions);
+            }
+            let block = Block::parse(bytes).map_err(|source| {
+                if start == 0 {
+                    TarError::NotTar
+                } else {
+                    TarError::Block { offset: start, source }
+                }
+            })?;
+            match block.type_flag() {
+                b'x' => {
+                    let data = self.read_extension(&block, start, EXTENDED_HEADER_BYTES)?;
+                    let extended = Extended::parse(&data)
+                        .map_err(|source| TarError::Pax { offset: start, source })?;
+                    put(&mut extensions.extended, extended, &block, start)?;
+                }
+                b'g' => {
+                    let data = self.read_extension(&block, start, EXTENDED_HEADER_BYTES)?;
+                    pax::check_global(&data)
+                        .map_err(|source| TarError::Pax { offset: start, source })?;
+                    // Readers differ in whether what came before still counts for the next entry.
+                    if !extensions.is_empty() {
+                        return Err(misplaced(&block, start));
+                    }
+                }
+                b'L' => {
+                    let name = self.read_name(&block, start)?;
+                    put(&mut extensions.long_name, name, &block, start)?;
+                }
+                b'K' => {
+                    let name = self.read_name(&block, start)?;
+                    put(&mut extensions.long_link, name, &block, start)?;
+                }
+                _ => return self.open_entry(&block, extensions, start).map(Some),
+            }
+        }
+    }
+
+    /// Returns the next stretch of the current entry's content, `None` after the last one.
+    ///
+    /// # Errors
+    /// [`TarError::Read`], [`TarError::Truncated`].
+    pub fn next_segment(&mut self) -> Result<Option<Segment<'_>>, TarError> {
+        self.give_back_lent();
+        let content = &mut self.content;
+        let Some(region) = content.regions.last_mut() else {
+            let hole = content.size - content.position;
+            content.position = content.size;
+            return Ok((hole > 0).then_some(Segment::Hole(hole)));
+        };
+        if region.offset > content.position {
+            let hole = region.offset - content.position;
+            content.position = region.offset;
+            return Ok(Some(Segment::Hole(hole)));
+        }
+        let offset = self.offset;
+        let buffer = fill(&mut self.source, offset)?;
+        let length = buffer.len().min(usize::try_from(region.length).unwrap_or(usize::MAX));
+        let data = buffer.get(..length).unwrap_or_default();
+        if data.is_empty() {
+            return Err(TarError::Truncated { offset, within: "the content of an entry" });
+        }
+        self.lent = length;
+        let length = length as u64;
+        content.position += length;
+        content.stored -= length;
+        region.offset += length;
+        region.length -= length;
+        if region.length == 0 {
+            content.regions.pop();
+        }
+        Ok(Some(Segment::Data(data)))
+    }
+
+    /// Reads the content of the current entry into memory.
+    ///
+    /// # Errors
+    /// [`TarError::EntrySize`] when there are more than `limit` bytes left of it.
+    pub fn read_content(&mut self, limit: u64) -> Result<Vec<u8>, TarError> {
+        let size = self.content.size - self.content.position;
+        if size > limit {
+            return Err(TarError::EntrySize { name: String::new(), size, limit });
+        }
+        let mut read = Vec::new();
+        while let Some(segment) = self.next_segment()? {
+            match segment {
+                Segment::Data(data) => read.extend_from_slice(data),
+                // Within `limit`, which the caller can hold.
+                Segment::Hole(length) => {
+                    read.resize(read.len().saturating_add(usize::try_from(length).unwrap_or(0)), 0);
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    fn open_entry(
+        &mut self,
+        block: &Block,
+        extensions: Extensions,
+        start: u64,
+    ) -> Result<Entry, TarError> {
+        self.entry_count += 1;
+        if self.entry_count > self.limits.entry_count {
+            return Err(TarError::EntryCount { limit: self.limits.entry_count });
+        }
+        let raw_name = raw_name(block, &extensions);
+        let name = || match &raw_name {
+            Ok(name) => shown(name),
+            Err(_) => format!("at byte {start}"),
+        };
+        let problem = |source| TarError::Entry { name: name(), source };
+        let extended_size = extensions.extended.as_ref().and_then(|extended| extended.size);
+        let stored = match extended_size {
+            Some(size) => size,
+            None => block.size().map_err(|source| problem(source.into()))?,
+        };
+        let padding = stored.wrapping_neg() % BLOCK_BYTES;
+        let sparse = |source| TarError::Sparse { name: name(), source };
+        let (size, stored, map) = match self.sparse_map(block, &extensions, stored) {
+            Ok(Some(map)) => (map.size, map.stored, map.pairs),
+            Ok(None) => (stored, stored, vec![(0, stored)]),
+            Err(MapError::Sparse(source)) => return Err(sparse(source)),
+            Err(MapError::Field(source)) => return Err(problem(source)),
+            Err(MapError::Tar(error)) => return Err(error),
+        };
+        let mut regions = regions(&map, size, stored).map_err(sparse)?;
+        regions.reverse();
+        if size > self.limits.entry_bytes {
+            return Err(TarError::EntrySize { name: name(), size, limit: self.limits.entry_bytes });
+        }
+        let entry = entry(block, extensions, size).map_err(problem)?;
+        self.content = Content { regions, position: 0, size, stored, padding };
+        Ok(entry)
+    }
+
+    /// Returns the map of a sparse file, having read those parts of it that follow the header;
+    /// `None` for an ordinary file of `stored` bytes.
+    fn sparse_map(
+        &mut self,
+        block: &Block,
+        extensions: &Extensions,
+        stored: u64,
+    ) -> Result<Option<SparseMap>, MapError> {
+        let none = SparseKeys::default();
+        let keys = extensions.extended.as_ref().map_or(&none, |extended| &extended.sparse);
+        if block.type_flag() == b'S' {
+            if *keys != none {
+                return Err(SparseError::Format("GNU and PAX at once".to_owned()).into());
+            }
+            let size = block.sparse_size()?;
+            let mut part = block.sparse()?;
+            let mut pairs = part.pairs;
+            while part.more {
+                let within = "a sparse map";
+                let offset = self.offset;
+                let bytes = self.read_block()?.ok_or(TarError::Truncated { offset, within })?;
+                part = sparse_block(&bytes)?;
+                pairs.append(&mut part.pairs);
+                check_count(pairs.len())?;
+            }
+            return Ok(Some(SparseMap { size, stored, pairs }));
+        }
+        match (keys.major, keys.minor, keys.real_size, keys.size, &keys.map) {
+            (None, None, None, None, None) if *keys == none => Ok(None),
+            (Some(1), Some(0), Some(size), None, None) if keys.block_count.is_none() => {
+                let (pairs, map_bytes) = self.read_map_lines(stored)?;
+                let stored = stored.checked_sub(map_bytes).ok_or(SparseError::Malformed)?;
+                Ok(Some(SparseMap { size, stored, pairs }))
+            }
+            (None, None, None, Some(size), Some(map)) => {
+                let count = keys.block_count.ok_or(SparseError::Malformed)?;
+                Ok(Some(SparseMap { size, stored, pairs: parse_list(map, count)? }))
+            }
+            (major, minor, ..) => {
+                let shown = |number: Option<u64>| number.map_or("?".to_owned(), |n| n.to_string());
+                Err(SparseError::Format(format!("{}.{}", shown(major), shown(minor))).into())
+            }
+        }
+    }
+
+    /// Reads the map at the start of a content of `stored` bytes; returns it and its size.
+    fn read_map_lines(&mut self, stored: u64) -> Result<(Vec<(u64, u64)>, u64), MapError> {
+        let mut lines = MapLines::default();
+        let mut map_bytes = 0;
+        while map_bytes < stored {
+            let within = "a sparse map";
+            let offset = self.offset;
+            let bytes = self.read_block()?.ok_or(TarError::Truncated { offset, within })?;
+            map_bytes += BLOCK_BYTES;
+            let mut pairs = None;
+            for byte in bytes {
+                match &pairs {
+                    None => pairs = lines.push(byte)?,
+                    Some(_) if byte == 0 => {}
+                    Some(_) => return Err(SparseError::Malformed.into()),
+                }
+            }
+            if let Some(pairs) = pairs {
+                return Ok((pairs, map_bytes));
+            }
+        }
+        Err(SparseError::Malformed.into())
+    }
+
+    fn read_extension(
+        &mut self,
+        block: &Block,
+        start: u64,
+        limit: u64,
+    ) -> Result<Vec<u8>, TarError> {
+        // Without a magic these types are a vendor's; readers differ.
+        if block.dialect == super::block::Dialect::V7 {
+            return Err(misplaced(block, start));
+        }
+        let size = block.size().map_err(|source| TarError::Block { offset: start, source })?;
+        if size > limit {
+            return Err(TarError::ExtensionSize { offset: start, size, limit });
+        }
+        let within = "an extension header";
+        let mut data = Vec::new();
+        let mut rest = size.next_multiple_of(BLOCK_BYTES);
+        while rest > 0 {
+            let offset = self.offset;
+            let bytes = self.read_block()?.ok_or(TarError::Truncated { offset, within })?;
+            data.extend_from_slice(&bytes);
+            rest -= BLOCK_BYTES;
+        }
+        data.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        Ok(data)
+    }
+
+    /// Reads the name in an `L` or `K` header: up to the first NUL, after which only NULs may come.
+    fn read_name(&mut self, block: &Block, start: u64) -> Result<Vec<u8>, TarError> {
+        let mut name = self.read_extension(block, start, GNU_NAME_BYTES)?;
+        let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+        let nul_in_name = name.iter().skip(end).any(|&byte| byte != 0);
+        name.truncate(end);
+        let problem = match (name.is_empty(), nul_in_name) {
+            (_, true) => EntryProblem::Nul,
+            (true, _) => EntryProblem::NoName,
+            _ => return Ok(name),
+        };
+        Err(TarError::Entry { name: shown(&name), source: problem })
+    }
+
+    fn skip_content(&mut self) -> Result<(), TarError> {
+        self.give_back_lent();
+        let content = std::mem::take(&mut self.content);
+        let mut rest = content.stored.saturating_add(content.padding);
+        while rest > 0 {
+            let buffer = fill(&mut self.source, self.offset)?;
+            if buffer.is_empty() {
+                let within = "the content of an entry";
+                return Err(TarError::Truncated { offset: self.offset, within });
+            }
+            let length = buffer.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+            self.lent = length;
+            rest -= length as u64;
+            self.give_back_lent();
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, extensions: &Extensions) -> Result<Option<Entry>, TarError> {
+        if !extensions.is_empty() {
+            return Err(TarError::Orphaned { offset: self.offset });
+        }
+        loop {
+            self.lent = fill(&mut self.source, self.offset)?.len();
+            if self.lent == 0 {
+                self.ended = true;
+                return Ok(None);
+            }
+            self.give_back_lent();
+        }
+    }
+
+    fn give_back_lent(&mut self) {
+        let lent = std::mem::take(&mut self.lent);
+        self.source.consume(lent);
+        self.offset += lent as u64;
+    }
+
+    /// Returns the next block; `None` when the stream ends before it.
+    fn read_block(&mut self) -> Result<Option<[u8; BLOCK_SIZE]>, TarError> {
+        let mut block = [0; BLOCK_SIZE];
+        let mut filled = 0;
+        while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let buffer = fill(&mut self.source, self.offset)?;
+            let length = buffer.len().min(rest.len());
+            if length == 0 {
+                if filled == 0 {
+                    return Ok(None);
+                }
+                return Err(TarError::Truncated { offset: self.offset, within: "a header" });
+            }
+            for (to, from) in rest.iter_mut().zip(buffer) {
+                *to = *from;
+            }
+            filled += length;
+            self.lent = length;
+            self.give_back_lent();
+        }
+        Ok(Some(block))
+    }
+}
+
+struct SparseMap {
+    size: u64,
+    stored: u64,
+    pairs: Vec<(u64, u64)>,
+}
+
+#[derive(Debug)]
+enum MapError {
+    Sparse(SparseError),
+    Field(EntryProblem),
+    Tar(TarError),
+}
+
+impl From<SparseError> for MapError {
+    fn from(error: SparseError) -> Self {
+        Self::Sparse(error)
+    }
+}
+
+impl From<super::block::BlockError> for MapError {
+    fn from(error: super::block::BlockError) -> Self {
+        Self::Field(error.into())
+    }
+}
+
+impl From<TarError> for MapError {
+    fn from(error: TarError) -> Self {
+        Self::Tar(error)
+    }
+}
+
+fn put<T>(slot: &mut Option<T>, value: T, block: &Block, start: u64) -> Result<(), TarError> {
+    if slot.is_some() {
+        return Err(misplaced(block, start));
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+fn misplaced(block: &Block, offset: u64) -> TarError {
+    TarError::Misplaced { offset, type_flag: block.type_flag().escape_ascii().to_string() }
+}
+
+fn fill<R: BufRead>(source: &mut R, offset: u64) -> Result<&[u8], TarError> {
+    loop {
+        match source.fill_buf() {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(TarError::Read { offset, source }),
+        }
+    }
+    // A borrow cannot leave the loop; the buffer is there now and nothing is read for it.
+    source.fill_buf().map_err(|source| TarError::Read { offset, source })
+}
+
+/// Shows a name in a message: escaped, and cut where it would fill the screen.
+fn shown(name: &[u8]) -> String {
+    const SHOWN_BYTES: usize = 256;
+    match name.get(..SHOWN_BYTES) {
+        Some(start) => format!("{}…", Escaped(start)),
+        None => Escaped(name).to_string(),
+    }
+}
