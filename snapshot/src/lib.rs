@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod digest;
+pub mod layer;
 pub mod metadata;
 mod mountinfo;
 pub mod path;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use snapshot::layer::BlobSink;
 use snapshot::{Digest, Digester};
 
 use super::workspace::StoreError;
@@ -113,6 +114,13 @@ impl Write for BlobWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// A layer goes straight into its spool file.
+impl BlobSink for BlobWriter {
+    fn restart(&mut self) -> io::Result<()> {
+        BlobWriter::restart(self).map_err(io::Error::other)
     }
 }
 

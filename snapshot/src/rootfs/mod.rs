@@ -25,6 +25,7 @@ use rustix::io::Errno;
 pub use directory::{DirEntry, Directory};
 pub use error::{Operation, RootfsError};
 pub use guard::Guard;
+pub(crate) use xattrs::read_open as open_file_xattrs;
 
 use crate::metadata::{FileKind, Metadata, Timestamp};
 use crate::path::RootfsPath;

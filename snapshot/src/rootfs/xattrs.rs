@@ -67,6 +67,14 @@ pub(super) fn read(directory: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs, Err
     read_with(|buffer| handle.list(buffer), |attribute, buffer| handle.get(attribute, buffer))
 }
 
+/// Reads the attributes that belong in an image of a file that is open for reading.
+pub(crate) fn read_open(file: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
+    read_with(
+        |buffer| rustix::fs::flistxattr(file, buffer),
+        |attribute, buffer| rustix::fs::fgetxattr(file, attribute, buffer),
+    )
+}
+
 fn read_with(
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
