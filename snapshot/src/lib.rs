@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod digest;
+pub mod index;
 pub mod layer;
 pub mod metadata;
 mod mountinfo;
@@ -16,6 +17,7 @@ pub mod xattr;
 
 pub use change::{Change, ChangeKind, Changeset};
 pub use digest::{Digest, DigestError, Digester, HashingReader, HashingWriter};
+pub use index::{Index, Row};
 pub use metadata::{FileKind, InodeId, Metadata, Timestamp};
 pub use path::{PathError, RootfsPath};
 pub use rootfs::{DirEntry, Directory, NewDirectory, Operation, Rootfs, RootfsError};
