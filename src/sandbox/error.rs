@@ -8,6 +8,7 @@ use snapshot::{FileKind, RootfsPath};
 use thiserror::Error;
 
 pub use super::wire::SetupAction;
+use crate::report::fault::{Class, Fault};
 
 /// Why a command could not be run.
 #[derive(Debug, Error)]
@@ -112,15 +113,27 @@ pub enum SandboxError {
     },
 }
 
-impl SandboxError {
-    /// Returns the exit code a shell gives for a command that cannot be started: 127 when it is
-    /// not there, 126 when it cannot be executed; `None` for every other error.
-    pub fn exit_code(&self) -> Option<u8> {
-        if let Self::Start { failure, .. } = self { Some(failure.exit_code()) } else { None }
+impl Fault for SandboxError {
+    fn class(&self) -> Class {
+        match self {
+            Self::MountPoint { .. }
+            | Self::Path(_)
+            | Self::Start { .. }
+            | Self::EmptyCommand
+            | Self::PipeName { .. } => Class::User,
+            Self::Rootfs(_)
+            | Self::NoNamespaces { .. }
+            | Self::Setup { .. }
+            | Self::RootGone
+            | Self::Spawn { .. }
+            | Self::Unkillable { .. }
+            | Self::HostFile { .. }
+            | Self::Hide { .. } => Class::Infrastructure,
+            Self::Talk { .. } | Self::SupervisorLost { .. } => Class::Internal,
+        }
     }
 
-    /// Returns what to do about it, where something is likely to help.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         if let Self::Start { failure, .. } = self {
             return failure.hint();
         }
@@ -129,6 +142,12 @@ impl SandboxError {
              namespaces (`securityContext.privileged: true`)"
                 .to_owned()
         })
+    }
+
+    /// As a shell has it: 127 for a command that is not there, 126 for one that cannot be
+    /// executed.
+    fn exit_code(&self) -> u8 {
+        if let Self::Start { failure, .. } = self { failure.exit_code() } else { 1 }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::MountFlags;
 use snapshot::RootfsPath;
+use zuwai::report::fault::Fault;
 use zuwai::sandbox::{
     Exit, PipeFile, RunOutcome, RunSpec, SandboxError, SandboxOptions, StartFailure,
 };
@@ -280,7 +281,7 @@ fn a_command_that_cannot_start_says_why() {
         ),
     ] {
         let error = try_run(&root, &spec(&argv)).expect_err(argv[0]);
-        assert_eq!(error.exit_code(), Some(code), "{argv:?}");
+        assert_eq!(error.exit_code(), code, "{argv:?}");
         match error {
             SandboxError::Start { program, failure: found } => {
                 assert_eq!((program.as_str(), found), (argv[0], failure));
