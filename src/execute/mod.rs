@@ -1,5 +1,16 @@
 //! The effects of a step on a root file system: copy, add, workdir, identity, RUN.
 //!
-//! Knows no registry.
+//! Decides as little as it can (the plan has expanded and resolved everything that does not need
+//! files) and acts through [`snapshot::Rootfs`] alone. Knows no registry, makes no layer: a step
+//! here ends with the set of paths it touched.
 
+pub mod copy;
+mod error;
 pub mod identity;
+mod run;
+mod workdir;
+
+pub use copy::{Copied, Source, copy};
+pub use error::ExecuteError;
+pub use run::run;
+pub use workdir::make_working_dir;

@@ -8,7 +8,9 @@ use snapshot::Rootfs;
 use tempfile::TempDir;
 use zuwai::sandbox::{HostFiles, Sandbox, SandboxOptions};
 
+mod copy;
 mod sandbox;
+mod steps;
 
 /// Tells whether the tests here can run, and prints why not.
 fn may_run(test: &str) -> bool {

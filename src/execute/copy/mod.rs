@@ -1,0 +1,156 @@
+//! COPY and ADD of files: from one root file system to another, by BuildKit's rules.
+//!
+//! Owns the algorithm: which sources a pattern means ([`source`]), where each lands ([`landing`],
+//! pure), and how files and trees get there ([`tree`]). Must not know where the root file systems
+//! come from. The idea to hold in mind: links in a *named* path are followed, inside its own root;
+//! links met on the way through a tree are things to be copied.
+
+mod content;
+mod landing;
+mod source;
+mod tree;
+
+use snapshot::{FileKind, NewDirectory, PathSet, Rootfs, RootfsPath};
+
+pub use source::Source;
+
+use super::ExecuteError;
+use super::identity::{Ownership, file_ownership, read_database};
+use crate::plan::{Archives, CopyStep, FileMode, InlineFile};
+use tree::Copier;
+
+/// What a COPY or ADD did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Every path that was made, replaced or whose metadata was set.
+    pub touched: PathSet,
+    /// Sockets among the sources, which no layer can hold; they were left out.
+    pub sockets: Vec<RootfsPath>,
+    /// The first entry that could not be given an extended attribute of its source, because the
+    /// file system or the kernel refuses it.
+    pub lost_xattr: Option<RootfsPath>,
+    /// Files, directories, links and so on that were copied.
+    pub entry_count: u64,
+    /// Bytes of regular files.
+    pub bytes: u64,
+}
+
+/// Carries out a COPY or ADD step on `target`.
+///
+/// # Errors
+/// A literal source that is missing, a directory where a file has to be and the other way round, an
+/// unknown `--chown`. A pattern that nothing matches copies nothing and is no error.
+pub fn copy(step: &CopyStep, source: &Source<'_>, target: &Rootfs) -> Result<Copied, ExecuteError> {
+    let owner = match &step.owner {
+        None => None,
+        Some(name) => Some(
+            file_ownership(name, &read_database(target)?)
+                .map_err(|source| ExecuteError::Identity { name: name.clone(), source })?,
+        ),
+    };
+    let mut copier = Copier::new(source, target, owner, step.mode.as_ref());
+    let mut to = To { step, made: new_directory(owner, step.mode.as_ref()), is_taken: false };
+    for pattern in &step.sources {
+        for path in source.matches(pattern)? {
+            let found = source.follow(&path)?;
+            if step.archives == Archives::Unpacked && source.is_archive(&found)? {
+                return Err(ExecuteError::ArchiveUnsupported { path });
+            }
+            if found.metadata.kind == FileKind::Directory {
+                let place = to.place_for_directory(&mut copier)?;
+                copier.copy_tree(&found.path, &place)?;
+            } else {
+                // Its name is that of the link, where it was named by one.
+                let name = path.file_name().unwrap_or_default();
+                let place = to.place_for_file(&mut copier, name)?;
+                copier.copy_one(&found, &place)?;
+            }
+        }
+    }
+    for InlineFile { name, content } in &step.inline {
+        let place = to.place_for_file(&mut copier, name.as_bytes())?;
+        copier.write_inline(content, &place)?;
+    }
+    Ok(copier.finish())
+}
+
+/// The destination of a step, looked at anew for each source: the one before may have made it.
+struct To<'a> {
+    step: &'a CopyStep,
+    /// What directories are like that have to be made.
+    made: NewDirectory,
+    /// Whether a source became the destination itself.
+    is_taken: bool,
+}
+
+impl To<'_> {
+    /// Makes the directory that a source's contents go into.
+    fn place_for_directory(&mut self, copier: &mut Copier<'_>) -> Result<RootfsPath, ExecuteError> {
+        let (place, found) = self.look(copier)?;
+        let place = landing::of_directory(&place, found)?;
+        copier.make_directories(&place, &self.made)?;
+        Ok(place)
+    }
+
+    /// Makes the directory that a source goes into and says what it becomes.
+    fn place_for_file(
+        &mut self,
+        copier: &mut Copier<'_>,
+        name: &[u8],
+    ) -> Result<RootfsPath, ExecuteError> {
+        let (destination, found) = self.look(copier)?;
+        let place = landing::of_file(&destination, found, name);
+        // BuildKit lets the last one win; the classic builder and kaniko call it an error, and
+        // whoever writes it means a directory.
+        if place == destination && std::mem::replace(&mut self.is_taken, true) {
+            return Err(ExecuteError::SeveralToOne { path: place });
+        }
+        // A dangling link may lead to where no directory is yet.
+        let parent = place.parent().unwrap_or_else(RootfsPath::root);
+        copier.make_directories(&parent, &self.made)?;
+        Ok(place)
+    }
+
+    /// Makes the directories that any source needs and says what the destination leads to.
+    fn look(
+        &self,
+        copier: &mut Copier<'_>,
+    ) -> Result<(RootfsPath, Option<FileKind>), ExecuteError> {
+        let destination = &self.step.destination;
+        let parent = destination.path.parent().unwrap_or_else(RootfsPath::root);
+        let needed = if destination.is_directory { &destination.path } else { &parent };
+        copier.make_directories(needed, &self.made)?;
+        let place = copier.target().resolve(&destination.path)?;
+        let found = copier.target().metadata(&place)?.map(|metadata| metadata.kind);
+        Ok((place, found))
+    }
+}
+
+/// Returns what a directory is like that a copy has to make on its way: an octal `--chmod` counts
+/// for it, be it of any use there or not; a symbolic one does not.
+fn new_directory(owner: Option<Ownership>, mode: Option<&FileMode>) -> NewDirectory {
+    let Ownership { uid, gid } = owner.unwrap_or(Ownership::ROOT);
+    let mode = match mode {
+        Some(FileMode::Absolute(mode)) => *mode,
+        Some(FileMode::Symbolic(_)) | None => 0o755,
+    };
+    NewDirectory { mode, uid, gid }
+}
+
+/// Makes `path` and what is missing above it, links followed, and returns what was made.
+pub(super) fn make_directories(
+    rootfs: &Rootfs,
+    path: &RootfsPath,
+    new: &NewDirectory,
+) -> Result<Vec<RootfsPath>, ExecuteError> {
+    let resolved = rootfs.resolve(path)?;
+    // Said here, in the image's words, where the kernel would only say ENOTDIR.
+    for candidate in std::iter::once(resolved.clone()).chain(resolved.ancestors()) {
+        match rootfs.metadata(&candidate)?.map(|metadata| metadata.kind) {
+            None => {}
+            Some(FileKind::Directory) => break,
+            Some(found) => return Err(ExecuteError::NotADirectory { path: candidate, found }),
+        }
+    }
+    Ok(rootfs.create_dir_all(&resolved, new)?)
+}

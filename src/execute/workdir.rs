@@ -1,0 +1,23 @@
+//! WORKDIR: the directory and whatever is missing above it.
+
+use snapshot::{NewDirectory, PathSet, Rootfs};
+
+use super::ExecuteError;
+use super::copy::make_directories;
+use super::identity::{read_database, working_dir_ownership};
+use crate::plan::WorkdirStep;
+
+/// Makes what is missing of a working directory and returns what was made: all of it mode 0755 and
+/// owned by the step's user; what exists stays as it is. Links are followed inside the root.
+///
+/// # Errors
+/// [`ExecuteError::NotADirectory`] when something else is in the way.
+pub fn make_working_dir(rootfs: &Rootfs, step: &WorkdirStep) -> Result<PathSet, ExecuteError> {
+    let owner = working_dir_ownership(&step.user, &read_database(rootfs)?);
+    let new = NewDirectory { mode: 0o755, uid: owner.uid, gid: owner.gid };
+    let mut made = PathSet::new();
+    for path in make_directories(rootfs, &step.path, &new)? {
+        made.insert(path);
+    }
+    Ok(made)
+}
