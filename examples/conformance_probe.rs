@@ -15,7 +15,7 @@ use zuwai::context::pattern;
 use zuwai::dockerfile::ast::{EscapeToken, Node};
 use zuwai::dockerfile::instruction::{Dockerfile, Heredoc, ports};
 use zuwai::dockerfile::shell::{Lex, Quotes, Unset};
-use zuwai::dockerfile::{HeredocWord, parse_nodes, parse_trigger};
+use zuwai::dockerfile::{HeredocWord, ParseErrorKind, decode, parse_nodes};
 
 /// A question; which fields are set depends on `op`.
 #[derive(Deserialize, Default)]
@@ -212,7 +212,7 @@ fn lines(mut node: Value, start: usize, end: usize) -> Value {
 fn heredoc(heredoc: &Heredoc) -> Value {
     json!({
         "Name": heredoc.name,
-        "Content": String::from_utf8_lossy(&heredoc.body),
+        "Content": decode(&heredoc.body),
         "Expand": heredoc.expand,
         "Chomp": heredoc.chomp,
         "FileDescriptor": heredoc.file_descriptor,
@@ -220,17 +220,16 @@ fn heredoc(heredoc: &Heredoc) -> Value {
 }
 
 fn instruction(text: &str) -> Value {
-    // The tables give single instructions, also a FROM and pieces that are several lines.
-    let ast = match parse_nodes(text.as_bytes()) {
+    let mut ast = match parse_nodes(text.as_bytes()) {
         Ok(ast) => ast,
         Err(cause) => return error(cause),
     };
+    ast.nodes.truncate(1);
     match Dockerfile::from_ast(ast) {
         Ok(dockerfile) => json!({ "instruction": format!("{dockerfile:?}") }),
-        Err(_) => match parse_trigger(text) {
-            Ok(instruction) => json!({ "instruction": format!("{instruction:?}") }),
-            Err(cause) => error(cause),
-        },
+        // It was read, and only stands alone.
+        Err(cause) if matches!(cause.kind, ParseErrorKind::NoStage { .. }) => json!({}),
+        Err(cause) => error(cause),
     }
 }
 

@@ -39,7 +39,7 @@ impl<'a> PhysicalLine<'a> {
 
 /// Decodes UTF-8 as Go's ranging over a string does: one U+FFFD for each byte that is not part of
 /// a character (Rust's own lossy decoding merges neighbours).
-pub(super) fn decode(bytes: &[u8]) -> String {
+pub fn decode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());

@@ -21,5 +21,9 @@ pub use error::{ParseError, ParseErrorKind};
 pub use heredoc::{HeredocWord, drop_leading_tabs};
 pub use instruction::{parse, parse_trigger};
 pub use keyword::Keyword;
+pub use lines::decode;
 pub use parser::parse_nodes;
 pub use source::{Position, Snippet, Source, Span, Spanned, Word};
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ mod mount;
 pub mod ports;
 pub mod signal;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 pub use build::{parse, parse_trigger};
 pub use mount::{Mount, MountError, MountFlag, MountOption, MountType, Sharing};

@@ -1,29 +1,28 @@
 //! What a misspelled word may have meant.
 
-/// The most letters that may be wrong.
-const MAX_DISTANCE: usize = 2;
-
-/// Returns the candidate that is closest to `word`, ignoring case, if one is close.
+/// Returns the candidate that is closest to `word`, ignoring case, if one is close: one letter wrong
+/// in a short word, two in a longer one.
 pub(super) fn nearest(
     word: &str,
     candidates: impl Iterator<Item = &'static str>,
 ) -> Option<&'static str> {
     let word = word.to_lowercase();
+    let most = match word.len() {
+        // Of such a word everything is close.
+        0 | 1 => return None,
+        2 | 3 => 1,
+        _ => 2,
+    };
     candidates
-        // Of a very short word everything is close.
-        .filter(|candidate| word.len() > MAX_DISTANCE && candidate.len() > MAX_DISTANCE)
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= most)
         .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= MAX_DISTANCE)
+        .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Counts the letters to insert, delete or replace; anything above [`MAX_DISTANCE`] where the
-/// lengths alone say so.
+/// Counts the letters to insert, delete or replace.
 fn distance(left: &str, right: &str) -> usize {
-    if left.len().abs_diff(right.len()) > MAX_DISTANCE {
-        return usize::MAX;
-    }
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (index, character) in left.chars().enumerate() {
@@ -39,7 +38,7 @@ fn distance(left: &str, right: &str) -> usize {
             *first = index + 1;
         }
     }
-    row.last().copied().unwrap_or(usize::MAX)
+    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -57,6 +56,8 @@ mod tests {
             ("chmo", Some("chmod")),
             ("parent", Some("parents")),
             ("x", None),
+            ("lnk", Some("link")),
+            ("fr", None),
             ("platform", None),
             ("\u{e9}\u{e9}\u{e9}", None),
         ] {

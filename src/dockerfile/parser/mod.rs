@@ -317,27 +317,34 @@ fn pairs(
 /// Docker looks for the blank after the type byte by byte, so that some bytes inside a character
 /// end it too; no type that exists holds one, but which error comes first depends on it.
 fn healthcheck(node: &mut Node, line: &LogicalLine, rest: Range<usize>) -> Result<(), Located> {
-    let bytes = line.slice(rest.clone()).as_bytes();
+    let text = line.slice(rest.clone());
     let is_blank = |byte: &u8| char::from(*byte).is_whitespace();
-    let length = bytes.iter().position(is_blank).unwrap_or(bytes.len());
-    let (kind, after) = bytes.split_at(length);
+    let length = text.bytes().position(|byte| is_blank(&byte)).unwrap_or(text.len());
+    let (kind, after) = text.as_bytes().split_at(length);
     if kind.is_empty() {
         return Ok(());
     }
     let blanks = after.iter().take_while(|byte| is_blank(byte)).count();
-    let command = rest.start + length + blanks..rest.end;
-    let text = decode(after.get(blanks..).unwrap_or_default());
-    let word = |value: String| Word { value, span: line.span(command.clone()) };
-    node.arguments = match read_array(&text) {
+    let command = decode(after.get(blanks..).unwrap_or_default());
+    let (kind_span, command_span) = if text.is_char_boundary(length) {
+        let middle = rest.start + length;
+        (line.span(rest.start..middle), line.span(middle + blanks..rest.end))
+    } else {
+        (line.span(rest.clone()), line.span(rest))
+    };
+    let word = |value: String| Word { value, span: command_span };
+    node.arguments = match read_array(&command) {
         JsonArray::Mixed => return Err((ParseErrorKind::JsonNotStrings, node.span)),
         JsonArray::Strings(strings) => {
             node.is_json = true;
             strings.into_iter().map(word).collect()
         }
-        JsonArray::No if text.is_empty() => Vec::new(),
-        JsonArray::No => vec![word(text)],
+        JsonArray::No if command.is_empty() => Vec::new(),
+        JsonArray::No => vec![word(command)],
     };
-    let span = line.span(rest.start..rest.start + length);
-    node.arguments.insert(0, Word { value: decode(kind), span });
+    node.arguments.insert(0, Word { value: decode(kind), span: kind_span });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
