@@ -1,0 +1,213 @@
+//! `COPY` and `ADD`: what goes where.
+
+use super::error::{PlanError, PlanErrorKind};
+use super::mode::FileMode;
+use super::stage::{Outcome, StageReader, StageState, rootfs_path};
+use super::step::{Archives, CopySource, CopyStep, Destination, InlineFile, StepKind};
+use crate::dockerfile::instruction::{Add, Copy, Sources};
+use crate::dockerfile::shell::Lex;
+use crate::dockerfile::{Span, Spanned, Word};
+
+pub(super) fn read_copy(
+    reader: &StageReader<'_, '_>,
+    state: &StageState,
+    copy: &Copy,
+) -> Result<Outcome, PlanError> {
+    let from = match &copy.from {
+        Some(word) => reader.copy_source(word)?,
+        None => CopySource::Context,
+    };
+    let mut history = String::from("COPY");
+    if on(&copy.parents).is_some() {
+        history.push_str(" --parents");
+    }
+    let flags = flags(reader, state, [&copy.chown, &copy.chmod], &mut history)?;
+    for word in &copy.sources.paths {
+        let source = reader.word(state, word)?;
+        if remote_kind(&source).is_some() {
+            return Err(PlanErrorKind::CopyOfUrl { word: source }.at(word.span));
+        }
+    }
+    let files = sources(reader, state, &copy.sources, &mut history)?;
+    let features = [
+        ("--link", on(&copy.link)),
+        ("--parents", on(&copy.parents)),
+        ("--exclude", copy.exclude.first().map(|word| word.span)),
+    ];
+    Ok(Outcome {
+        kind: StepKind::Copy(files.into_step(from, flags, Archives::Copied)),
+        history: Some(history),
+        unsupported: unsupported("COPY", &features),
+    })
+}
+
+pub(super) fn read_add(
+    reader: &StageReader<'_, '_>,
+    state: &StageState,
+    add: &Add,
+) -> Result<Outcome, PlanError> {
+    let mut history = String::from("ADD");
+    let flags = flags(reader, state, [&add.chown, &add.chmod], &mut history)?;
+    let mut features = vec![
+        ("--link", on(&add.link)),
+        ("--exclude", add.exclude.first().map(|word| word.span)),
+        ("--checksum", add.checksum.as_ref().map(|word| word.span)),
+        ("--keep-git-dir", add.keep_git_dir.as_ref().map(|flag| flag.span)),
+        ("--unpack", add.unpack.as_ref().map(|flag| flag.span)),
+    ];
+    for word in &add.sources.paths {
+        let kind = remote_kind(&reader.word(state, word)?);
+        features.extend(kind.map(|kind| (kind, Some(word.span))));
+    }
+    let files = sources(reader, state, &add.sources, &mut history)?;
+    Ok(Outcome {
+        kind: StepKind::Copy(files.into_step(CopySource::Context, flags, Archives::Unpacked)),
+        history: Some(history),
+        unsupported: unsupported("ADD", &features),
+    })
+}
+
+/// A flag that is off says nothing.
+fn on(flag: &Option<Spanned<bool>>) -> Option<Span> {
+    flag.as_ref().filter(|flag| flag.value).map(|flag| flag.span)
+}
+
+/// Returns an error about the first of `features` that is used.
+fn unsupported(keyword: &str, features: &[(&str, Option<Span>)]) -> Option<PlanError> {
+    let used = features.iter().filter_map(|(feature, span)| Some((feature, (*span)?)));
+    let (feature, span) = used.min_by_key(|(_, span)| span.start)?;
+    Some(PlanErrorKind::NotSupported { feature: format!("{keyword} {feature}") }.at(span))
+}
+
+/// Says what is meant by a source that is not a path.
+fn remote_kind(source: &str) -> Option<&'static str> {
+    let is_http = source.starts_with("http://") || source.starts_with("https://");
+    let end_of_path = source.find(['#', '?']).unwrap_or(source.len());
+    let is_repository = match is_http {
+        true => source.get(..end_of_path).is_some_and(|path| path.ends_with(".git")),
+        false => {
+            source.starts_with("git://") || source.starts_with("ssh://") || is_scp_like(source)
+        }
+    };
+    match (is_repository, is_http) {
+        (true, _) => Some("of a Git repository"),
+        (false, true) => Some("of a URL"),
+        (false, false) => None,
+    }
+}
+
+/// Tells whether a source has ssh's form for a repository, `user@host:path`.
+fn is_scp_like(source: &str) -> bool {
+    let Some((user, rest)) = source.split_once('@') else { return false };
+    let Some((host, _)) = rest.split_once(':') else { return false };
+    let is_word = |text: &str, more: &[char]| {
+        !text.is_empty()
+            && text.chars().all(|rune| rune.is_ascii_alphanumeric() || more.contains(&rune))
+    };
+    is_word(user, &['-', '_']) && is_word(host, &['-', '.'])
+}
+
+struct Flags {
+    owner: Option<String>,
+    mode: Option<FileMode>,
+}
+
+/// Expands `--chown` and `--chmod` and writes them down. Empty ones count as absent.
+fn flags(
+    reader: &StageReader<'_, '_>,
+    state: &StageState,
+    [chown, chmod]: [&Option<Word>; 2],
+    history: &mut String,
+) -> Result<Flags, PlanError> {
+    let owner = match chown {
+        Some(word) => Some(reader.word(state, word)?).filter(|owner| !owner.is_empty()),
+        None => None,
+    };
+    if let Some(owner) = &owner {
+        history.push_str(&format!(" --chown={owner}"));
+    }
+    let mut mode = None;
+    if let Some(word) = chmod {
+        let text = reader.word(state, word)?;
+        if !text.is_empty() {
+            let read = FileMode::parse(&text);
+            mode = Some(read.map_err(|error| PlanErrorKind::Chmod(error).at(word.span))?);
+            history.push_str(&format!(" --chmod={text}"));
+        }
+    }
+    Ok(Flags { owner, mode })
+}
+
+struct Files {
+    sources: Vec<snapshot::RootfsPath>,
+    inline: Vec<InlineFile>,
+    destination: Destination,
+}
+
+impl Files {
+    fn into_step(self, from: CopySource, flags: Flags, archives: Archives) -> CopyStep {
+        CopyStep {
+            from,
+            sources: self.sources,
+            inline: self.inline,
+            destination: self.destination,
+            owner: flags.owner,
+            mode: flags.mode,
+            archives,
+        }
+    }
+}
+
+fn sources(
+    reader: &StageReader<'_, '_>,
+    state: &StageState,
+    written: &Sources,
+    history: &mut String,
+) -> Result<Files, PlanError> {
+    let mut sources = Vec::with_capacity(written.paths.len());
+    for word in &written.paths {
+        let source = reader.word(state, word)?;
+        history.push(' ');
+        history.push_str(&source);
+        sources.push(rootfs_path(&source).map_err(|kind| kind.at(word.span))?);
+    }
+    let mut inline = Vec::with_capacity(written.inline.len());
+    for file in &written.inline {
+        history.push_str(" <<");
+        history.push_str(&file.name);
+        let content = match (file.expand, std::str::from_utf8(&file.content)) {
+            (true, Ok(text)) => {
+                let expanded = Lex::for_heredoc().expand(text, |name| state.variables.get(name));
+                let expanded = expanded.map_err(|source| {
+                    PlanErrorKind::Expand { word: format!("<<{}", file.name), source }.at(file.span)
+                })?;
+                expanded.text.into_bytes()
+            }
+            // Text that is no UTF-8 has no variables that could be told apart from its bytes.
+            _ => file.content.clone(),
+        };
+        let is_name = rootfs_path(&file.name)
+            .is_ok_and(|path| path.as_bytes() == file.name.as_bytes() && !path.is_root())
+            && !file.name.contains('/');
+        if !is_name {
+            return Err(PlanErrorKind::InlineName { name: file.name.clone() }.at(file.span));
+        }
+        inline.push(InlineFile { name: file.name.clone(), content });
+    }
+    let typed = reader.word(state, &written.destination)?;
+    history.push_str(&format!(" {typed} # buildkit"));
+    let destination =
+        destination(state, &typed).map_err(|kind| kind.at(written.destination.span))?;
+    Ok(Files { sources, inline, destination })
+}
+
+/// Returns where a destination leads, taken from the working directory unless it is absolute.
+fn destination(state: &StageState, typed: &str) -> Result<Destination, PlanErrorKind> {
+    let from =
+        if typed.starts_with('/') { rootfs_path("/")? } else { state.working_directory()? };
+    let path = from
+        .join(typed)
+        .map_err(|source| PlanErrorKind::Path { word: typed.to_owned(), source })?;
+    let is_directory = matches!(typed, "" | ".") || typed.ends_with('/') || typed.ends_with("/.");
+    Ok(Destination { path, is_directory })
+}
