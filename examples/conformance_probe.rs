@@ -16,6 +16,8 @@ use zuwai::dockerfile::ast::{EscapeToken, Node};
 use zuwai::dockerfile::instruction::{Dockerfile, Heredoc, ports};
 use zuwai::dockerfile::shell::{Lex, Quotes, Unset};
 use zuwai::dockerfile::{HeredocWord, ParseErrorKind, decode, parse_nodes};
+use zuwai::image::{ImageConfig, Platform};
+use zuwai::plan::{self, ImageName, PlanInputs, StageSelection};
 
 /// A question; which fields are set depends on `op`.
 #[derive(Deserialize, Default)]
@@ -34,6 +36,11 @@ struct Question {
     path: String,
     context: Vec<Entry>,
     dockerignore: String,
+    build_args: Option<BTreeMap<String, String>>,
+    target: Option<String>,
+    platform: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    images: Option<BTreeMap<String, ImageConfig>>,
 }
 
 /// A file or directory of a build context.
@@ -53,8 +60,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if line.is_empty() {
             continue;
         }
-        let question: Question = serde_json::from_str(&line)?;
-        let answer = json!({ "id": question.id, "out": answer(&question) });
+        let answer = match serde_json::from_str::<Question>(&line) {
+            Ok(question) => json!({ "id": question.id, "out": answer(&question) }),
+            Err(cause) => {
+                let question: Value = serde_json::from_str(&line)?;
+                json!({ "id": question["id"], "out": error(cause) })
+            }
+        };
         writeln!(output, "{answer}")?;
     }
     Ok(())
@@ -75,6 +87,7 @@ fn answer(question: &Question) -> Value {
         "parse" => parse(question),
         "instr" => instruction(&question.text),
         "ports" => exposed_ports(&question.patterns),
+        "config" => config(question),
         other => error(format!("unknown operation `{other}`")),
     }
 }
@@ -159,13 +172,17 @@ fn heredoc_word(text: &str) -> Value {
     }
 }
 
+fn file(question: &Question) -> Result<Vec<u8>, base64::DecodeError> {
+    match &question.b64 {
+        None => Ok(question.text.clone().into_bytes()),
+        Some(encoded) => STANDARD.decode(encoded),
+    }
+}
+
 fn parse(question: &Question) -> Value {
-    let file = match &question.b64 {
-        None => question.text.clone().into_bytes(),
-        Some(encoded) => match STANDARD.decode(encoded) {
-            Ok(bytes) => bytes,
-            Err(cause) => return error(cause),
-        },
+    let file = match file(question) {
+        Ok(file) => file,
+        Err(cause) => return error(cause),
     };
     let ast = match parse_nodes(&file) {
         Ok(ast) => ast,
@@ -236,4 +253,47 @@ fn instruction(text: &str) -> Value {
 fn exposed_ports(texts: &[String]) -> Value {
     let ports = texts.iter().map(|text| ports::expand_ports(text)).collect::<Result<Vec<_>, _>>();
     or_error(ports.map(|ports| ports.concat()), "ports")
+}
+
+/// Returns the config of the image that a Dockerfile makes; images it is not told about are empty.
+fn config(question: &Question) -> Value {
+    match image_config(question) {
+        Ok(image) => json!({ "image": image }),
+        Err(cause) => error(cause),
+    }
+}
+
+fn image_config(question: &Question) -> Result<ImageConfig, Box<dyn std::error::Error>> {
+    let dockerfile = zuwai::dockerfile::parse(&file(question)?)?;
+    let build_args = question.build_args.clone().unwrap_or_default();
+    let labels: Vec<(String, String)> = question.labels.iter().flatten().map(owned).collect();
+    let mut images = BTreeMap::new();
+    loop {
+        let inputs = PlanInputs {
+            build_args: &build_args,
+            target: question.target.as_deref().filter(|target| !target.is_empty()),
+            platform: question.platform.as_deref().filter(|platform| !platform.is_empty()),
+            build_platform: &Platform::of_this_machine(),
+            labels: &labels,
+            named_contexts: &BTreeMap::new(),
+            images: &images,
+            selection: StageSelection::Needed,
+        };
+        let missing = plan::references(&dockerfile, &inputs)?;
+        if missing.is_empty() {
+            return Ok(plan::image_config(&dockerfile, &inputs)?);
+        }
+        for request in missing {
+            let given = question.images.iter().flatten().find(|(name, _)| {
+                let name = name.parse::<zuwai::image::Reference>().map(|name| name.whole());
+                matches!(&request.image, ImageName::Reference(full) if name.as_ref() == Ok(full))
+            });
+            let config = given.map(|(_, config)| config.clone()).unwrap_or_default();
+            images.insert(request, config);
+        }
+    }
+}
+
+fn owned((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
 }
