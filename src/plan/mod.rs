@@ -16,6 +16,7 @@ mod history;
 mod inputs;
 mod metadata;
 mod mode;
+mod render;
 mod run;
 mod scope;
 mod stage;
@@ -27,6 +28,7 @@ use std::collections::BTreeSet;
 pub use error::{PlanError, PlanErrorKind};
 pub use inputs::{NamedContext, PlanInputs, StageSelection};
 pub use mode::{FileMode, ModeError, SymbolicMode};
+pub use render::render;
 pub use step::{
     Archives, Base, CopySource, CopyStep, Destination, ImageName, ImageRequest, InlineFile, Origin,
     Plan, PlanWarning, PlannedStage, RunStep, Script, Step, StepKind, WorkdirStep,

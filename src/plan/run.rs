@@ -4,7 +4,7 @@ use super::error::{PlanError, PlanErrorKind};
 use super::stage::{Outcome, StageReader, StageState, rootfs_path};
 use super::step::{RunStep, Script, StepKind};
 use crate::dockerfile::instruction::{CommandLine, Heredoc, Run};
-use crate::dockerfile::{HeredocWord, drop_leading_tabs};
+use crate::dockerfile::{HeredocWord, decode, drop_leading_tabs};
 use crate::image::RuntimeConfig;
 
 /// Where scripts of heredocs are while they run; as in BuildKit, and so in `docker history`.
@@ -74,7 +74,7 @@ fn command(config: &RuntimeConfig, run: &Run) -> (Vec<String>, Option<(String, V
         let argv = with_shell(config, script_path(&heredoc.name));
         return (argv, Some((heredoc.name.clone(), content)));
     }
-    (with_shell(config, String::from_utf8_lossy(&content).into_owned()), None)
+    (with_shell(config, decode(&content)), None)
 }
 
 fn script_path(name: &str) -> String {
@@ -86,7 +86,7 @@ fn with_bodies(line: &str, heredocs: &[Heredoc]) -> String {
     let mut text = line.to_owned();
     for heredoc in heredocs {
         text.push('\n');
-        text.push_str(&String::from_utf8_lossy(&heredoc.body));
+        text.push_str(&decode(&heredoc.body));
         text.push_str(&heredoc.name);
     }
     text

@@ -1,0 +1,146 @@
+//! A plan as text, for people.
+
+use std::fmt::Write as _;
+
+use super::step::{
+    Archives, Base, CopySource, CopyStep, ImageName, ImageRequest, Origin, Plan, PlanWarning,
+    PlannedStage, Step, StepKind,
+};
+
+/// Writes a plan as text: stages with their steps and what these do to files, then the resulting
+/// config, then warnings. Equal plans give equal text.
+///
+/// Values of build arguments are in it where the image will hold them too.
+pub fn render(plan: &Plan) -> String {
+    let mut out = String::new();
+    for (position, stage) in plan.stages.iter().enumerate() {
+        render_stage(plan, position, stage, &mut out);
+    }
+    if let Some(stage) = plan.target_stage() {
+        let image = &stage.image;
+        let platform = [Some(&image.os), Some(&image.architecture), image.variant.as_ref()];
+        let platform: Vec<&str> = platform.into_iter().flatten().map(String::as_str).collect();
+        line(&mut out, 0, &format!("image {}", platform.join("/")));
+        if !image.author.is_empty() {
+            line(&mut out, 1, &format!("author {}", image.author));
+        }
+        let config = serde_json::to_string_pretty(&image.config).unwrap_or_default();
+        for text in config.lines() {
+            line(&mut out, 1, text);
+        }
+    }
+    for warning in &plan.warnings {
+        line(&mut out, 0, &format!("warning: {warning}"));
+    }
+    out
+}
+
+fn line(out: &mut String, depth: usize, text: &str) {
+    let width = depth * 2;
+    // Writing to a `String` cannot fail.
+    let _ = writeln!(out, "{:width$}{text}", "");
+}
+
+fn render_stage(plan: &Plan, position: usize, stage: &PlannedStage, out: &mut String) {
+    let base = match &stage.base {
+        Base::Scratch => "nothing".to_owned(),
+        Base::Image(ImageRequest { image: ImageName::Reference(reference), .. }) => {
+            reference.clone()
+        }
+        Base::Image(ImageRequest { image: ImageName::Layout(name), .. }) => {
+            format!("the layout `{name}`")
+        }
+        Base::Stage(base) => stage_name(plan, *base),
+    };
+    let result = if position == plan.target { " (the result)" } else { "" };
+    let name = stage_name(plan, position);
+    let heading = format!("{name}{result} for {} from {base}", stage.platform);
+    line(out, 0, &heading);
+    let lines = stage.steps.iter().map(|step| step.span.start.line);
+    let width = lines.max().unwrap_or_default().to_string().len();
+    for step in &stage.steps {
+        let mark = match step.origin {
+            Origin::Instruction | Origin::From => "",
+            Origin::Trigger => "ONBUILD ",
+        };
+        let number = step.span.start.line;
+        line(out, 1, &format!("{number:width$}  {mark}{}", step.text));
+        for effect in effects(plan, step) {
+            line(out, 1, &format!("{:width$}  -> {effect}", ""));
+        }
+    }
+}
+
+/// Says what a step does to files.
+fn effects(plan: &Plan, step: &Step) -> Vec<String> {
+    match &step.kind {
+        StepKind::Run(run) => {
+            let user = if run.user.is_empty() { "root" } else { &run.user };
+            let script = run.script.as_ref().map(|script| format!("with script {}", script.path));
+            let place = format!("runs as {user} in {}", run.working_directory);
+            std::iter::once(place).chain(script).collect()
+        }
+        StepKind::Copy(copy) => copy_effects(plan, copy),
+        StepKind::Workdir(workdir) if workdir.path.is_root() => Vec::new(),
+        StepKind::Workdir(workdir) => {
+            let user = if workdir.user.is_empty() { "root" } else { &workdir.user };
+            vec![format!("makes {} for {user}", workdir.path)]
+        }
+        StepKind::Metadata => Vec::new(),
+    }
+}
+
+fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
+    let from = match &copy.from {
+        CopySource::Context => "the context".to_owned(),
+        CopySource::NamedContext(name) => format!("context `{name}`"),
+        CopySource::Stage(position) => stage_name(plan, *position),
+        CopySource::Image(request) => image(request),
+    };
+    let sources = copy.sources.iter().map(|source| format!("copies {source} from {from}"));
+    let files = copy.inline.iter();
+    let files = files.map(|file| format!("writes {} ({} bytes)", file.name, file.content.len()));
+    let slash = match copy.destination.is_directory && !copy.destination.path.is_root() {
+        true => "/",
+        false => "",
+    };
+    let mut target = format!("to {}{slash}", copy.destination.path);
+    if let Some(owner) = &copy.owner {
+        target.push_str(&format!(", owned by {owner}"));
+    }
+    if let Some(mode) = &copy.mode {
+        target.push_str(&format!(", mode {mode}"));
+    }
+    if copy.archives == Archives::Unpacked {
+        target.push_str(", archives unpacked");
+    }
+    sources.chain(files).chain([target]).collect()
+}
+
+fn stage_name(plan: &Plan, position: usize) -> String {
+    match plan.stages.get(position) {
+        Some(PlannedStage { name: Some(name), index, .. }) => format!("stage {index} `{name}`"),
+        Some(PlannedStage { index, .. }) => format!("stage {index}"),
+        None => "no stage".to_owned(),
+    }
+}
+
+fn image(request: &ImageRequest) -> String {
+    match &request.image {
+        ImageName::Reference(reference) => format!("{reference} for {}", request.platform),
+        ImageName::Layout(name) => format!("the layout `{name}` for {}", request.platform),
+    }
+}
+
+impl std::fmt::Display for PlanWarning {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::UnusedBuildArgs { names } => {
+                write!(out, "no ARG declares the build arguments {}", names.join(", "))
+            }
+            Self::PlatformMismatch { span, image, asked, found } => {
+                write!(out, "{span}: `{image}` is for {found}, not for {asked}")
+            }
+        }
+    }
+}
