@@ -1,3 +1,74 @@
 //! Endpoints, authentication, pulls and uploads as streams, on the one HTTP client.
 //!
-//! Must not touch a root file system.
+//! Must not touch a root file system. References and manifest types are `oci-client`'s; its client
+//! is not used, because it takes no HTTP client of ours (own resolver, client certificates, an
+//! authority per registry, retries and resumption need one).
+//!
+//! The idea to hold in mind: a registry is a stranger. It may name other servers (redirects, token
+//! realms, upload locations), but credentials stay with the origin they are for, and what it serves
+//! is believed only once digest, size and media type agree with what was asked for.
+
+mod authorize;
+mod challenge;
+mod credentials;
+mod endpoint;
+mod error;
+mod host;
+mod manifest;
+mod options;
+mod pull;
+mod push;
+mod refusal;
+mod resolve;
+mod scope;
+mod send;
+mod token;
+mod transport;
+mod upload;
+
+use std::sync::Arc;
+
+use crate::http::HttpClient;
+
+pub use credentials::{CredentialError, CredentialOrigin, HelperError};
+pub use error::{Cause, RegistryError, Unsupported};
+pub use host::RegistryHost;
+pub use options::{
+    CredentialOptions, Fallback, HostAuthority, HostClientCertificate, ImmutableTags, PlainHttp,
+    RegistryMap, RegistryOptions, TransportSecurity,
+};
+pub use pull::TransferStats;
+pub use push::{BlobUpload, OpenBlob, Presence, PushedBlob, PushedManifest, TagOutcome};
+pub use refusal::{Party, Refusal, ReportedError, ShownCredential};
+pub use resolve::ResolvedImage;
+pub use upload::{Pieces, Upload};
+
+use authorize::Authorizer;
+use credentials::Credentials;
+use endpoint::Endpoints;
+use transport::Transport;
+
+/// All registries of one build; cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    transport: Arc<Transport>,
+    options: Arc<RegistryOptions>,
+}
+
+impl Registry {
+    /// Reads every file that `options` names: certificates, credentials, helper programs.
+    ///
+    /// # Errors
+    /// When a file that the user named cannot be used.
+    pub fn new(http: &HttpClient, options: RegistryOptions) -> Result<Self, RegistryError> {
+        let prepared = |cause: Cause| RegistryError::new("prepare access to registries", cause);
+        let credentials =
+            Credentials::load(&options.credentials).map_err(|error| prepared(error.into()))?;
+        let endpoints =
+            Endpoints::new(http, options.clone()).map_err(|error| prepared(error.into()))?;
+        let authorizer =
+            Authorizer::new(http.clone(), credentials, options.pull_retry, options.push_retry);
+        let transport = Transport { http: http.clone(), endpoints, authorizer };
+        Ok(Self { transport: Arc::new(transport), options: Arc::new(options) })
+    }
+}

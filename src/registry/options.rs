@@ -1,0 +1,114 @@
+//! What the user said about registries, as values. Hosts are `host[:port]`, without scheme.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::http::{ClientCertificate, RetryPolicy, Verification};
+
+/// Everything that decides how registries are reached.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryOptions {
+    /// For pushing (`--insecure`, `--skip-tls-verify`).
+    pub push: TransportSecurity,
+    /// For pulling (`--insecure-pull`, `--skip-tls-verify`, `--skip-tls-verify-pull`).
+    pub pull: TransportSecurity,
+    /// Hosts for which plain HTTP is allowed, either way (`--insecure-registry`).
+    pub plain_http_hosts: Vec<String>,
+    /// Hosts whose certificate is not checked, either way (`--skip-tls-verify-registry`).
+    pub unverified_hosts: Vec<String>,
+    /// Certificate authorities by host (`--registry-certificate`).
+    pub certificates: Vec<HostAuthority>,
+    /// Client certificates by host (`--registry-client-cert`).
+    pub client_certificates: Vec<HostClientCertificate>,
+    /// Where pulls go instead, in the order to try (`--registry-map`, `--registry-mirror`).
+    pub maps: Vec<RegistryMap>,
+    /// What follows when every map of a registry failed (`--skip-default-registry-fallback`).
+    pub fallback: Fallback,
+    /// Where user names and passwords come from.
+    pub credentials: CredentialOptions,
+    /// How often pulls are tried again (`--image-download-retry`).
+    pub pull_retry: RetryPolicy,
+    /// How often pushes are tried again (`--push-retry`).
+    pub push_retry: RetryPolicy,
+    /// What a refused overwrite means (`--push-ignore-immutable-tag-errors`).
+    pub immutable_tags: ImmutableTags,
+}
+
+/// Whether plain HTTP and unverified TLS are allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportSecurity {
+    /// Whether plain HTTP may be used.
+    pub plain_http: PlainHttp,
+    /// Whether certificates are checked.
+    pub verification: Verification,
+}
+
+/// Whether plain HTTP may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// Only https.
+    #[default]
+    Refused,
+    /// https first, then http.
+    Allowed,
+}
+
+/// A certificate authority for one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAuthority {
+    /// The registry.
+    pub host: String,
+    /// A PEM file.
+    pub certificate: PathBuf,
+}
+
+/// A client certificate for one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostClientCertificate {
+    /// The registry.
+    pub host: String,
+    /// The certificate and its key.
+    pub files: ClientCertificate,
+}
+
+/// One redirection of pulls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryMap {
+    /// The registry named in references.
+    pub from: String,
+    /// `host[:port][/path/prefix]` that is asked instead; a leading `https://` is ignored, a
+    /// leading `http://` allows plain HTTP for this target.
+    pub to: String,
+}
+
+/// What follows when every map of a registry failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// The registry itself is asked.
+    #[default]
+    Origin,
+    /// The pull fails.
+    Fail,
+}
+
+/// What a refused overwrite of an immutable tag means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImmutableTags {
+    /// The push fails.
+    #[default]
+    Fail,
+    /// The tag is there already: done.
+    Accept,
+}
+
+/// Where user names and passwords come from.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialOptions {
+    /// Directories that may hold `config.json`, a mounted Secret's `.dockerconfigjson` or the old
+    /// `.dockercfg`, best first; the first file found is the only one used, as Docker does it.
+    pub directories: Vec<PathBuf>,
+    /// Directories searched for helper programs (`PATH`); relative ones are skipped.
+    pub helper_directories: Vec<PathBuf>,
+    /// The whole environment of helper programs.
+    pub helper_environment: Vec<(OsString, OsString)>,
+}

@@ -1,0 +1,205 @@
+//! Reading an image's documents: manifest or index, then the config.
+
+use reqwest::Method;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use snapshot::Digest;
+
+use super::Registry;
+use super::endpoint::Target;
+use super::error::{Cause, RegistryError, Unsupported};
+use super::manifest::{self, Claims, Document};
+use super::pull::{Transfer, check_encoding};
+use super::scope::Scopes;
+use super::transport::{Call, retrying};
+use crate::image::{Descriptor, ImageConfig, Manifest, Platform, Reference};
+
+/// Indexes inside indexes that are followed.
+const INDEX_DEPTH: u32 = 3;
+
+/// An image's documents, verified against their digests.
+#[derive(Clone, Debug)]
+pub struct ResolvedImage {
+    /// What was asked for.
+    pub reference: Reference,
+    /// Digest of `manifest_bytes`: of the image itself, not of an index it was chosen from.
+    pub digest: Digest,
+    /// Digest of what the reference names: an index, or the image.
+    pub root_digest: Digest,
+    /// The manifest's media type.
+    pub media_type: String,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The manifest as served.
+    pub manifest_bytes: Vec<u8>,
+    /// The image's config.
+    pub config: ImageConfig,
+    /// The config as served.
+    pub config_bytes: Vec<u8>,
+}
+
+impl Registry {
+    /// Fetches the manifest and config of an image, choosing from an index by `platform`.
+    ///
+    /// # Errors
+    /// When no source has it, or what it has is not a Linux image that can be built upon.
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, RegistryError> {
+        let action = format!("fetch the manifest of `{reference}`");
+        self.try_sources(
+            reference,
+            &action,
+            |_| false,
+            async |target| self.resolve_at(target, reference, platform).await,
+        )
+        .await
+    }
+
+    async fn resolve_at(
+        &self,
+        target: &Target,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, Cause> {
+        let host = target.endpoint.host.as_str();
+        let pinned = reference.digest().map(manifest::sha256).transpose()?;
+        let first = match (&pinned, reference.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.to_owned(),
+            (None, None) => "latest".to_owned(),
+        };
+        let wanted = Wanted { name: &first, digest: pinned.as_ref(), media_type: None };
+        let mut document = self.manifest(target, &wanted).await?;
+        let root_digest = document.digest;
+        for _ in 0..INDEX_DEPTH {
+            match document.parsed {
+                Document::Index(index) => {
+                    let entry = manifest::choose(&index, platform)?;
+                    let digest = manifest::sha256(&entry.digest)?;
+                    tracing::debug!(%digest, %platform, "image chosen from index");
+                    let wanted = Wanted {
+                        name: &entry.digest,
+                        digest: Some(&digest),
+                        media_type: Some(&entry.media_type).filter(|kind| !kind.is_empty()),
+                    };
+                    document = self.manifest(target, &wanted).await?;
+                }
+                Document::Image { media_type, manifest } => {
+                    manifest::check_image(host, &manifest)?;
+                    let config_bytes = self.config_bytes(target, &manifest.config).await?;
+                    let config = manifest::parse_config(host, &config_bytes)?;
+                    return Ok(ResolvedImage {
+                        reference: reference.clone(),
+                        digest: document.digest,
+                        root_digest,
+                        media_type,
+                        manifest: *manifest,
+                        manifest_bytes: document.bytes,
+                        config,
+                        config_bytes,
+                    });
+                }
+            }
+        }
+        Err(Cause::Content {
+            host: host.to_owned(),
+            what: "an index",
+            reason: "indexes are nested too deeply".to_owned(),
+        })
+    }
+
+    async fn manifest(&self, target: &Target, wanted: &Wanted<'_>) -> Result<Fetched, Cause> {
+        let retry = self.options.pull_retry;
+        retrying(retry, target, &Method::GET, async || self.manifest_once(target, wanted).await)
+            .await
+    }
+
+    async fn manifest_once(&self, target: &Target, wanted: &Wanted<'_>) -> Result<Fetched, Cause> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let scopes = Scopes::repository(&target.repository, "pull");
+        let call = Call {
+            target,
+            method: Method::GET,
+            url: self.transport.url(target, &format!("manifests/{}", wanted.name)).await?,
+            headers,
+            body: None,
+            scopes: &scopes,
+        };
+        let reply = self.transport.exchange(&call, None).await?;
+        let host = target.endpoint.host.as_str();
+        if reply.response.status().as_u16() == 404 {
+            let refusal = reply.refusal().await;
+            let spoke = refusal.errors.iter().any(|error| !error.code.is_empty());
+            if !spoke && !self.transport.speaks_version_two(target).await? {
+                return Err(Unsupported::VersionOne(host.to_owned()).into());
+            }
+            return Err(refusal.into());
+        }
+        let response = reply.accept(&[200]).await?;
+        check_encoding(&response, host)?;
+        let kind = response.header("content-type").map(str::to_owned);
+        let claimed = response.header("docker-content-digest").map(str::to_owned);
+        let bytes = response.bytes(manifest::MANIFEST_LIMIT).await?;
+        let digest = Digest::of(&bytes);
+        let wrong = |expected: String| Cause::Digest {
+            host: host.to_owned(),
+            what: format!("manifest `{}`", wanted.name),
+            expected,
+            actual: digest.to_string(),
+        };
+        if let Some(expected) = wanted.digest.filter(|expected| **expected != digest) {
+            return Err(wrong(expected.to_string()));
+        }
+        if let Some(claimed) = claimed.filter(|text| text.starts_with("sha256:"))
+            && claimed != digest.to_string()
+        {
+            return Err(wrong(claimed));
+        }
+        let parsed = manifest::parse(
+            host,
+            &Claims { header: kind.as_deref(), descriptor: wanted.media_type.map(String::as_str) },
+            &bytes,
+        )?;
+        Ok(Fetched { digest, parsed, bytes: bytes.into() })
+    }
+
+    async fn config_bytes(
+        &self,
+        target: &Target,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, Cause> {
+        let host = target.endpoint.host.as_str();
+        let (digest, size) = manifest::check_descriptor(host, descriptor)?;
+        if size > manifest::CONFIG_LIMIT {
+            return Err(Cause::Content {
+                host: host.to_owned(),
+                what: "a manifest",
+                reason: format!("its config has {size} bytes"),
+            });
+        }
+        let mut bytes = Vec::new();
+        let mut transfer = Transfer::new(&mut bytes, digest, size);
+        self.transfer(target, &mut transfer).await?;
+        Ok(bytes)
+    }
+}
+
+/// A document to fetch.
+struct Wanted<'a> {
+    /// Its tag or digest.
+    name: &'a str,
+    /// The digest it must have.
+    digest: Option<&'a Digest>,
+    /// The media type it must have.
+    media_type: Option<&'a String>,
+}
+
+struct Fetched {
+    digest: Digest,
+    parsed: Document,
+    bytes: Vec<u8>,
+}
