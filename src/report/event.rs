@@ -46,8 +46,6 @@ pub enum Event {
     },
     /// One line written by a command of a RUN, its newline included where there was one.
     RunOutput {
-        /// Where the command wrote it.
-        stream: OutputStream,
         /// The bytes, unchanged.
         bytes: Vec<u8>,
     },
@@ -131,15 +129,6 @@ pub struct Step {
     pub line: Option<u32>,
     /// The instruction as the reader knows it, such as `RUN make`.
     pub text: String,
-}
-
-/// The streams of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
 }
 
 /// How far a snapshot looks.

@@ -1,0 +1,98 @@
+//! What is said of each event: kaniko's words where it has some. Pure.
+
+use serde_json::json;
+
+use super::event::{Event, SnapshotReach, Step};
+use super::line::Message;
+use super::settings::Level;
+
+/// Returns the line for an event; `None` for events that are not lines of the log.
+pub fn narrate(event: &Event) -> Option<Message> {
+    let message = match event {
+        Event::ResolvingImage { reference } => {
+            info(format!("Retrieving image manifest {reference}"))
+        }
+        Event::StageStarted { index, base, base_index } => info(format!(
+            "Building stage '{base}' [idx: '{index}', base-idx: '{}']",
+            base_index.map_or_else(|| "-1".to_owned(), |index| index.to_string())
+        )),
+        Event::UnpackStarted { because_of } => {
+            info(format!("Unpacking rootfs as cmd {because_of} requires it."))
+        }
+        Event::UnpackFinished { entry_count, bytes, elapsed } => Message {
+            fields: vec![
+                ("entries", json!(entry_count)),
+                ("bytes", json!(bytes)),
+                ("elapsed_ms", milliseconds(*elapsed)),
+            ],
+            ..debug("rootfs unpacked")
+        },
+        Event::StepStarted(step) => Message { fields: place(step), ..info(step.text.clone()) },
+        Event::StepFinished { step, elapsed } => {
+            let mut fields = place(step);
+            fields.push(("elapsed_ms", milliseconds(*elapsed)));
+            Message { fields, ..debug("step finished") }
+        }
+        Event::SnapshotStarted { reach: SnapshotReach::FullFilesystem } => {
+            info("Taking snapshot of full filesystem...")
+        }
+        Event::SnapshotStarted { reach: SnapshotReach::Files } => {
+            info("Taking snapshot of files...")
+        }
+        Event::SnapshotTaken { examined_count, changed_count, hashed_bytes, elapsed } => Message {
+            fields: vec![
+                ("changed", json!(changed_count)),
+                ("examined", json!(examined_count)),
+                ("hashed_bytes", json!(hashed_bytes)),
+                ("elapsed_ms", milliseconds(*elapsed)),
+            ],
+            ..info("Snapshot taken")
+        },
+        Event::NothingChanged => {
+            info("No files were changed, appending empty layer to config. No layer added to image.")
+        }
+        Event::LayerWritten { digest, size_bytes, tar_bytes, elapsed } => Message {
+            fields: vec![
+                ("digest", json!(digest)),
+                ("size_bytes", json!(size_bytes)),
+                ("tar_bytes", json!(tar_bytes)),
+                ("elapsed_ms", milliseconds(*elapsed)),
+            ],
+            ..info("Layer written")
+        },
+        Event::PushStarted { destination } => info(format!("Pushing image to {destination}")),
+        Event::Pushed { reference } => info(format!("Pushed {reference}")),
+        Event::PushSkipped => info("Skipping push to container registry due to --no-push flag"),
+        Event::OutputWritten { kind, path } => {
+            Message { fields: vec![("path", json!(path))], ..info(format!("Wrote {kind}")) }
+        }
+        Event::ImageBuilt { digest } => {
+            Message { fields: vec![("digest", json!(digest))], ..info("Image built") }
+        }
+        Event::Warning { text } => Message { level: Level::Warn, ..info(text.clone()) },
+        Event::RunOutput { .. } | Event::PhaseTimed { .. } => return None,
+    };
+    Some(message)
+}
+
+fn info(text: impl Into<String>) -> Message {
+    Message { level: Level::Info, text: text.into(), fields: Vec::new() }
+}
+
+fn debug(text: &str) -> Message {
+    Message { level: Level::Debug, ..info(text) }
+}
+
+/// Returns where a step stands: in its stage, and in the Dockerfile.
+fn place(step: &Step) -> Vec<(&'static str, serde_json::Value)> {
+    let mut fields = vec![
+        ("stage", json!(step.stage)),
+        ("step", json!(format!("{}/{}", step.number, step.total))),
+    ];
+    fields.extend(step.line.map(|line| ("line", json!(line))));
+    fields
+}
+
+fn milliseconds(elapsed: std::time::Duration) -> serde_json::Value {
+    json!(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
