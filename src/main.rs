@@ -1,11 +1,51 @@
 //! The `zuwai` program: parse, run, exit code.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use zuwai::cli::{self, Environment, Facts, Failure, Invocation};
+use zuwai::report::Terminal;
+use zuwai::report::fault::Fault;
+use zuwai::report::settings::ReportSettings;
+
 fn main() -> ExitCode {
-    // Before anything else: the supervisor of a step must stay single-threaded.
-    if std::env::args_os().nth(1).is_some_and(|word| word == zuwai::sandbox::SUBCOMMAND) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // Before anything else: the supervisor of a step must stay single-threaded, and is started by
+    // whatever name the program has.
+    if words.get(1).is_some_and(|word| word == zuwai::sandbox::SUBCOMMAND) {
         return zuwai::sandbox::supervisor::main();
     }
-    ExitCode::SUCCESS
+    match invocation(&words) {
+        Ok(Invocation::Print(text)) => {
+            Terminal::open(ReportSettings::default()).print(&text);
+            ExitCode::SUCCESS
+        }
+        Ok(Invocation::Build(request)) => build(*request),
+        Err(Failure { error, report }) => fail(&Terminal::open(report), &error),
+    }
+}
+
+fn invocation(words: &[OsString]) -> Result<Invocation, Failure> {
+    let environment = Environment::read();
+    let facts = Facts::gather(&environment)
+        .map_err(|error| Failure { error, report: ReportSettings::default() })?;
+    cli::parse(words, &environment, &facts)
+}
+
+fn build(request: cli::BuildRequest) -> ExitCode {
+    let terminal = Terminal::open(request.report);
+    terminal.capture_logs();
+    for warning in &request.warnings {
+        terminal.warn(warning);
+    }
+    for note in &request.notes {
+        tracing::debug!("{note}");
+    }
+    // Nothing strings the phases together yet.
+    fail(&terminal, &cli::Error::NotSupported { flag: "build".to_owned() })
+}
+
+fn fail(terminal: &Terminal, fault: &dyn Fault) -> ExitCode {
+    terminal.fail(fault);
+    ExitCode::from(fault.exit_code())
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use oci_client::Reference;
 use url::Url;
 
+use crate::image::Platform;
 use crate::secret::Secret;
 
 /// Everything that one build was asked to do.
@@ -26,8 +27,8 @@ pub struct BuildOptions {
     pub build_args: Vec<BuildArg>,
     /// Labels for the image's config, in the order given (`--label`).
     pub labels: Vec<Label>,
-    /// `os/arch[/variant]` as typed and checked; `None` is this machine's (`--custom-platform`).
-    pub platform: Option<String>,
+    /// The platform of the image; `None` is this machine's (`--custom-platform`).
+    pub platform: Option<Platform>,
     /// How changes are found and when.
     pub snapshots: SnapshotChoices,
     /// How layers are written.

@@ -1,0 +1,54 @@
+//! Flags that say where and how the build runs.
+
+use clap::{ArgAction, Args};
+use serde::Serialize;
+
+use crate::cli::go_values::{parse_bool, parse_int};
+
+/// Sandbox, work directory, threads, and what is left behind.
+#[derive(Args, Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExecutionArgs {
+    /// Sandbox for the build's commands
+    ///
+    /// `auto` takes the best that the machine allows. `namespaces` gives each stage a root of its
+    /// own, `userns` does so inside a user namespace, `in-place` builds in `/` of a container. One
+    /// that cannot work here is an error that says why.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub isolation: String,
+
+    /// Build in `/` outside a container
+    ///
+    /// Files of the machine may be overwritten.
+    #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
+        default_value = "false")]
+    pub force: bool,
+
+    /// Remove the build's root file system at the end
+    ///
+    /// Whatever the outcome; kaniko does so only after success.
+    #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
+        default_value = "false")]
+    pub cleanup: bool,
+
+    /// Directory for the build's own files
+    ///
+    /// Stands over the environment variable `KANIKO_DIR`. The default is `/kaniko` in a container;
+    /// elsewhere `/var/lib/zuwai` for root and `zuwai` in the user's cache directory for others.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub kaniko_dir: Option<String>,
+
+    /// Threads for walking and compressing
+    ///
+    /// 0 takes the number of processors that the container may use. The image does not depend on
+    /// it.
+    #[arg(long, value_name = "N", value_parser = parse_int, default_value = "0")]
+    pub threads: i64,
+
+    /// Tries after a failed extraction of a base image
+    ///
+    /// Accepted for kaniko's sake: a layer is complete and verified on disk before it is extracted,
+    /// so that there is nothing left that a second try could mend.
+    #[arg(long, value_name = "N", value_parser = parse_int, default_value = "0")]
+    pub image_fs_extract_retry: i64,
+}

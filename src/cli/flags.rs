@@ -1,0 +1,312 @@
+//! What becomes of each flag: the one table behind lowering, `docs/flags.md` and
+//! `docs/compatibility.md`.
+//!
+//! A test compares it with the flags that exist, so that no flag is without a row.
+
+use super::spelling::{Notice, OldName, Precedence};
+
+/// What becomes of a flag or variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does what it says.
+    Works,
+    /// What it asks for is always so; the text says why.
+    ByDesign(&'static str),
+    /// A value other than the default ends the build at once.
+    NotYet,
+}
+
+impl Support {
+    /// Returns the name of the class.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::ByDesign(_) => "satisfied by design",
+            Self::NotYet => "not supported yet",
+        }
+    }
+}
+
+/// Where a flag comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// kaniko's executor has it.
+    Kaniko,
+    /// Only zuwai has it.
+    Zuwai,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// The long name, without dashes.
+    pub name: &'static str,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What becomes of it.
+    pub support: Support,
+    /// How it differs from kaniko's; empty when it does not.
+    pub difference: &'static str,
+}
+
+const fn works(name: &'static str) -> Flag {
+    Flag { name, origin: Origin::Kaniko, support: Support::Works, difference: "" }
+}
+
+const fn differs(name: &'static str, difference: &'static str) -> Flag {
+    Flag { name, origin: Origin::Kaniko, support: Support::Works, difference }
+}
+
+const fn by_design(name: &'static str, why: &'static str) -> Flag {
+    Flag { name, origin: Origin::Kaniko, support: Support::ByDesign(why), difference: "" }
+}
+
+const fn not_yet(name: &'static str) -> Flag {
+    Flag { name, origin: Origin::Kaniko, support: Support::NotYet, difference: "" }
+}
+
+const fn ours(name: &'static str) -> Flag {
+    Flag { name, origin: Origin::Zuwai, support: Support::Works, difference: "" }
+}
+
+/// The flags of `zuwai build` and `executor`, in the order of `--help`.
+pub const BUILD: &[Flag] = &[
+    differs(
+        "context",
+        "`tar://` takes plain, zstd, bzip2 and xz archives beside gzip; `gs://`, `s3://`, `git://` \
+         and `https://` are not supported yet",
+    ),
+    differs(
+        "context-sub-path",
+        "holds for plain directories too, which kaniko leaves as they are, and may not leave the \
+         context",
+    ),
+    not_yet("bucket"),
+    not_yet("git"),
+    differs("dockerfile", "`-` reads standard input"),
+    ours("build-context"),
+    works("target"),
+    differs(
+        "build-arg",
+        "a name without value that is not in the environment is passed as empty, as kaniko does, \
+         with a warning",
+    ),
+    works("label"),
+    differs("custom-platform", "the variant is kept in the image's config"),
+    differs(
+        "skip-unused-stages",
+        "on unless `--skip-unused-stages=false` is written out; kaniko's default is off",
+    ),
+    differs("reproducible", "layers of the base image keep their bytes and digests"),
+    differs("compression", "`zstd` gives OCI media types whatever the base image has"),
+    differs("compression-level", "a level that the compression does not have is an error"),
+    by_design(
+        "compressed-caching",
+        "a layer is compressed once, on its way to disk, and never held in memory",
+    ),
+    not_yet("force-build-metadata"),
+    works("destination"),
+    differs(
+        "no-push",
+        "a `KANIKO_NO_PUSH` that is no boolean is an error; kaniko takes it for false and pushes",
+    ),
+    works("tar-path"),
+    differs(
+        "oci-layout-path",
+        "a relative path starts at the current directory, as for every other flag; kaniko's starts \
+         at `/`",
+    ),
+    differs("digest-file", "written after the push instead of before; a failed PUT is an error"),
+    differs(
+        "image-name-with-digest-file",
+        "never has tags; kaniko's has them when the other file is asked for too",
+    ),
+    works("image-name-tag-with-digest-file"),
+    differs("push-retry", "not given, faults that may pass are still tried again"),
+    not_yet("push-ignore-immutable-tag-errors"),
+    works("skip-push-permission-check"),
+    works("insecure"),
+    works("skip-tls-verify"),
+    differs("image-download-retry", "not given, faults that may pass are still tried again"),
+    works("insecure-pull"),
+    differs("skip-tls-verify-pull", "does what it says; kaniko never reads it"),
+    works("insecure-registry"),
+    works("skip-tls-verify-registry"),
+    works("registry-certificate"),
+    not_yet("registry-client-cert"),
+    not_yet("registry-map"),
+    not_yet("registry-mirror"),
+    not_yet("skip-default-registry-fallback"),
+    not_yet("azure-container-registry-config"),
+    differs(
+        "snapshot-mode",
+        "every mode finds every change and gives the same layer; not given, the cheapest sound way \
+         is taken instead of `full`",
+    ),
+    works("single-snapshot"),
+    not_yet("use-new-run"),
+    works("ignore-path"),
+    works("ignore-var-run"),
+    not_yet("cache"),
+    not_yet("cache-repo"),
+    not_yet("cache-dir"),
+    not_yet("cache-ttl"),
+    not_yet("cache-copy-layers"),
+    not_yet("cache-run-layers"),
+    not_yet("no-push-cache"),
+    ours("isolation"),
+    works("force"),
+    differs("cleanup", "whatever the outcome, instead of only after success"),
+    differs(
+        "kaniko-dir",
+        "stands over `KANIKO_DIR` also when it names the default; nothing is moved from `/kaniko`",
+    ),
+    ours("threads"),
+    by_design(
+        "image-fs-extract-retry",
+        "a layer is complete and verified on disk before it is extracted",
+    ),
+    works("verbosity"),
+    differs("log-format", "`NO_COLOR` is obeyed"),
+    works("log-timestamp"),
+    ours("print-options"),
+];
+
+/// The flags of `zuwai warm` and `warmer`, in the order of `--help`.
+pub const WARM: &[Flag] = &[
+    not_yet("image"),
+    not_yet("dockerfile"),
+    not_yet("build-arg"),
+    not_yet("cache-dir"),
+    not_yet("force"),
+    not_yet("cache-ttl"),
+    Flag {
+        name: "custom-platform",
+        origin: Origin::Kaniko,
+        support: Support::NotYet,
+        difference: "kaniko knows only `--customPlatform`, which works too",
+    },
+    not_yet("insecure-pull"),
+    not_yet("skip-tls-verify-pull"),
+    not_yet("insecure-registry"),
+    not_yet("skip-tls-verify-registry"),
+    not_yet("registry-certificate"),
+    not_yet("registry-client-cert"),
+    not_yet("registry-map"),
+    not_yet("registry-mirror"),
+    not_yet("skip-default-registry-fallback"),
+    not_yet("azure-container-registry-config"),
+    works("verbosity"),
+    differs("log-format", "`NO_COLOR` is obeyed"),
+    works("log-timestamp"),
+    ours("print-options"),
+];
+
+/// kaniko's deprecated names of executor flags.
+pub const BUILD_OLD_NAMES: &[OldName] = &[
+    OldName {
+        name: "snapshotMode",
+        successor: "snapshot-mode",
+        precedence: Precedence::OldName,
+        notice: Notice::Warn,
+    },
+    OldName {
+        name: "customPlatform",
+        successor: "custom-platform",
+        precedence: Precedence::OldName,
+        notice: Notice::Warn,
+    },
+    OldName {
+        name: "tarPath",
+        successor: "tar-path",
+        precedence: Precedence::LastGiven,
+        notice: Notice::Warn,
+    },
+    OldName {
+        name: "whitelist-var-run",
+        successor: "ignore-var-run",
+        precedence: Precedence::LastGiven,
+        notice: Notice::Warn,
+    },
+];
+
+/// kaniko's other names of warmer flags.
+pub const WARM_OLD_NAMES: &[OldName] = &[OldName {
+    name: "customPlatform",
+    successor: "custom-platform",
+    precedence: Precedence::LastGiven,
+    notice: Notice::Silent,
+}];
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub support: Support,
+    /// What it does.
+    pub effect: &'static str,
+    /// Whether a build that meets it before it is supported warns of it.
+    pub missing: Missing,
+}
+
+/// What a build says of a variable that is not supported yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// A warning: without it the build does less than asked.
+    Warn,
+    /// Nothing: the flags that it goes with are refused themselves, or it is set in every Pod.
+    Silent,
+}
+
+const fn variable(name: &'static str, effect: &'static str) -> Variable {
+    Variable { name, support: Support::Works, effect, missing: Missing::Silent }
+}
+
+const fn missing(name: &'static str, missing: Missing, effect: &'static str) -> Variable {
+    Variable { name, support: Support::NotYet, effect, missing }
+}
+
+/// The environment variables that kaniko reads, and ours.
+pub const VARIABLES: &[Variable] = &[
+    variable("KANIKO_DIR", "directory for the build's own files; `--kaniko-dir` stands over it"),
+    variable("KANIKO_NO_PUSH", "stands over `--no-push` when set and not empty"),
+    missing("KANIKO_REGISTRY_MAP", Missing::Silent, "appended to `--registry-map`"),
+    missing("KANIKO_REGISTRY_MIRROR", Missing::Silent, "appended to `--registry-mirror`"),
+    variable("DOCKER_CONFIG", "directory of `config.json`, looked into first"),
+    variable("SSL_CERT_DIR", "directories of CA certificates, parted by `:`"),
+    variable("SSL_CERT_FILE", "file of CA certificates"),
+    variable("HTTP_PROXY", "proxy for `http://`; `http_proxy` too"),
+    variable("HTTPS_PROXY", "proxy for `https://`; `https_proxy` too"),
+    variable("NO_PROXY", "hosts reached without proxy; `no_proxy` too"),
+    variable("HOME", "where `.docker` and `.cache` are looked for"),
+    variable("PATH", "where credential helper programs are looked for"),
+    variable("XDG_CACHE_HOME", "where an ordinary user's work directory is made"),
+    variable("NO_COLOR", "set and not empty: no colours"),
+    variable("container", "a sign of running in a container"),
+    Variable {
+        name: "SNAPSHOT_TIMEOUT_DURATION",
+        support: Support::ByDesign("a snapshot has no time limit"),
+        effect: "time limit of a snapshot",
+        missing: Missing::Silent,
+    },
+    missing("BENCHMARK_FILE", Missing::Warn, "file for timings"),
+    missing("STACKLOG_PATH", Missing::Warn, "file for stack samples"),
+    missing("BUILDER_OUTPUT", Missing::Warn, "directory for a list of pushed images"),
+    missing("UPSTREAM_CLIENT_TYPE", Missing::Warn, "suffix of the User-Agent"),
+    missing("GIT_USERNAME", Missing::Silent, "for git contexts"),
+    missing("GIT_PASSWORD", Missing::Silent, "for git contexts"),
+    missing("GIT_TOKEN", Missing::Silent, "for git contexts"),
+    missing("GIT_PULL_METHOD", Missing::Silent, "for git contexts"),
+    missing("S3_ENDPOINT", Missing::Silent, "for S3 contexts"),
+    missing("S3_FORCE_PATH_STYLE", Missing::Silent, "for S3 contexts"),
+    missing("AZURE_STORAGE_ACCESS_KEY", Missing::Silent, "for Azure contexts"),
+    missing(
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        Missing::Silent,
+        "for Google contexts and registries",
+    ),
+    missing("DOCKER_CREDENTIAL_GCR_CONFIG", Missing::Silent, "for Google registries"),
+    missing("GGCR_EXPERIMENT_ESTARGZ", Missing::Warn, "layers with a table of contents"),
+];

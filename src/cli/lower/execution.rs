@@ -1,0 +1,53 @@
+//! Where and how the build runs.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use super::{absolute, filled};
+use crate::build::options::{Cleanup, ExecutionOptions, HostOverwrite, Isolation};
+use crate::cli::args::ExecutionArgs;
+use crate::cli::env::Facts;
+use crate::cli::error::Error;
+use crate::sandbox;
+
+/// Lowers the flags of the execution.
+pub fn execution(args: &ExecutionArgs, work_directory: PathBuf) -> Result<ExecutionOptions, Error> {
+    let isolation = match args.isolation.as_str() {
+        "auto" => Isolation::Auto,
+        "namespaces" => Isolation::Namespaces,
+        "userns" => Isolation::UserNamespace,
+        "in-place" => Isolation::InPlace,
+        _ => {
+            return Err(Error::WrongValue {
+                flag: "--isolation",
+                value: args.isolation.clone(),
+                reason: "expected auto, namespaces, userns or in-place".to_owned(),
+            });
+        }
+    };
+    Ok(ExecutionOptions {
+        isolation,
+        host_overwrite: if args.force { HostOverwrite::Forced } else { HostOverwrite::Refused },
+        cleanup: if args.cleanup { Cleanup::Removed } else { Cleanup::Kept },
+        work_directory,
+        supervisor: PathBuf::from(sandbox::THIS_BINARY),
+    })
+}
+
+/// Returns the work directory that was settled.
+pub fn work_directory(args: &ExecutionArgs, facts: &Facts) -> Result<PathBuf, Error> {
+    args.kaniko_dir
+        .as_deref()
+        .and_then(filled)
+        .map(|text| absolute(text, facts))
+        .ok_or(Error::NoWorkDirectory)
+}
+
+/// Lowers `--threads`; 0 is `None`.
+pub fn threads(args: &ExecutionArgs) -> Result<Option<NonZeroUsize>, Error> {
+    usize::try_from(args.threads).map(NonZeroUsize::new).map_err(|_| Error::WrongValue {
+        flag: "--threads",
+        value: args.threads.to_string(),
+        reason: "expected a count of 0 or more".to_owned(),
+    })
+}

@@ -1,0 +1,182 @@
+//! From settled flags to options: values with a grammar are read, paths made absolute. Pure.
+
+mod execution;
+mod output;
+mod registry;
+mod source;
+
+use std::path::PathBuf;
+
+use super::args::{BuildArgs, CompressionName, ImageArgs, SnapshotArgs};
+use super::env::{Environment, Facts};
+use super::error::Error;
+use crate::build::options::{
+    BuildArg, BuildOptions, CompressionChoice, Label, LayerChoices, SnapshotChoices,
+    SnapshotFrequency, SnapshotMode, StageSelection, Timestamps, VarRun,
+};
+use crate::image::{Platform, PlatformError};
+
+/// Options, and what to warn of.
+pub struct Lowered {
+    /// The options.
+    pub options: BuildOptions,
+    /// Warnings for the user.
+    pub warnings: Vec<String>,
+}
+
+/// Lowers the flags of a build.
+///
+/// # Errors
+/// A value that cannot mean anything, or means something that is not built yet.
+pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Result<Lowered, Error> {
+    let mut warnings = Vec::new();
+    let work_directory = execution::work_directory(&args.execution, facts)?;
+    let context = source::context(&args.source, facts)?;
+    let dockerfile = source::dockerfile(&args.source, facts)?;
+    source::check_stdin(&context, &dockerfile, &args.source)?;
+    let options = BuildOptions {
+        context,
+        dockerfile,
+        target: filled(&args.image.target).map(str::to_owned),
+        stages: match args.image.skip_unused_stages {
+            None | Some(true) => StageSelection::Needed,
+            Some(false) => StageSelection::UpToTarget,
+        },
+        build_args: args.image.build_arg.iter().map(|text| build_arg(text)).collect(),
+        labels: args.image.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
+        platform: filled(&args.image.custom_platform).map(platform).transpose()?,
+        snapshots: snapshots(&args.snapshot, &mut warnings)?,
+        layers: LayerChoices {
+            compression: compression(&args.image)?,
+            timestamps: match args.image.reproducible {
+                true => Timestamps::Zeroed,
+                false => Timestamps::Kept,
+            },
+            threads: execution::threads(&args.execution)?,
+        },
+        output: output::output(&args.output, facts)?,
+        registry: registry::access(args, &work_directory, environment, facts, &mut warnings)?,
+        execution: execution::execution(&args.execution, work_directory)?,
+    };
+    Ok(Lowered { options, warnings })
+}
+
+/// Returns the text unless it is empty, which is how kaniko says "not given".
+fn filled(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Makes a path absolute.
+fn absolute(text: &str, facts: &Facts) -> PathBuf {
+    facts.current_directory.join(text)
+}
+
+fn platform(text: &str) -> Result<Platform, Error> {
+    text.parse().map_err(|error: PlatformError| Error::WrongValue {
+        flag: "--custom-platform",
+        value: text.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn build_arg(text: &str) -> BuildArg {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    BuildArg { name: name.to_owned(), value: value.to_owned() }
+}
+
+fn label(text: &str) -> Result<Label, Error> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok(Label { key: key.to_owned(), value: value.to_owned() }),
+        None => Err(Error::WrongValue {
+            flag: "--label",
+            value: text.to_owned(),
+            reason: "expected `KEY=VALUE`".to_owned(),
+        }),
+    }
+}
+
+fn snapshots(args: &SnapshotArgs, warnings: &mut Vec<String>) -> Result<SnapshotChoices, Error> {
+    let mode = match args.snapshot_mode.as_deref() {
+        None | Some("") => SnapshotMode::Auto,
+        Some("full") => SnapshotMode::Full,
+        Some("redo") => SnapshotMode::Redo,
+        Some("time") => SnapshotMode::Time,
+        Some(other) => {
+            return Err(Error::WrongValue {
+                flag: "--snapshot-mode",
+                value: other.to_owned(),
+                reason: "expected full, redo or time".to_owned(),
+            });
+        }
+    };
+    let mut ignored_paths = Vec::new();
+    for text in &args.ignore_path {
+        match text.starts_with('/') {
+            true => ignored_paths.push(ignored_path(text)?),
+            // With kaniko it matches nothing, and old pipelines must not fail on it.
+            false => warnings.push(format!(
+                "`--ignore-path={text}` matches nothing; write it as an absolute path of the image"
+            )),
+        }
+    }
+    Ok(SnapshotChoices {
+        mode,
+        frequency: match args.single_snapshot {
+            true => SnapshotFrequency::OncePerStage,
+            false => SnapshotFrequency::EveryStep,
+        },
+        ignored_paths,
+        var_run: match args.ignore_var_run {
+            true => VarRun::Ignored,
+            false => VarRun::Included,
+        },
+    })
+}
+
+/// Cleans an absolute path as Go's `filepath.Clean` does; wildcards stay.
+fn ignored_path(text: &str) -> Result<String, Error> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    match parts.is_empty() {
+        false => Ok(format!("/{}", parts.join("/"))),
+        true => Err(Error::WrongValue {
+            flag: "--ignore-path",
+            value: text.to_owned(),
+            reason: "the root cannot be ignored".to_owned(),
+        }),
+    }
+}
+
+fn compression(args: &ImageArgs) -> Result<CompressionChoice, Error> {
+    // kaniko applies a level only when it is above 0.
+    let level = match args.compression_level {
+        ..=0 => None,
+        level => Some(level),
+    };
+    let highest = match args.compression {
+        CompressionName::Gzip => 9,
+        CompressionName::Zstd => 22,
+    };
+    let level = level
+        .map(|level| match u32::try_from(level) {
+            Ok(level) if level <= highest => Ok(level),
+            _ => Err(Error::WrongValue {
+                flag: "--compression-level",
+                value: level.to_string(),
+                reason: format!("the highest level of this compression is {highest}"),
+            }),
+        })
+        .transpose()?;
+    Ok(match args.compression {
+        CompressionName::Gzip => CompressionChoice::Gzip { level },
+        CompressionName::Zstd => CompressionChoice::Zstd { level },
+    })
+}

@@ -1,0 +1,193 @@
+//! How registries are reached.
+
+use std::path::{Path, PathBuf};
+
+use super::absolute;
+use crate::build::options::{
+    HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck, PlainHttp,
+    ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount, TransportSecurity,
+    Verification,
+};
+use crate::cli::args::{BuildArgs, KeyValue, PullArgs};
+use crate::cli::env::{Environment, Facts};
+use crate::cli::error::Error;
+use crate::cli::go_values;
+use crate::secret::Secret;
+
+/// The registry that mirrors stand in for.
+const DOCKER_HUB: &str = "index.docker.io";
+
+/// Lowers the registry flags and the variables beside them.
+pub fn access(
+    args: &BuildArgs,
+    work_directory: &Path,
+    environment: &Environment,
+    facts: &Facts,
+    warnings: &mut Vec<String>,
+) -> Result<RegistryAccess, Error> {
+    let (push, pull) = (&args.push, &args.pull);
+    for (hosts, flag) in [
+        (&pull.insecure_registry, "--insecure-registry"),
+        (&pull.skip_tls_verify_registry, "--skip-tls-verify-registry"),
+    ] {
+        if let Some(host) = hosts.iter().find(|host| go_values::parse_bool(host).is_ok()) {
+            warnings
+                .push(format!("`{flag}={host}` names a registry called `{host}`, not a switch"));
+        }
+    }
+    let transport = |plain_http, skip| TransportSecurity {
+        plain_http: if plain_http { PlainHttp::Allowed } else { PlainHttp::Refused },
+        verification: if skip { Verification::Skipped } else { Verification::Required },
+    };
+    let mut plain_http_hosts: Vec<String> =
+        pull.insecure_registry.iter().map(|host| host_name(host)).collect();
+    let maps = maps(pull, &mut plain_http_hosts);
+    Ok(RegistryAccess {
+        push: transport(push.insecure, push.skip_tls_verify),
+        pull: transport(pull.insecure_pull, push.skip_tls_verify || pull.skip_tls_verify_pull),
+        plain_http_hosts,
+        unverified_hosts: pull
+            .skip_tls_verify_registry
+            .iter()
+            .map(|host| host_name(host))
+            .collect(),
+        certificates: certificates(&pull.registry_certificate, facts),
+        client_certificates: pull
+            .registry_client_cert
+            .iter()
+            .map(|pair| client_certificate(pair, facts))
+            .collect::<Result<_, _>>()?,
+        maps,
+        fallback: match pull.skip_default_registry_fallback {
+            true => RegistryFallback::Fail,
+            false => RegistryFallback::Origin,
+        },
+        credential_directories: credential_directories(work_directory, environment, facts),
+        helper_directories: environment.paths("PATH"),
+        home: environment.path("HOME").map(PathBuf::from),
+        ca_file: environment.path("SSL_CERT_FILE").map(|path| facts.current_directory.join(path)),
+        ca_directories: environment
+            .paths("SSL_CERT_DIR")
+            .iter()
+            .map(|path| facts.current_directory.join(path))
+            .collect(),
+        proxy: proxy(environment)?,
+        push_retry_count: retry("--push-retry", args.output.push_retry)?,
+        download_retry_count: retry("--image-download-retry", push.image_download_retry)?,
+        immutable_tags: match args.output.push_ignore_immutable_tag_errors {
+            true => ImmutableTags::Accept,
+            false => ImmutableTags::Fail,
+        },
+        permission_check: match args.output.skip_push_permission_check {
+            true => PermissionCheck::Skipped,
+            false => PermissionCheck::Checked,
+        },
+    })
+}
+
+/// Returns `host[:port]` of what may be a URL.
+fn host_name(text: &str) -> String {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    rest.trim_end_matches('/').to_owned()
+}
+
+/// Maps first, then mirrors, as kaniko appends them.
+///
+/// A target that is an `http://` URL, which kaniko fails on, is a host reached by plain HTTP.
+fn maps(pull: &PullArgs, plain_http_hosts: &mut Vec<String>) -> Vec<RegistryMap> {
+    let mapped = pull
+        .registry_map
+        .iter()
+        .flat_map(|pairs| &pairs.0)
+        .map(|pair| (pair.key.as_str(), pair.value.as_str()));
+    let mirrors = pull.registry_mirror.iter().map(|mirror| (DOCKER_HUB, mirror.as_str()));
+    mapped
+        .chain(mirrors)
+        .map(|(from, target)| {
+            let to = host_name(target);
+            if target.starts_with("http://") {
+                let host = to.split('/').next().unwrap_or_default().to_owned();
+                plain_http_hosts.push(host);
+            }
+            RegistryMap { from: host_name(from), to }
+        })
+        .collect()
+}
+
+/// One certificate a host: the last given, as in kaniko's map.
+fn certificates(pairs: &[KeyValue], facts: &Facts) -> Vec<HostCertificate> {
+    let mut certificates: Vec<HostCertificate> = Vec::new();
+    for pair in pairs {
+        certificates.retain(|earlier| earlier.host != pair.key);
+        certificates.push(HostCertificate {
+            host: pair.key.clone(),
+            certificate: absolute(&pair.value, facts),
+        });
+    }
+    certificates
+}
+
+fn client_certificate(pair: &KeyValue, facts: &Facts) -> Result<HostClientCertificate, Error> {
+    match pair.value.split_once(',') {
+        Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+            Ok(HostClientCertificate {
+                host: pair.key.clone(),
+                certificate: absolute(certificate, facts),
+                key: absolute(key, facts),
+            })
+        }
+        _ => Err(Error::WrongValue {
+            flag: "--registry-client-cert",
+            value: format!("{}={}", pair.key, pair.value),
+            reason: "expected `HOST=CERTIFICATE,KEY`".to_owned(),
+        }),
+    }
+}
+
+/// `DOCKER_CONFIG` first, then where pipelines mount it, then the user's own.
+fn credential_directories(
+    work_directory: &Path,
+    environment: &Environment,
+    facts: &Facts,
+) -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    let candidates = [
+        environment.path("DOCKER_CONFIG").map(|path| facts.current_directory.join(path)),
+        Some(work_directory.join(".docker")),
+        Some(Path::new(crate::cli::KANIKO_DIRECTORY).join(".docker")),
+        environment.path("HOME").map(|home| facts.current_directory.join(home).join(".docker")),
+    ];
+    for directory in candidates.into_iter().flatten() {
+        if !directories.contains(&directory) {
+            directories.push(directory);
+        }
+    }
+    directories
+}
+
+/// Reads the proxy variables; upper case stands over lower case, as in Go.
+fn proxy(environment: &Environment) -> Result<ProxySettings, Error> {
+    let either = |upper: &str| -> Result<Option<String>, Error> {
+        let value = match environment.filled(upper)? {
+            Some(value) => Some(value),
+            None => environment.filled(&upper.to_ascii_lowercase())?,
+        };
+        Ok(value.map(str::to_owned))
+    };
+    Ok(ProxySettings {
+        http: either("HTTP_PROXY")?.map(Secret::new),
+        https: either("HTTPS_PROXY")?.map(Secret::new),
+        no_proxy: either("NO_PROXY")?,
+    })
+}
+
+fn retry(flag: &'static str, count: Option<i64>) -> Result<RetryCount, Error> {
+    let Some(count) = count else {
+        return Ok(RetryCount::Default);
+    };
+    u32::try_from(count).map(RetryCount::Exactly).map_err(|_| Error::WrongValue {
+        flag,
+        value: count.to_string(),
+        reason: "expected a count of 0 or more".to_owned(),
+    })
+}

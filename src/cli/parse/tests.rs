@@ -1,0 +1,691 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Arg;
+use url::Url;
+
+use super::*;
+use crate::build::options::*;
+use crate::cli::env::{Stderr, Surroundings, User};
+use crate::image::Platform;
+use crate::report::fault::Fault;
+use crate::report::settings::{Clock, Colors, Format, Level};
+use crate::secret::Secret;
+
+fn facts() -> Facts {
+    Facts {
+        current_directory: PathBuf::from("/project"),
+        user: User::Root,
+        surroundings: Surroundings::Container,
+        stderr: Stderr::Stream,
+    }
+}
+
+fn parsed(words: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, Failure> {
+    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    parse(&words, &variables.iter().copied().collect(), &facts())
+}
+
+fn request_in(words: &[&str], variables: &[(&str, &str)]) -> BuildRequest {
+    match parsed(words, variables) {
+        Ok(Invocation::Build(request)) => *request,
+        other => panic!("{words:?} is no build: {other:?}"),
+    }
+}
+
+/// Returns the request of `executor --destination=r/x` and more flags.
+fn request(flags: &[&str]) -> BuildRequest {
+    request_in(&[&["executor", "--destination=r/x"], flags].concat(), &[])
+}
+
+fn options(flags: &[&str]) -> BuildOptions {
+    request(flags).options
+}
+
+fn error(flags: &[&str]) -> String {
+    let words = [&["executor", "--destination=r/x"], flags].concat();
+    match parsed(&words, &[]) {
+        Err(failure) => failure.error.to_string(),
+        Ok(other) => panic!("{words:?} is fine: {other:?}"),
+    }
+}
+
+fn destination(text: &str) -> Destination {
+    Destination { reference: text.parse().expect("a reference"), typed: text.to_owned() }
+}
+
+/// What `executor --destination=r/x` asks for in a container without any variable.
+fn defaults() -> BuildOptions {
+    let https =
+        TransportSecurity { plain_http: PlainHttp::Refused, verification: Verification::Required };
+    BuildOptions {
+        context: ContextOptions {
+            source: ContextSource::Directory("/workspace/".into()),
+            sub_path: None,
+            named: vec![],
+        },
+        dockerfile: DockerfileSource::File {
+            typed: "Dockerfile".into(),
+            in_current_directory: "/project/Dockerfile".into(),
+        },
+        target: None,
+        stages: StageSelection::Needed,
+        build_args: vec![],
+        labels: vec![],
+        platform: None,
+        snapshots: SnapshotChoices {
+            mode: SnapshotMode::Auto,
+            frequency: SnapshotFrequency::EveryStep,
+            ignored_paths: vec![],
+            var_run: VarRun::Ignored,
+        },
+        layers: LayerChoices {
+            compression: CompressionChoice::Gzip { level: None },
+            timestamps: Timestamps::Kept,
+            threads: None,
+        },
+        output: OutputOptions {
+            destinations: vec![destination("r/x")],
+            push: Push::Yes,
+            tar_path: None,
+            oci_layout_path: None,
+            digest_file: None,
+            image_name_with_digest_file: None,
+            image_name_tag_with_digest_file: None,
+        },
+        registry: RegistryAccess {
+            push: https,
+            pull: https,
+            plain_http_hosts: vec![],
+            unverified_hosts: vec![],
+            certificates: vec![],
+            client_certificates: vec![],
+            maps: vec![],
+            fallback: RegistryFallback::Origin,
+            credential_directories: vec!["/kaniko/.docker".into()],
+            helper_directories: vec![],
+            home: None,
+            ca_file: None,
+            ca_directories: vec![],
+            proxy: ProxySettings::default(),
+            push_retry_count: RetryCount::Default,
+            download_retry_count: RetryCount::Default,
+            immutable_tags: ImmutableTags::Fail,
+            permission_check: PermissionCheck::Checked,
+        },
+        execution: ExecutionOptions {
+            isolation: Isolation::Auto,
+            host_overwrite: HostOverwrite::Refused,
+            cleanup: Cleanup::Kept,
+            work_directory: "/kaniko".into(),
+            supervisor: "/proc/self/exe".into(),
+        },
+    }
+}
+
+#[test]
+fn without_more_flags_the_options_are_the_defaults() {
+    assert_eq!(options(&[]), defaults());
+}
+
+/// Checks the options of some flags against the defaults with a change.
+fn check(flags: &[&str], change: impl FnOnce(&mut BuildOptions)) {
+    let mut expected = defaults();
+    change(&mut expected);
+    assert_ne!(expected, defaults(), "{flags:?} changes nothing");
+    assert_eq!(options(flags), expected, "{flags:?}");
+}
+
+#[test]
+fn flags_of_the_context() {
+    check(&["--context=app"], |o| {
+        o.context.source = ContextSource::Directory("/project/app".into());
+    });
+    check(&["--context=dir://app"], |o| {
+        o.context.source = ContextSource::Directory("/project/app".into());
+    });
+    check(&["--context=dir:///app"], |o| {
+        o.context.source = ContextSource::Directory("/app".into());
+    });
+    check(&["--context=tar:///c.tar.gz"], |o| {
+        o.context.source = ContextSource::Tar("/c.tar.gz".into());
+    });
+    check(&["--context=tar://stdin"], |o| o.context.source = ContextSource::TarStdin);
+    for text in ["a/b", "/a/./b/", "a/c/../b"] {
+        check(&["--context-sub-path", text], |o| o.context.sub_path = Some("a/b".into()));
+    }
+    assert_eq!(options(&["--context-sub-path=/"]), defaults());
+    check(&["--dockerfile=ci/Dockerfile"], |o| {
+        o.dockerfile = DockerfileSource::File {
+            typed: "ci/Dockerfile".into(),
+            in_current_directory: "/project/ci/Dockerfile".into(),
+        };
+    });
+    check(&["--dockerfile=/abs/Dockerfile"], |o| {
+        o.dockerfile = DockerfileSource::File {
+            typed: "/abs/Dockerfile".into(),
+            in_current_directory: "/abs/Dockerfile".into(),
+        };
+    });
+    check(&["--dockerfile=-"], |o| o.dockerfile = DockerfileSource::Stdin);
+    check(&["--dockerfile=https://h/Dockerfile"], |o| {
+        o.dockerfile = DockerfileSource::Url(Url::parse("https://h/Dockerfile").expect("a URL"));
+    });
+}
+
+#[test]
+fn named_contexts() {
+    let layout = |reference: Option<&str>| NamedContextSource::OciLayout {
+        path: "/project/bases".into(),
+        reference: reference.map(str::to_owned),
+    };
+    let cases = [
+        ("base=./dir", NamedContextSource::Directory("/project/./dir".into())),
+        ("base=/dir", NamedContextSource::Directory("/dir".into())),
+        ("base=oci-layout://bases", layout(None)),
+        ("base=oci-layout://bases:12", layout(Some("12"))),
+        ("base=oci-layout://bases@sha256:ab", layout(Some("sha256:ab"))),
+        ("base=oci-layout://bases:12@sha256:ab", layout(Some("sha256:ab"))),
+        (
+            "base=docker-image://debian:12",
+            NamedContextSource::Image("debian:12".parse().expect("a reference")),
+        ),
+    ];
+    for (text, source) in cases {
+        check(&["--build-context", text], |o| {
+            o.context.named = vec![NamedContext { name: "base".into(), source }];
+        });
+    }
+    let wrong = |text: &str, reason: &str| {
+        assert_eq!(
+            error(&["--build-context", text]),
+            format!("invalid value `{text}` for `--build-context`: {reason}")
+        );
+    };
+    wrong("base", "expected `NAME=VALUE`");
+    wrong("=dir", "the name is empty");
+    wrong("base=", "the value is empty");
+    wrong("scratch=dir", "this name is reserved");
+    assert_eq!(
+        error(&["--build-context=base=https://h/c.tar"]),
+        "`--build-context=base=https://` is not supported yet"
+    );
+    assert_eq!(
+        error(&["--build-context=base=docker-image://UPPER"]),
+        "invalid reference `UPPER` for `--build-context`"
+    );
+}
+
+#[test]
+fn flags_of_the_image() {
+    check(&["--target=Builder"], |o| o.target = Some("Builder".into()));
+    check(&["--build-arg=A=1", "--build-arg=B=x=y", "--build-arg=A="], |o| {
+        let arg = |name: &str, value: &str| BuildArg { name: name.into(), value: value.into() };
+        o.build_args = vec![arg("A", "1"), arg("B", "x=y"), arg("A", "")];
+    });
+    check(&["--label=a=b=c"], |o| {
+        o.labels = vec![Label { key: "a".into(), value: "b=c".into() }];
+    });
+    check(&["--custom-platform=linux/aarch64"], |o| {
+        o.platform = Some(Platform::new("linux", "arm64", None));
+    });
+    check(&["--skip-unused-stages=false"], |o| o.stages = StageSelection::UpToTarget);
+    assert_eq!(options(&["--skip-unused-stages"]), defaults());
+    check(&["--reproducible"], |o| o.layers.timestamps = Timestamps::Zeroed);
+    check(&["--compression=zstd"], |o| {
+        o.layers.compression = CompressionChoice::Zstd { level: None };
+    });
+    check(&["--compression-level=9"], |o| {
+        o.layers.compression = CompressionChoice::Gzip { level: Some(9) };
+    });
+    check(&["--compression=zstd", "--compression-level=22"], |o| {
+        o.layers.compression = CompressionChoice::Zstd { level: Some(22) };
+    });
+    for level in ["-7", "0", "-1"] {
+        assert_eq!(options(&["--compression-level", level]), defaults(), "{level}");
+    }
+}
+
+#[test]
+fn flags_of_the_output() {
+    check(&["--destination=r/y:1"], |o| {
+        o.output.destinations.push(destination("r/y:1"));
+    });
+    check(&["--no-push"], |o| o.output.push = Push::No);
+    check(&["--tar-path=i.tar"], |o| o.output.tar_path = Some("/project/i.tar".into()));
+    check(&["--oci-layout-path=oci"], |o| {
+        o.output.oci_layout_path = Some("/project/oci".into());
+    });
+    let file = |path: &str| Some(DigestSink::File(path.into()));
+    check(&["--digest-file=d"], |o| o.output.digest_file = file("/project/d"));
+    check(&["--digest-file=https://h/d"], |o| {
+        o.output.digest_file = Some(DigestSink::Put(Url::parse("https://h/d").expect("a URL")));
+    });
+    check(&["--image-name-with-digest-file=/n"], |o| {
+        o.output.image_name_with_digest_file = file("/n");
+    });
+    check(&["--image-name-tag-with-digest-file=/n"], |o| {
+        o.output.image_name_tag_with_digest_file = file("/n");
+    });
+    check(&["--push-retry=0"], |o| o.registry.push_retry_count = RetryCount::Exactly(0));
+    check(&["--image-download-retry=4"], |o| {
+        o.registry.download_retry_count = RetryCount::Exactly(4);
+    });
+    check(&["--skip-push-permission-check"], |o| {
+        o.registry.permission_check = PermissionCheck::Skipped;
+    });
+}
+
+#[test]
+fn flags_of_registries() {
+    let skip = Verification::Skipped;
+    check(&["--insecure"], |o| o.registry.push.plain_http = PlainHttp::Allowed);
+    check(&["--insecure-pull"], |o| o.registry.pull.plain_http = PlainHttp::Allowed);
+    check(&["--skip-tls-verify"], |o| {
+        o.registry.push.verification = skip;
+        o.registry.pull.verification = skip;
+    });
+    check(&["--skip-tls-verify-pull"], |o| o.registry.pull.verification = skip);
+    check(&["--insecure-registry=h:5000", "--insecure-registry=http://i/"], |o| {
+        o.registry.plain_http_hosts = vec!["h:5000".into(), "i".into()];
+    });
+    check(&["--skip-tls-verify-registry=h"], |o| {
+        o.registry.unverified_hosts = vec!["h".into()];
+    });
+    let flags = ["--registry-certificate=h=a.pem", "--registry-certificate=h=/b.pem"];
+    check(&flags, |o| {
+        o.registry.certificates =
+            vec![HostCertificate { host: "h".into(), certificate: "/b.pem".into() }];
+    });
+}
+
+#[test]
+fn flags_of_snapshots() {
+    check(&["--snapshot-mode=full"], |o| o.snapshots.mode = SnapshotMode::Full);
+    check(&["--snapshot-mode=redo"], |o| o.snapshots.mode = SnapshotMode::Redo);
+    check(&["--snapshotMode=time"], |o| o.snapshots.mode = SnapshotMode::Time);
+    check(&["--single-snapshot"], |o| {
+        o.snapshots.frequency = SnapshotFrequency::OncePerStage;
+    });
+    check(&["--ignore-path=/a/../b//c*/", "--ignore-path=/d"], |o| {
+        o.snapshots.ignored_paths = vec!["/b/c*".into(), "/d".into()];
+    });
+    check(&["--ignore-var-run=false"], |o| o.snapshots.var_run = VarRun::Included);
+}
+
+#[test]
+fn flags_of_the_execution() {
+    check(&["--isolation=namespaces"], |o| o.execution.isolation = Isolation::Namespaces);
+    check(&["--isolation=userns"], |o| o.execution.isolation = Isolation::UserNamespace);
+    check(&["--isolation=in-place"], |o| o.execution.isolation = Isolation::InPlace);
+    check(&["--force"], |o| o.execution.host_overwrite = HostOverwrite::Forced);
+    check(&["--cleanup"], |o| o.execution.cleanup = Cleanup::Removed);
+    check(&["--kaniko-dir=work"], |o| {
+        o.execution.work_directory = "/project/work".into();
+        o.registry.credential_directories =
+            vec!["/project/work/.docker".into(), "/kaniko/.docker".into()];
+    });
+    check(&["--threads=3"], |o| o.layers.threads = std::num::NonZeroUsize::new(3));
+}
+
+#[test]
+fn flags_of_reporting() {
+    let report = |flags: &[&str]| request(flags).report;
+    let usual = report(&[]);
+    assert_eq!(
+        usual,
+        ReportSettings {
+            level: Level::Info,
+            format: Format::Color(Colors::On),
+            clock: Clock::SinceStart,
+        }
+    );
+    assert_eq!(report(&["--verbosity=debug"]), ReportSettings { level: Level::Debug, ..usual });
+    assert_eq!(report(&["-v=Warning"]), ReportSettings { level: Level::Warn, ..usual });
+    assert_eq!(report(&["--log-format=json"]), ReportSettings { format: Format::Json, ..usual });
+    assert_eq!(report(&["--log-format=text"]), ReportSettings { format: Format::Text, ..usual });
+    assert_eq!(report(&["--log-timestamp"]), ReportSettings { clock: Clock::DateAndTime, ..usual });
+}
+
+#[test]
+fn colours_need_a_terminal_or_a_wish_and_no_refusal() {
+    let zuwai = ["zuwai", "build", "--no-push"];
+    let wish = ["zuwai", "build", "--no-push", "--log-format=color"];
+    let format =
+        |words: &[&str], variables: &[(&str, &str)]| request_in(words, variables).report.format;
+    assert_eq!(format(&zuwai, &[]), Format::Color(Colors::Off));
+    assert_eq!(format(&wish, &[]), Format::Color(Colors::On));
+    assert_eq!(format(&wish, &[("NO_COLOR", "1")]), Format::Color(Colors::Off));
+    assert_eq!(format(&wish, &[("NO_COLOR", "")]), Format::Color(Colors::On));
+    let words: Vec<OsString> = zuwai.iter().map(OsString::from).collect();
+    let facts = Facts { stderr: Stderr::Terminal, ..facts() };
+    match parse(&words, &Environment::default(), &facts) {
+        Ok(Invocation::Build(request)) => {
+            assert_eq!(request.report.format, Format::Color(Colors::On));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_working_flag_changes_what_is_done() {
+    // The checks above say how; this says that none was forgotten.
+    let examples: &[(&str, &str)] = &[
+        ("context", "/c"),
+        ("context-sub-path", "s"),
+        ("dockerfile", "d"),
+        ("build-context", "a=b"),
+        ("target", "t"),
+        ("build-arg", "a=b"),
+        ("label", "a=b"),
+        ("custom-platform", "linux/s390x"),
+        ("skip-unused-stages", "false"),
+        ("reproducible", "true"),
+        ("compression", "zstd"),
+        ("compression-level", "2"),
+        ("destination", "r/y"),
+        ("no-push", "true"),
+        ("tar-path", "t"),
+        ("oci-layout-path", "o"),
+        ("digest-file", "d"),
+        ("image-name-with-digest-file", "d"),
+        ("image-name-tag-with-digest-file", "d"),
+        ("push-retry", "2"),
+        ("skip-push-permission-check", "true"),
+        ("insecure", "true"),
+        ("skip-tls-verify", "true"),
+        ("image-download-retry", "2"),
+        ("insecure-pull", "true"),
+        ("skip-tls-verify-pull", "true"),
+        ("insecure-registry", "h"),
+        ("skip-tls-verify-registry", "h"),
+        ("registry-certificate", "h=c"),
+        ("snapshot-mode", "full"),
+        ("single-snapshot", "true"),
+        ("ignore-path", "/i"),
+        ("ignore-var-run", "false"),
+        ("isolation", "namespaces"),
+        ("force", "true"),
+        ("cleanup", "true"),
+        ("kaniko-dir", "/k"),
+        ("threads", "2"),
+        ("verbosity", "warn"),
+        ("log-format", "json"),
+        ("log-timestamp", "true"),
+    ];
+    let mut seen: BTreeSet<&str> = BTreeSet::from(["print-options"]);
+    for (name, value) in examples {
+        let flag = format!("--{name}={value}");
+        assert_ne!(request(&[&flag]), request(&[]), "{flag} changes nothing");
+        seen.insert(name);
+    }
+    let working: BTreeSet<&str> = BuildArgs::FLAGS
+        .iter()
+        .filter(|flag| flag.support == Support::Works)
+        .map(|flag| flag.name)
+        .collect();
+    assert_eq!(seen, working);
+}
+
+#[test]
+fn every_flag_has_one_row_and_every_row_a_flag() {
+    fn check<A: FlagSet>() {
+        let command = args::command::<A>();
+        let flags: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
+        let rows: Vec<&str> = A::FLAGS.iter().map(|flag| flag.name).collect();
+        assert_eq!(flags, rows);
+        for old in A::OLD_NAMES {
+            assert!(flags.contains(&old.successor), "{}", old.successor);
+        }
+    }
+    check::<BuildArgs>();
+    check::<WarmerArgs>();
+}
+
+#[test]
+fn clap_finds_no_fault_with_the_definitions() {
+    args::command::<BuildArgs>().debug_assert();
+    args::command::<WarmerArgs>().debug_assert();
+}
+
+#[test]
+fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
+    for flag in [
+        "--cache",
+        "--cache-repo=r/c",
+        "--cache-ttl=1h",
+        "--cache-run-layers=false",
+        "--use-new-run",
+        "--git=branch=x",
+        "--force-build-metadata",
+        "--bucket=b",
+    ] {
+        let name = flag.split('=').next().expect("a name");
+        assert_eq!(error(&[flag]), format!("`{name}` is not supported yet"));
+    }
+    for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache"] {
+        assert_eq!(options(&[flag]), defaults(), "{flag}");
+    }
+    for scheme in ["gs", "s3", "git", "https"] {
+        assert_eq!(
+            error(&[&format!("--context={scheme}://x/y")]),
+            format!("`--context={scheme}://` is not supported yet")
+        );
+    }
+}
+
+#[test]
+fn flags_satisfied_by_design_change_nothing_and_say_why() {
+    let request = request(&["--compressed-caching=false", "--image-fs-extract-retry=3"]);
+    assert_eq!(request.options, defaults());
+    assert_eq!(
+        request.notes,
+        [
+            "--compressed-caching has nothing to do: a layer is compressed once, on its way to disk, and \
+         never held in memory",
+            "--image-fs-extract-retry has nothing to do: a layer is complete and verified on disk before \
+         it is extracted",
+        ]
+    );
+}
+
+#[test]
+fn values_that_cannot_mean_anything_are_refused() {
+    let wrong = [
+        (
+            "--context=ftp://h/c",
+            "unknown build context prefix `ftp://`, expected one of gs://, dir://, s3://, git://, tar://, https://",
+        ),
+        ("--context-sub-path=a/../../b", "the path leaves the context"),
+        ("--label=a", "expected `KEY=VALUE`"),
+        ("--snapshot-mode=fast", "expected full, redo or time"),
+        ("--isolation=vm", "expected auto, namespaces, userns or in-place"),
+        ("--compression-level=10", "the highest level of this compression is 9"),
+        ("--push-retry=-1", "expected a count of 0 or more"),
+        ("--threads=-1", "expected a count of 0 or more"),
+        ("--ignore-path=/a/..", "the root cannot be ignored"),
+        (
+            "--custom-platform=a//b",
+            "`a//b` is not a platform of the form `os/architecture[/variant]`",
+        ),
+        (
+            "--destination=r/x@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "a destination is named by a tag, not by a digest",
+        ),
+    ];
+    for (flag, reason) in wrong {
+        let (name, value) = flag.split_once('=').expect("a value");
+        assert_eq!(error(&[flag]), format!("invalid value `{value}` for `{name}`: {reason}"));
+    }
+    assert_eq!(error(&["--destination=UPPER"]), "invalid reference `UPPER` for `--destination`");
+    assert_eq!(
+        error(&["--context=tar://stdin", "--dockerfile=-"]),
+        "`--context=tar://stdin` and `--dockerfile=-` both read standard input"
+    );
+}
+
+#[test]
+fn the_environment_reaches_the_options() {
+    let request = request_in(
+        &["executor", "--destination=r/x"],
+        &[
+            ("DOCKER_CONFIG", "/creds"),
+            ("HOME", "/root"),
+            ("PATH", "/usr/bin:/bin"),
+            ("SSL_CERT_DIR", "/kaniko/ssl/certs:certs"),
+            ("SSL_CERT_FILE", "/ca.pem"),
+            ("HTTP_PROXY", "http://upper"),
+            ("http_proxy", "http://lower"),
+            ("https_proxy", "http://u:p@tls"),
+            ("NO_PROXY", "a,b"),
+        ],
+    );
+    let mut expected = defaults();
+    let registry = &mut expected.registry;
+    registry.credential_directories =
+        ["/creds", "/kaniko/.docker", "/root/.docker"].map(PathBuf::from).into();
+    registry.helper_directories = ["/usr/bin", "/bin"].map(PathBuf::from).into();
+    registry.home = Some("/root".into());
+    registry.ca_file = Some("/ca.pem".into());
+    registry.ca_directories = ["/kaniko/ssl/certs", "/project/certs"].map(PathBuf::from).into();
+    registry.proxy = ProxySettings {
+        http: Some(Secret::new("http://upper")),
+        https: Some(Secret::new("http://u:p@tls")),
+        no_proxy: Some("a,b".into()),
+    };
+    assert_eq!(request.options, expected);
+}
+
+#[test]
+fn the_work_directory_depends_on_where_the_program_runs() {
+    let directory = |facts: &Facts, variables: &[(&str, &str)]| {
+        let words = ["executor", "--no-push"].map(OsString::from);
+        match parse(&words, &variables.iter().copied().collect(), facts) {
+            Ok(Invocation::Build(request)) => Ok(request.options.execution.work_directory),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => Err(failure.error.to_string()),
+        }
+    };
+    let machine = Facts { surroundings: Surroundings::Machine, ..facts() };
+    let user = Facts { user: User::Other, ..machine.clone() };
+    let home = ("HOME", "/home/u");
+    let check = |facts: &Facts, variables: &[(&str, &str)], expected: &str| {
+        assert_eq!(directory(facts, variables), Ok(PathBuf::from(expected)), "{variables:?}");
+    };
+    check(&facts(), &[home], "/kaniko");
+    check(&facts(), &[("KANIKO_DIR", "/k")], "/k");
+    check(&machine, &[home], "/var/lib/zuwai");
+    check(&machine, &[("KANIKO_DIR", "/k")], "/k");
+    check(&user, &[home], "/home/u/.cache/zuwai");
+    check(&user, &[home, ("XDG_CACHE_HOME", "/c")], "/c/zuwai");
+    assert_eq!(
+        directory(&user, &[]),
+        Err("no directory for the build's own files: neither `XDG_CACHE_HOME` nor `HOME` is set"
+            .to_owned())
+    );
+}
+
+#[test]
+fn warnings_say_what_to_do() {
+    let warnings = |flags: &[&str], variables: &[(&str, &str)]| {
+        let words = [&["executor", "--destination=r/x"], flags].concat();
+        request_in(&words, variables).warnings
+    };
+    assert_eq!(warnings(&[], &[]), Vec::<String>::new());
+    assert_eq!(warnings(&["--tarPath=x"], &[]), ["Flag --tarPath is deprecated. Use: --tar-path"]);
+    assert_eq!(
+        warnings(&["--build-arg=A"], &[]),
+        [
+            "the build argument `A` has no value and is not in the environment; it is passed as empty, \
+         write `--build-arg=A=` if that is meant"
+        ]
+    );
+    assert_eq!(warnings(&["--build-arg=A"], &[("A", "")]), Vec::<String>::new());
+    assert_eq!(
+        warnings(&["--insecure-registry=true"], &[]),
+        ["`--insecure-registry=true` names a registry called `true`, not a switch"]
+    );
+    assert_eq!(
+        warnings(&["--ignore-path=node_modules"], &[]),
+        ["`--ignore-path=node_modules` matches nothing; write it as an absolute path of the image"]
+    );
+    assert_eq!(
+        warnings(&[], &[("BUILDER_OUTPUT", "/builder/outputs")]),
+        [
+            "the environment variable `BUILDER_OUTPUT` (directory for a list of pushed images) is not \
+         supported yet and has no effect"
+        ]
+    );
+    assert_eq!(warnings(&[], &[("BENCHMARK_FILE", "false")]), Vec::<String>::new());
+}
+
+#[test]
+fn hints_lead_to_the_right_spelling() {
+    let hint = |words: &[&str]| match parsed(words, &[]) {
+        Err(failure) => failure.error.hint(),
+        Ok(other) => panic!("{words:?} is fine: {other:?}"),
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(hint(&["executor", "--destinaton=x"]), some("did you mean `--destination`?"));
+    assert_eq!(
+        hint(&["executor", "--tar-path x"]),
+        some("flag and value are one argument; write `--tar-path=x`, or two arguments")
+    );
+    assert_eq!(
+        hint(&["executor", "--cache", "true"]),
+        some("a boolean's value needs `=`: `--cache=true`")
+    );
+    assert_eq!(hint(&["executor", "-no-push"]), some("write `--no-push` with two dashes"));
+    assert_eq!(
+        hint(&["executor"]),
+        some("add `--destination=HOST/REPOSITORY:TAG` to push, or `--no-push`")
+    );
+}
+
+#[test]
+fn programs_are_known_by_their_name() {
+    let print = |words: &[&str]| match parsed(words, &[]) {
+        Ok(Invocation::Print(text)) => text,
+        other => panic!("{words:?}: {other:?}"),
+    };
+    let version = format!("zuwai {} (flags of kaniko v1.24.0)\n", env!("CARGO_PKG_VERSION"));
+    for words in [
+        &["zuwai", "version"][..],
+        &["zuwai", "--version"],
+        &["/kaniko/executor", "version"],
+        &["executor", "-v", "info", "version"],
+        &["warmer", "version"],
+    ] {
+        assert_eq!(print(words), version, "{words:?}");
+    }
+    for (words, first) in [
+        (&["executor", "--help"][..], "Builds an image from a Dockerfile and pushes it\n"),
+        (&["executor", "help"], "Builds an image from a Dockerfile and pushes it\n"),
+        (&["zuwai", "build", "-h"], "Builds an image from a Dockerfile and pushes it\n"),
+        (&["warmer", "-h"], "Fetches base images into a directory that builds read\n"),
+        (&["zuwai", "help"], "Builds container images from a Dockerfile inside an ordinary"),
+    ] {
+        assert!(print(words).starts_with(first), "{words:?}: {}", print(words));
+    }
+    assert!(print(&["executor", "-h"]).contains("Usage: executor [OPTIONS]"));
+    assert!(print(&["zuwai", "build", "-h"]).contains("Usage: zuwai build [OPTIONS]"));
+    assert!(
+        print(&["executor", "-h"]).contains("Reuse layers of earlier builds (not supported yet)")
+    );
+    match parsed(&["warmer", "-i", "x"], &[]) {
+        Err(failure) => assert_eq!(failure.error.to_string(), "`warmer` is not supported yet"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn arguments_that_are_not_text_are_refused_by_position() {
+    use std::os::unix::ffi::OsStringExt;
+    let words = [OsString::from("executor"), OsString::from("-d"), OsString::from_vec(vec![0xff])];
+    match parse(&words, &Environment::default(), &facts()) {
+        Err(failure) => {
+            assert_eq!(failure.error.to_string(), "argument 2 is not valid UTF-8");
+        }
+        other => panic!("{other:?}"),
+    }
+}
