@@ -3,7 +3,10 @@
 //! Owns the plain values; knows nothing of how they are compared ([`crate::mode`]) or kept
 //! ([`crate::index`]).
 
-use rustix::fs::{FileType, Statx};
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,6 +133,15 @@ impl Metadata {
     /// Returns which inode this is.
     pub fn inode(&self) -> InodeId {
         InodeId { dev: self.dev, ino: self.ino }
+    }
+
+    /// Returns what an open file is.
+    ///
+    /// # Errors
+    /// What the kernel says; `InvalidData` for a file of a type that nobody knows.
+    pub fn of(file: impl AsFd) -> io::Result<Self> {
+        let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        Self::from_statx(&stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Returns what `statx` with the basic mask answered; `None` when it names no known type.

@@ -16,6 +16,9 @@ pub const PATH_BYTES: usize = 128 << 10;
 /// Most components in the path of an entry.
 pub const PATH_COMPONENTS: usize = 4096;
 
+/// Longest name of a directory entry (`NAME_MAX`).
+pub const NAME_BYTES: usize = 255;
+
 /// Longest target of a symbolic link: `PATH_MAX` without its NUL.
 pub const SYMLINK_BYTES: usize = 4095;
 

@@ -6,12 +6,18 @@
 //! are an error that names the entry.
 
 mod decompress;
+mod extract;
 mod limits;
+mod place;
 mod sniff;
 mod tar;
 
 pub use decompress::{Format, StreamLimitError, decompress};
+pub use extract::{ExtractError, ExtractOptions, Extracted, Touched, extract, limits_for};
 pub use limits::{Limits, RatioLimit};
+pub use place::{
+    Contents, DroppedXattrs, NotOnDisk, Ownership, PlaceError, PlaceOptions, Placed, Placer, State,
+};
 pub use sniff::is_tar;
 pub use tar::{
     BlockError, Entry, EntryKind, EntryProblem, PaxError, Reader, Segment, SparseError, TarError,

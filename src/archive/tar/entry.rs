@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::block::{Block, BlockError, Dialect};
 use super::pax::Extended;
-use crate::archive::limits::{PATH_BYTES, PATH_COMPONENTS, SYMLINK_BYTES};
+use crate::archive::limits::{NAME_BYTES, PATH_BYTES, PATH_COMPONENTS, SYMLINK_BYTES};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,6 +214,9 @@ fn clean(name: &[u8]) -> Result<RootfsPath, EntryProblem> {
     for component in name.split(|&byte| byte == b'/') {
         if component == b".." {
             return Err(EntryProblem::Climbs);
+        }
+        if component.len() > NAME_BYTES {
+            return Err(EntryProblem::TooLong);
         }
         component_count += 1;
     }

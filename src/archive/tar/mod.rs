@@ -5,6 +5,7 @@
 //! of them scanned is not what another unpacks.
 
 mod block;
+mod blocks;
 mod entry;
 mod error;
 mod pax;

@@ -1,10 +1,11 @@
 //! Reads an archive's entries and their contents, one after the other, from a stream.
 
-use std::io::{self, BufRead};
+use std::io::BufRead;
 
 use snapshot::path::Escaped;
 
-use super::block::{BLOCK_SIZE, Block, sparse_block};
+use super::block::{BLOCK_SIZE, Block, BlockError, Dialect, sparse_block};
+use super::blocks::Blocks;
 use super::entry::{Entry, EntryProblem, Extensions, entry, raw_name};
 use super::error::TarError;
 use super::pax::{self, Extended, SparseKeys};
@@ -28,11 +29,7 @@ pub enum Segment<'a> {
 /// [`Reader::next_entry`] until it returns `None`; in between, [`Reader::next_segment`] gives the
 /// content of the entry returned last. What is not read of a content is passed over.
 pub struct Reader<R> {
-    source: R,
-    /// Bytes taken from `source`.
-    offset: u64,
-    /// Bytes of `source`'s buffer that were handed out and are taken with the next call.
-    lent: usize,
+    blocks: Blocks<R>,
     limits: Limits,
     entry_count: u64,
     content: Content,
@@ -59,9 +56,7 @@ impl<R: BufRead> Reader<R> {
     /// kept where the stream is decompressed, not here.
     pub fn new(source: R, limits: Limits) -> Self {
         Self {
-            source,
-            offset: 0,
-            lent: 0,
+            blocks: Blocks::new(source),
             limits,
             entry_count: 0,
             content: Content::default(),
@@ -71,7 +66,12 @@ impl<R: BufRead> Reader<R> {
 
     /// Returns how many bytes of the archive were read.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.blocks.offset()
+    }
+
+    /// Returns the stream.
+    pub fn get_ref(&self) -> &R {
+        self.blocks.get_ref()
     }
 
     /// Returns how many entries were returned.
@@ -91,13 +91,13 @@ impl<R: BufRead> Reader<R> {
         self.skip_content()?;
         let mut extensions = Extensions::default();
         loop {
-            let start = self.offset;
-            let Some(bytes) = self.read_block()? else {
+            let start = self.offset();
+            let Some(bytes) = self.blocks.next()? else {
                 // GNU tar, Python and Go all take an archive without an end mark.
                 return self.end(&extensions);
             };
             if bytes == ZERO_BLOCK {
-                if self.read_block()?.is_some_and(|second| second != ZERO_BLOCK) {
+                if self.blocks.next()?.is_some_and(|second| second != ZERO_BLOCK) {
                     return Err(TarError::LoneZeroBlock { offset: start });
                 }
                 return self.end(&extensions);
@@ -143,7 +143,6 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// [`TarError::Read`], [`TarError::Truncated`].
     pub fn next_segment(&mut self) -> Result<Option<Segment<'_>>, TarError> {
-        self.give_back_lent();
         let content = &mut self.content;
         let Some(region) = content.regions.last_mut() else {
             let hole = content.size - content.position;
@@ -155,15 +154,8 @@ impl<R: BufRead> Reader<R> {
             content.position = region.offset;
             return Ok(Some(Segment::Hole(hole)));
         }
-        let offset = self.offset;
-        let buffer = fill(&mut self.source, offset)?;
-        let length = buffer.len().min(usize::try_from(region.length).unwrap_or(usize::MAX));
-        let data = buffer.get(..length).unwrap_or_default();
-        if data.is_empty() {
-            return Err(TarError::Truncated { offset, within: "the content of an entry" });
-        }
-        self.lent = length;
-        let length = length as u64;
+        let data = self.blocks.lend(region.length)?;
+        let length = data.len() as u64;
         content.position += length;
         content.stored -= length;
         region.offset += length;
@@ -255,8 +247,7 @@ impl<R: BufRead> Reader<R> {
             let mut pairs = part.pairs;
             while part.more {
                 let within = "a sparse map";
-                let offset = self.offset;
-                let bytes = self.read_block()?.ok_or(TarError::Truncated { offset, within })?;
+                let bytes = self.blocks.expect_next(within)?;
                 part = sparse_block(&bytes)?;
                 pairs.append(&mut part.pairs);
                 check_count(pairs.len())?;
@@ -287,8 +278,7 @@ impl<R: BufRead> Reader<R> {
         let mut map_bytes = 0;
         while map_bytes < stored {
             let within = "a sparse map";
-            let offset = self.offset;
-            let bytes = self.read_block()?.ok_or(TarError::Truncated { offset, within })?;
+            let bytes = self.blocks.expect_next(within)?;
             map_bytes += BLOCK_BYTES;
             let mut pairs = None;
             for byte in bytes {
@@ -312,7 +302,7 @@ impl<R: BufRead> Reader<R> {
         limit: u64,
     ) -> Result<Vec<u8>, TarError> {
         // Without a magic these types are a vendor's; readers differ.
-        if block.dialect == super::block::Dialect::V7 {
+        if block.dialect == Dialect::V7 {
             return Err(misplaced(block, start));
         }
         let size = block.size().map_err(|source| TarError::Block { offset: start, source })?;
@@ -323,8 +313,7 @@ impl<R: BufRead> Reader<R> {
         let mut data = Vec::new();
         let mut rest = size.next_multiple_of(BLOCK_BYTES);
         while rest > 0 {
-            let offset = self.offset;
-            let bytes = self.read_block()?.ok_or(TarError::Truncated { offset, within })?;
+            let bytes = self.blocks.expect_next(within)?;
             data.extend_from_slice(&bytes);
             rest -= BLOCK_BYTES;
         }
@@ -347,64 +336,17 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn skip_content(&mut self) -> Result<(), TarError> {
-        self.give_back_lent();
         let content = std::mem::take(&mut self.content);
-        let mut rest = content.stored.saturating_add(content.padding);
-        while rest > 0 {
-            let buffer = fill(&mut self.source, self.offset)?;
-            if buffer.is_empty() {
-                let within = "the content of an entry";
-                return Err(TarError::Truncated { offset: self.offset, within });
-            }
-            let length = buffer.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
-            self.lent = length;
-            rest -= length as u64;
-            self.give_back_lent();
-        }
-        Ok(())
+        self.blocks.skip(content.stored.saturating_add(content.padding))
     }
 
     fn end(&mut self, extensions: &Extensions) -> Result<Option<Entry>, TarError> {
         if !extensions.is_empty() {
-            return Err(TarError::Orphaned { offset: self.offset });
+            return Err(TarError::Orphaned { offset: self.offset() });
         }
-        loop {
-            self.lent = fill(&mut self.source, self.offset)?.len();
-            if self.lent == 0 {
-                self.ended = true;
-                return Ok(None);
-            }
-            self.give_back_lent();
-        }
-    }
-
-    fn give_back_lent(&mut self) {
-        let lent = std::mem::take(&mut self.lent);
-        self.source.consume(lent);
-        self.offset += lent as u64;
-    }
-
-    /// Returns the next block; `None` when the stream ends before it.
-    fn read_block(&mut self) -> Result<Option<[u8; BLOCK_SIZE]>, TarError> {
-        let mut block = [0; BLOCK_SIZE];
-        let mut filled = 0;
-        while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let buffer = fill(&mut self.source, self.offset)?;
-            let length = buffer.len().min(rest.len());
-            if length == 0 {
-                if filled == 0 {
-                    return Ok(None);
-                }
-                return Err(TarError::Truncated { offset: self.offset, within: "a header" });
-            }
-            for (to, from) in rest.iter_mut().zip(buffer) {
-                *to = *from;
-            }
-            filled += length;
-            self.lent = length;
-            self.give_back_lent();
-        }
-        Ok(Some(block))
+        self.blocks.drain()?;
+        self.ended = true;
+        Ok(None)
     }
 }
 
@@ -427,8 +369,8 @@ impl From<SparseError> for MapError {
     }
 }
 
-impl From<super::block::BlockError> for MapError {
-    fn from(error: super::block::BlockError) -> Self {
+impl From<BlockError> for MapError {
+    fn from(error: BlockError) -> Self {
         Self::Field(error.into())
     }
 }
@@ -451,23 +393,11 @@ fn misplaced(block: &Block, offset: u64) -> TarError {
     TarError::Misplaced { offset, type_flag: block.type_flag().escape_ascii().to_string() }
 }
 
-fn fill<R: BufRead>(source: &mut R, offset: u64) -> Result<&[u8], TarError> {
-    loop {
-        match source.fill_buf() {
-            Ok(_) => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(TarError::Read { offset, source }),
-        }
-    }
-    // A borrow cannot leave the loop; the buffer is there now and nothing is read for it.
-    source.fill_buf().map_err(|source| TarError::Read { offset, source })
-}
-
 /// Shows a name in a message: escaped, and cut where it would fill the screen.
 fn shown(name: &[u8]) -> String {
     const SHOWN_BYTES: usize = 256;
-    match name.get(..SHOWN_BYTES) {
-        Some(start) => format!("{}…", Escaped(start)),
-        None => Escaped(name).to_string(),
+    match name.split_at_checked(SHOWN_BYTES) {
+        Some((start, rest)) if !rest.is_empty() => format!("{}…", Escaped(start)),
+        _ => Escaped(name).to_string(),
     }
 }
