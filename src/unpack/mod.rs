@@ -1,1 +1,102 @@
 //! Image layers to a root file system, on `archive`; whiteouts; the first `Index` as it writes.
+//!
+//! Owns what a layer means: which of its entries take something away, what they take it from, and
+//! that its bytes are the ones its DiffID names. Must not know registries or stores: a layer is
+//! something that can be opened and read. The idea to hold in mind: whatever is recorded of an
+//! entry (inode, times, content digest) was in hand when it was written, so that nothing is looked
+//! at twice, but for directories and files with several names, which later writes change.
+
+mod apply;
+mod error;
+mod layer;
+mod stream;
+mod whiteout;
+
+use std::collections::VecDeque;
+
+use snapshot::{Index, Rootfs, RootfsPath};
+
+pub use error::{LayerError, UnpackError};
+pub use layer::{LayerInput, OpenLayer};
+pub use whiteout::WhiteoutError;
+
+use crate::archive::{DroppedXattrs, Limits, NotOnDisk};
+use apply::Applier;
+use stream::LayerStream;
+
+/// Most layers in one image. Docker takes 127, overlayfs 500.
+pub const LAYER_COUNT: usize = 512;
+
+/// How many layers are read and decompressed before their turn. Each costs a thread and the
+/// buffers of its channel.
+const LAYERS_AHEAD: usize = 2;
+
+/// How layers are unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnpackOptions {
+    /// What each layer may cost; [`crate::archive::limits_for`] gives what suits a root.
+    pub limits: Limits,
+}
+
+/// What unpacking did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnpackStats {
+    /// Layers unpacked.
+    pub layer_count: u64,
+    /// Entries in them, whiteouts included.
+    pub entry_count: u64,
+    /// Whiteouts and opaque marks among them.
+    pub whiteout_count: u64,
+    /// Bytes read of the layers.
+    pub compressed_bytes: u64,
+    /// Bytes they decompressed to, each hashed once.
+    pub tar_bytes: u64,
+}
+
+/// An unpacked image.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// Everything that the image holds, as it is on disk now.
+    pub index: Index,
+    /// What it took.
+    pub stats: UnpackStats,
+    /// What is in the image and the index (as shadow rows), but not on disk, in the order of the
+    /// layers; a path may occur more than once and may be gone again.
+    pub not_on_disk: Vec<(RootfsPath, NotOnDisk)>,
+    /// Extended attributes that could not be set, by name (users' own as one).
+    pub dropped_xattrs: Vec<(&'static str, DroppedXattrs)>,
+}
+
+/// Unpacks `layers`, lowest first, into `rootfs`.
+///
+/// Layers are opened, read, hashed and decompressed on threads of their own, at most two ahead of
+/// the one that is written.
+///
+/// # Errors
+/// See [`UnpackError`]. Half an image may be in `rootfs` then; nothing of it is to be trusted.
+pub fn unpack(
+    rootfs: &Rootfs,
+    layers: Vec<LayerInput>,
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackError> {
+    if layers.len() > LAYER_COUNT {
+        return Err(UnpackError::LayerCount { count: layers.len(), limit: LAYER_COUNT });
+    }
+    let mut layers = layers.into_iter();
+    let mut applier = Applier::new(rootfs);
+    std::thread::scope(|scope| {
+        let mut ahead = VecDeque::new();
+        loop {
+            while ahead.len() <= LAYERS_AHEAD
+                && let Some(layer) = layers.next()
+            {
+                ahead.push_back(LayerStream::start(scope, layer, options.limits));
+            }
+            let Some((identity, stream)) = ahead.pop_front() else { return Ok(()) };
+            applier.apply(stream, &identity, options.limits).map_err(|source| {
+                UnpackError::Layer { digest: identity.digest, source: Box::new(source) }
+            })?;
+        }
+    })?;
+    applier.finish()
+}

@@ -1,4 +1,9 @@
 //! The integration tests of `zuwai`, one binary.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails with it")]
+
 mod cli_spellings;
 mod root;
+mod tarball;
+mod tree;
+mod unpack;
