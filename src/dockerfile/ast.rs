@@ -98,6 +98,8 @@ pub enum WarningKind {
     EmptyContinuation,
     /// Bytes that are not UTF-8 outside comments and heredocs; each was read as U+FFFD.
     InvalidUtf8,
+    /// A flag with other characters than ASCII; Docker reads each of their bytes as a character.
+    GarbledFlag,
     /// Flags on an instruction that takes none; Docker drops them without a word.
     IgnoredFlags,
 }

@@ -93,31 +93,37 @@ pub(super) fn split_quoted(
 
 /// Splits the words that begin with `--` off the beginning, without their quotes and escapes, up to
 /// the first other word or a lone `--`, which is dropped; returns them and the rest.
+///
+/// Docker reads flags byte by byte and each byte as a character of its own, so that `--a=\u{e9}` comes
+/// out as `--a=\u{c3}\u{a9}` and some characters hold a byte that ends the word. That is kept: a flag that
+/// does nothing in Docker must not do something here.
 pub(super) fn split_flags(
     line: &LogicalLine,
     range: Range<usize>,
     escape: EscapeToken,
 ) -> (Vec<Word>, Range<usize>) {
     let escape = escape.character();
+    let text = line.slice(range.clone());
+    let boundary = |at: usize| (at..text.len()).find(|at| text.is_char_boundary(*at));
+    let place = |at: usize| range.start + boundary(at).unwrap_or(text.len());
     let mut flags = Vec::new();
-    let mut rest = range;
+    let mut characters = text.bytes().map(char::from).enumerate().peekable();
     loop {
-        let text = line.slice(rest.clone());
-        let word = text.trim_start();
-        let start = rest.end - word.len();
-        if !word.starts_with("--") {
-            return (flags, start..rest.end);
+        while characters.next_if(|(_, next)| next.is_whitespace()).is_some() {}
+        let start = characters.peek().map_or(text.len(), |(at, _)| *at);
+        if !text.as_bytes().get(start..).is_some_and(|rest| rest.starts_with(b"--")) {
+            return (flags, place(start)..range.end);
         }
         let mut value = String::new();
         let mut quote = None;
-        let mut length = word.len();
-        let mut characters = word.char_indices();
-        while let Some((at, character)) = characters.next() {
+        let mut end = text.len();
+        while let Some(&(at, character)) = characters.peek() {
+            if quote.is_none() && character.is_whitespace() {
+                end = at;
+                break;
+            }
+            characters.next();
             match quote {
-                None if character.is_whitespace() => {
-                    length = at;
-                    break;
-                }
                 None if matches!(character, '\'' | '"') => quote = Some(character),
                 Some(open) if character == open => quote = None,
                 // Unlike in words, the escape works between single quotes too.
@@ -125,11 +131,10 @@ pub(super) fn split_flags(
                 _ => value.push(character),
             }
         }
-        rest = start + length..rest.end;
         if value == "--" {
-            return (flags, rest);
+            return (flags, place(end)..range.end);
         }
-        flags.push(Word { value, span: line.span(start..start + length) });
+        flags.push(Word { value, span: line.span(place(start)..place(end)) });
     }
 }
 
@@ -204,7 +209,11 @@ mod tests {
             (r#"--"" a"#, &[], " a"),
             (r"--\- a", &["---"], "a"),
             (r#""--a" b"#, &[], r#""--a" b"#),
-            ("--\u{e9}=\u{fc} a", &["--\u{e9}=\u{fc}"], "a"),
+            ("--\u{e9}=b a", &["--\u{c3}\u{a9}=b"], "a"),
+            ("--a=\u{e0}b c", &["--a=\u{c3}"], "b c"),
+            ("--a='\u{e0}b' c", &["--a=\u{c3}\u{a0}b"], "c"),
+            ("--a=\u{2140}b", &["--a=\u{e2}"], "b"),
+            ("\u{a0}--a b", &[], "\u{a0}--a b"),
         ] {
             let line = line(text);
             let (words, range) = split_flags(&line, 0..text.len(), EscapeToken::Backslash);

@@ -112,6 +112,10 @@ impl<'a, Lines: Iterator<Item = PhysicalLine<'a>>> Parser<'a, Lines> {
                 node.heredocs.push(heredoc);
             }
         }
+        let flags = node.flags.iter().chain(node.trigger.iter().flat_map(|node| &node.flags));
+        for span in flags.filter(|flag| !flag.value.is_ascii()).map(|flag| flag.span) {
+            self.warnings.push(Warning { value: WarningKind::GarbledFlag, span });
+        }
         node.span = Span { start, end };
         node.comments = std::mem::take(&mut self.comments);
         Ok(node)

@@ -272,13 +272,15 @@ fn mistakes_are_named_with_their_line() {
 
 #[test]
 fn suspicious_things_are_warned_of_once() {
-    let ast = parse_nodes(b"RUN a \\\n\n\n \xff\nRUN \xe4\xb8\n# \xff\n").expect("it is sound");
+    let file = b"RUN a \\\n\n\n \xff\nRUN \xe4\xb8\n# \xff\nRUN --a=\xc3\xbc b";
+    let ast = parse_nodes(file).expect("it is sound");
     let warnings: Vec<_> =
         ast.warnings.into_iter().map(|warning| (warning.value, warning.span.start.line)).collect();
     let expected = [
         (WarningKind::EmptyContinuation, 2),
         (WarningKind::InvalidUtf8, 4),
         (WarningKind::InvalidUtf8, 5),
+        (WarningKind::GarbledFlag, 7),
     ];
     assert_eq!(warnings, expected);
     assert_eq!(ast.nodes[1].arguments[0].value, "\u{fffd}\u{fffd}");
