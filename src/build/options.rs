@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use oci_client::Reference;
 use url::Url;
 
+pub use crate::context::ContextSource;
+pub use crate::context::dockerfile::DockerfileSource;
 use crate::image::Platform;
+pub use crate::plan::StageSelection;
 use crate::secret::Secret;
 
 /// Everything that one build was asked to do.
@@ -54,17 +57,6 @@ pub struct ContextOptions {
     pub named: Vec<NamedContext>,
 }
 
-/// The kinds of main context.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ContextSource {
-    /// A directory, used in place and never changed.
-    Directory(PathBuf),
-    /// A tar archive, compressed or not.
-    Tar(PathBuf),
-    /// A tar archive on standard input.
-    TarStdin,
-}
-
 /// One `--build-context NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedContext {
@@ -89,31 +81,6 @@ pub enum NamedContextSource {
     },
     /// An image in a registry.
     Image(Reference),
-}
-
-/// Where the Dockerfile is (`--dockerfile`).
-#[derive(Clone, Debug, PartialEq)]
-pub enum DockerfileSource {
-    /// A file, looked for at `in_current_directory` first, then at `typed` inside the context.
-    File {
-        /// The path as typed, perhaps relative.
-        typed: PathBuf,
-        /// The same path made absolute from the current directory.
-        in_current_directory: PathBuf,
-    },
-    /// Standard input.
-    Stdin,
-    /// Downloaded by http(s).
-    Url(Url),
-}
-
-/// Which stages are built beside the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StageSelection {
-    /// Only those that the target needs.
-    Needed,
-    /// Every stage up to the target, as kaniko does by default.
-    UpToTarget,
 }
 
 /// One `--build-arg`, its value settled.

@@ -1,6 +1,17 @@
 //! Where a build comes from: directories, tar archives, named contexts, and `.dockerignore`.
 //!
-//! Must not know registries or stages.
+//! Owns the files of a context: how they become a directory ([`open`]), where the Dockerfile is
+//! ([`dockerfile`]), and which files count ([`BuildContext`]). Must not know registries or stages.
+//! The idea to hold in mind: a context is a [`snapshot::Rootfs`], so that no link in it leads out,
+//! and it is only ever read.
 
+pub mod dockerfile;
 pub mod dockerignore;
+mod error;
 pub mod pattern;
+mod source;
+mod tree;
+
+pub use error::ContextError;
+pub use source::{ContextSource, enter, open, open_directory, unpack};
+pub use tree::BuildContext;

@@ -1,0 +1,188 @@
+//! What can be wrong with a context or a Dockerfile's place.
+
+use std::io;
+use std::path::PathBuf;
+
+use snapshot::RootfsError;
+
+use super::dockerignore::IgnoreError;
+use super::pattern::PatternError;
+use crate::archive::ExtractError;
+use crate::report::fault::{Class, Fault};
+
+/// What can be wrong with a context or a Dockerfile's place.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The directory of a context cannot be opened.
+    #[error("cannot open the build context `{}`", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RootfsError,
+    },
+    /// The directory inside the context cannot be opened.
+    #[error("cannot use `--context-sub-path={}`: not a directory of the context", path.display())]
+    SubPath {
+        /// As given.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RootfsError,
+    },
+    /// The directory inside the context cannot be a path.
+    #[error("cannot use `--context-sub-path={}`", path.display())]
+    SubPathName {
+        /// As given.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: snapshot::PathError,
+    },
+    /// The archive cannot be opened.
+    #[error("cannot open the build context `tar://{}`", path.display())]
+    OpenArchive {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The archive cannot be read.
+    #[error("cannot read the build context `{name}`")]
+    ReadArchive {
+        /// The archive, as in `--context`.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no archive in it.
+    #[error("the build context `{name}` is empty: an archive is needed")]
+    EmptyArchive {
+        /// The archive, as in `--context`.
+        name: String,
+    },
+    /// Nobody pipes anything.
+    #[error("the build context `tar://stdin` is a terminal: an archive has to be piped in")]
+    Terminal,
+    /// The archive cannot be unpacked.
+    #[error("cannot unpack the build context `{name}`")]
+    Unpack {
+        /// The archive, as in `--context`.
+        name: String,
+        /// Why.
+        #[source]
+        source: ExtractError,
+    },
+    /// A directory of the context cannot be read.
+    #[error("cannot walk the build context `{}`", context.display())]
+    Walk {
+        /// The context.
+        context: PathBuf,
+        /// Where and why.
+        #[source]
+        source: RootfsError,
+    },
+    /// The context was removed while it was read.
+    #[error("the build context `{}` is gone", context.display())]
+    Vanished {
+        /// The context.
+        context: PathBuf,
+    },
+    /// The Dockerfile is at neither of its places.
+    #[error(
+        "there is no Dockerfile `{}`: neither as `{}` nor in the build context",
+        typed.display(), host.display()
+    )]
+    NoDockerfile {
+        /// As given.
+        typed: PathBuf,
+        /// Where the host was asked for it.
+        host: PathBuf,
+    },
+    /// A file of the host cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    ReadHost {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the context cannot be read.
+    #[error("cannot read a file of the build context")]
+    ReadContext(#[source] RootfsError),
+    /// A file is too large for what it should be.
+    #[error("`{}` is larger than {limit_bytes} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// A path has a NUL byte.
+    #[error("cannot use `{}` as a path", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: snapshot::PathError,
+    },
+    /// The ignore file cannot be used.
+    #[error("cannot use the ignore file `{file}`")]
+    Ignore {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        source: IgnoreError,
+    },
+    /// A pattern turned out to be malformed when a path was matched with it.
+    #[error("cannot apply the ignore file")]
+    Pattern(#[from] PatternError),
+}
+
+impl Fault for ContextError {
+    fn class(&self) -> Class {
+        let of_rootfs = |error: &RootfsError| match error.raw_os_error() {
+            Some(number) => Class::of_io(&io::Error::from_raw_os_error(number)),
+            None => Class::User,
+        };
+        match self {
+            Self::Open { source, .. }
+            | Self::SubPath { source, .. }
+            | Self::Walk { source, .. }
+            | Self::ReadContext(source) => of_rootfs(source),
+            Self::OpenArchive { source, .. }
+            | Self::ReadArchive { source, .. }
+            | Self::ReadHost { source, .. } => Class::of_io(source),
+            Self::SubPathName { .. }
+            | Self::EmptyArchive { .. }
+            | Self::Terminal
+            | Self::Unpack { .. }
+            | Self::Vanished { .. }
+            | Self::NoDockerfile { .. }
+            | Self::TooLarge { .. }
+            | Self::Path { .. }
+            | Self::Ignore { .. }
+            | Self::Pattern(_) => Class::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Terminal | Self::EmptyArchive { .. } => Some(
+                "pipe it, with standard input kept open: \
+                 `tar -czf - . | kubectl run … --stdin` or `docker run --interactive …`"
+                    .to_owned(),
+            ),
+            Self::NoDockerfile { .. } => {
+                Some("name it with `--dockerfile`, relative to the build context".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
