@@ -22,6 +22,7 @@ mod refusal;
 mod resolve;
 mod scope;
 mod send;
+mod sources;
 mod token;
 mod transport;
 mod upload;

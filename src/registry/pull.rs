@@ -8,7 +8,7 @@ use snapshot::{Digest, Digester};
 
 use super::Registry;
 use super::endpoint::Target;
-use super::error::{Cause, RegistryError, one_line};
+use super::error::{Cause, RegistryError};
 use super::manifest;
 use super::scope::Scopes;
 use super::transport::{Call, pause};
@@ -39,42 +39,23 @@ impl Registry {
         sink: &mut (dyn Write + Send),
     ) -> Result<TransferStats, RegistryError> {
         let action = format!("fetch blob `{}` of `{reference}`", descriptor.digest);
-        let (digest, size) = manifest::check_descriptor(reference.registry(), descriptor)
-            .map_err(|cause| RegistryError::new(&action, cause))?;
+        let (digest, size) = match manifest::check_descriptor(reference.registry(), descriptor) {
+            Ok(checked) => checked,
+            Err(cause) => return Err(RegistryError::new(action, cause)),
+        };
         let mut transfer = Transfer::new(sink, digest, size);
-        // Once the sink has failed, or has taken wrong bytes, no other source can help.
-        let is_final = |cause: &Cause| matches!(cause, Cause::Sink { .. } | Cause::Digest { .. });
-        self.try_sources(reference, &action, is_final, async |target| {
-            self.transfer(target, &mut transfer).await
-        })
-        .await?;
-        Ok(transfer.stats)
-    }
-
-    /// Tries each source of `reference` until one succeeds or fails for good.
-    pub(super) async fn try_sources<T>(
-        &self,
-        reference: &Reference,
-        action: &str,
-        is_final: impl Fn(&Cause) -> bool,
-        mut operation: impl AsyncFnMut(&Target) -> Result<T, Cause>,
-    ) -> Result<T, RegistryError> {
-        let targets = self.transport.endpoints.pull_targets(reference);
-        let several = targets.len() > 1;
-        let mut failures = Vec::new();
-        for target in targets {
-            let cause = match operation(&target).await {
-                Ok(value) => return Ok(value),
-                Err(cause) => cause,
-            };
-            if !several || is_final(&cause) {
-                return Err(RegistryError::new(action, cause));
+        let mut sources = self.sources(reference, action);
+        while let Some(target) = sources.next() {
+            match self.transfer(&target, &mut transfer).await {
+                Ok(()) => return Ok(transfer.stats),
+                // Once the sink has failed, or has taken wrong bytes, no other source can help.
+                Err(cause @ (Cause::Sink { .. } | Cause::Digest { .. })) => {
+                    return Err(sources.into_final(cause));
+                }
+                Err(cause) => sources.failed(&target, cause),
             }
-            let source = format!("{}/{}", target.endpoint.host, target.repository);
-            tracing::warn!(source, error = one_line(&cause), "source of image failed");
-            failures.push(RegistryError::new(format!("use `{source}`"), cause));
         }
-        Err(RegistryError::new(action, Cause::AllFailed(failures)))
+        Err(sources.into_error())
     }
 
     /// Brings a transfer to its end at one source, resuming what broke.

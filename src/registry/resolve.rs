@@ -10,7 +10,8 @@ use super::error::{Cause, RegistryError, Unsupported};
 use super::manifest::{self, Claims, Document};
 use super::pull::{Transfer, check_encoding};
 use super::scope::Scopes;
-use super::transport::{Call, retrying};
+use super::transport::{Call, pause};
+use crate::http::Backoff;
 use crate::image::{Descriptor, ImageConfig, Manifest, Platform, Reference};
 
 /// Indexes inside indexes that are followed.
@@ -47,14 +48,14 @@ impl Registry {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<ResolvedImage, RegistryError> {
-        let action = format!("fetch the manifest of `{reference}`");
-        self.try_sources(
-            reference,
-            &action,
-            |_| false,
-            async |target| self.resolve_at(target, reference, platform).await,
-        )
-        .await
+        let mut sources = self.sources(reference, format!("fetch the manifest of `{reference}`"));
+        while let Some(target) = sources.next() {
+            match self.resolve_at(&target, reference, platform).await {
+                Ok(image) => return Ok(image),
+                Err(cause) => sources.failed(&target, cause),
+            }
+        }
+        Err(sources.into_error())
     }
 
     async fn resolve_at(
@@ -111,9 +112,17 @@ impl Registry {
     }
 
     async fn manifest(&self, target: &Target, wanted: &Wanted<'_>) -> Result<Fetched, Cause> {
-        let retry = self.options.pull_retry;
-        retrying(retry, target, &Method::GET, async || self.manifest_once(target, wanted).await)
-            .await
+        let mut backoff = Backoff::new(self.options.pull_retry);
+        loop {
+            match self.manifest_once(target, wanted).await {
+                Ok(document) => return Ok(document),
+                Err(error) => {
+                    if !pause(&mut backoff, &error, target, &Method::GET).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     async fn manifest_once(&self, target: &Target, wanted: &Wanted<'_>) -> Result<Fetched, Cause> {

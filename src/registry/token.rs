@@ -239,26 +239,31 @@ impl Tokens {
     }
 
     async fn post(&self, request: &TokenRequest<'_>, token: &Secret) -> Result<Response, Cause> {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "refresh_token");
-        form.append_pair("client_id", CLIENT_ID);
-        form.append_pair("refresh_token", token.expose());
-        if let Some(service) = request.service {
-            form.append_pair("service", service);
-        }
-        form.append_pair("scope", &request.scopes.texts().join(" "));
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let outgoing = Outgoing {
             method: Method::POST,
             url: request.realm,
             headers,
-            body: Some(OutgoingBody::Bytes(form.finish().into())),
+            body: Some(OutgoingBody::Bytes(refresh_form(request, token).into())),
             trust: request.trust,
             reach: request.reach,
         };
         Ok(self.http.send(outgoing).await?)
     }
+}
+
+/// Returns the form that exchanges a refresh token for an access token.
+fn refresh_form(request: &TokenRequest<'_>, token: &Secret) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token");
+    form.append_pair("client_id", CLIENT_ID);
+    form.append_pair("refresh_token", token.expose());
+    if let Some(service) = request.service {
+        form.append_pair("service", service);
+    }
+    form.append_pair("scope", &request.scopes.texts().join(" "));
+    form.finish()
 }
 
 /// Returns a sensitive `Basic` header; `None` only if the name cannot be in a header at all.

@@ -95,10 +95,19 @@ impl Transport {
         retry: RetryPolicy,
         accepted: &[u16],
     ) -> Result<Response, Cause> {
-        retrying(retry, call.target, &call.method, async || {
-            self.exchange(call, None).await?.accept(accepted).await
-        })
-        .await
+        let mut backoff = Backoff::new(retry);
+        loop {
+            let error = match self.exchange(call, None).await {
+                Ok(reply) => match reply.accept(accepted).await {
+                    Ok(response) => return Ok(response),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            if !pause(&mut backoff, &error, call.target, &call.method).await {
+                return Err(error);
+            }
+        }
     }
 
     /// Sends `call` once, answering challenges and following redirects. `stream` is sent in place
@@ -237,31 +246,28 @@ impl Transport {
 
     /// Returns the root of a registry's API, finding out the scheme first where that is open.
     pub(super) async fn base<'e>(&self, endpoint: &'e Endpoint) -> Result<&'e Url, Cause> {
-        endpoint
-            .base
-            .get_or_try_init(async || {
-                let https = root("https", &endpoint.host)?;
-                if endpoint.clear_text == ClearText::Refused {
-                    return Ok(https);
-                }
-                let Err(error) = self.ping(endpoint, &https).await else { return Ok(https) };
-                if !error.is_connection_failure() {
-                    return Err(error.into());
-                }
-                let http = root("http", &endpoint.host)?;
-                match self.ping(endpoint, &http).await {
-                    Ok(()) => {
-                        tracing::debug!(host = %endpoint.host, "registry speaks plain HTTP");
-                        Ok(http)
-                    }
-                    // Nothing listens at all: one message is enough.
-                    Err(_) if matches!(error, HttpError::Connect { .. }) => Err(error.into()),
-                    Err(second) => {
-                        Err(Cause::BothSchemes { https: one_line(&error), http: second })
-                    }
-                }
-            })
-            .await
+        endpoint.base.get_or_try_init(|| self.negotiate(endpoint)).await
+    }
+
+    async fn negotiate(&self, endpoint: &Endpoint) -> Result<Url, Cause> {
+        let https = root("https", &endpoint.host)?;
+        if endpoint.clear_text == ClearText::Refused {
+            return Ok(https);
+        }
+        let Err(error) = self.ping(endpoint, &https).await else { return Ok(https) };
+        if !error.is_connection_failure() {
+            return Err(error.into());
+        }
+        let http = root("http", &endpoint.host)?;
+        match self.ping(endpoint, &http).await {
+            Ok(()) => {
+                tracing::debug!(host = %endpoint.host, "registry speaks plain HTTP");
+                Ok(http)
+            }
+            // Nothing listens at all: one message is enough.
+            Err(_) if matches!(error, HttpError::Connect { .. }) => Err(error.into()),
+            Err(second) => Err(Cause::BothSchemes { https: one_line(&error), http: second }),
+        }
     }
 
     async fn ping(&self, endpoint: &Endpoint, root: &Url) -> Result<(), HttpError> {
@@ -298,25 +304,6 @@ impl Transport {
         let reply = self.exchange(&call, None).await?;
         let named = reply.response.header("docker-distribution-api-version").is_some();
         Ok(named || reply.response.status() != StatusCode::NOT_FOUND)
-    }
-}
-
-/// Repeats `operation` while its failures are temporary and retries are left.
-pub(super) async fn retrying<T>(
-    policy: RetryPolicy,
-    target: &Target,
-    method: &Method,
-    mut operation: impl AsyncFnMut() -> Result<T, Cause>,
-) -> Result<T, Cause> {
-    let mut backoff = Backoff::new(policy);
-    loop {
-        let error = match operation().await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        if !pause(&mut backoff, &error, target, method).await {
-            return Err(error);
-        }
     }
 }
 
