@@ -1,6 +1,11 @@
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use snapshot::Operation;
+use snapshot::rootfs::{FaultHook, RootfsOptions};
 
 use super::*;
 
@@ -120,19 +125,25 @@ fn a_deep_tree_is_walked() {
 
 #[test]
 fn a_directory_that_cannot_be_read_is_an_error_unless_it_is_ignored() {
-    if rustix::process::geteuid().is_root() {
-        // Root reads everything.
-        return;
-    }
     let root = tempfile::tempdir().unwrap();
-    let locked = root.path().join("locked");
-    fs::create_dir(&locked).unwrap();
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
-    let rootfs = || Rootfs::open(root.path()).unwrap();
+    write(root.path(), &["locked/f"]);
+    let rootfs = |error: Errno| {
+        let faults: FaultHook = Arc::new(move |operation, path| {
+            let is_hit = operation == Operation::ReadDirectory && path.as_bytes() == b"locked";
+            if is_hit { Err(error.into()) } else { Ok(()) }
+        });
+        let options = RootfsOptions { faults: Some(faults), ..RootfsOptions::default() };
+        Rootfs::open_with(root.path(), options).unwrap()
+    };
     let rules = |text: &str| IgnoreRules::read(text.as_bytes()).unwrap();
-    let error = BuildContext::new(rootfs(), &rules("x")).map(|_| ());
+    let error = BuildContext::new(rootfs(Errno::ACCESS), &rules("x")).map(|_| ());
     assert!(matches!(error, Err(ContextError::Walk { .. })), "{error:?}");
-    assert!(BuildContext::new(rootfs(), &rules("locked\n!locked/x")).is_ok());
+    let ignored = BuildContext::new(rootfs(Errno::ACCESS), &rules("locked\n!locked/x")).unwrap();
+    check(&ignored, "locked", false);
+    let error = BuildContext::new(rootfs(Errno::IO), &rules("locked\n!locked/x")).map(|_| ());
+    assert!(matches!(error, Err(ContextError::Walk { .. })), "{error:?}");
+    let gone = BuildContext::new(rootfs(Errno::NOENT), &rules("x")).unwrap();
+    check(&gone, "locked/f", true);
 }
 
 #[test]

@@ -245,3 +245,45 @@ fn paths_are_cleaned_as_in_go() {
         assert_eq!(clean(path.as_bytes()), expected.as_bytes(), "path {path:?}");
     }
 }
+
+/// `*` and `?` by definition, tried in all ways.
+fn matches_naively(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => name.is_empty(),
+        Some((b'*', rest)) => {
+            let run = name.iter().take_while(|byte| **byte != b'/').count();
+            (0..=run).any(|taken| matches_naively(rest, &name[taken..]))
+        }
+        Some((b'?', rest)) => {
+            name.first().is_some_and(|byte| *byte != b'/') && matches_naively(rest, &name[1..])
+        }
+        Some((literal, rest)) => name.first() == Some(literal) && matches_naively(rest, &name[1..]),
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn go_match_finds_what_the_definition_finds(pattern in "[ab/*?]{0,8}", name in "[ab/]{0,8}") {
+        let expected = matches_naively(pattern.as_bytes(), name.as_bytes());
+        proptest::prop_assert_eq!(go_match(pattern.as_bytes(), name.as_bytes()), Ok(expected));
+    }
+
+    /// Where the two languages are one: whole names, no `**`, no class.
+    #[test]
+    fn a_lone_pattern_matches_as_go_match_does(pattern in "[ab?][ab?*]{0,6}", name in "[ab]{1,6}") {
+        proptest::prop_assume!(!pattern.contains("**"));
+        let expected = go_match(pattern.as_bytes(), name.as_bytes());
+        proptest::prop_assert_eq!(matches(&[pattern], name.as_bytes()), expected);
+    }
+
+    #[test]
+    fn nothing_panics(
+        patterns in proptest::collection::vec(r"[ab*?\[\]^\\/!.{}()|$:dpxQE0-9-]{0,12}", 0..4),
+        path in proptest::collection::vec(proptest::num::u8::ANY, 0..12),
+    ) {
+        let _ = matches(&patterns, &path);
+        for pattern in patterns {
+            let _ = go_match(pattern.as_bytes(), &path);
+        }
+    }
+}

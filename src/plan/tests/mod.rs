@@ -2,6 +2,7 @@ mod bases;
 mod config;
 mod copies;
 mod graph;
+mod random;
 mod rendered;
 mod runs;
 mod variables;
