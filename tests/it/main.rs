@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails with it")]
 
 mod cli_spellings;
+mod hostile;
+mod hostile_cases;
 mod root;
 mod tarball;
 mod tree;

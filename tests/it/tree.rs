@@ -23,6 +23,20 @@ pub fn tree(root: &Path) -> Vec<String> {
     entries.iter().map(|path| line(root, path, &names)).collect()
 }
 
+/// The paths of everything below `root`, with a mark for what is no file: `/` for a directory, `@`
+/// for a symbolic link, `|` for anything else.
+pub fn names(root: &Path) -> Vec<String> {
+    let mut entries = Vec::new();
+    walk(root, &mut entries);
+    let mark = |path: &PathBuf| match path.symlink_metadata().unwrap().file_type() {
+        kind if kind.is_dir() => "/",
+        kind if kind.is_symlink() => "@",
+        kind if kind.is_file() => "",
+        _ => "|",
+    };
+    entries.iter().skip(1).map(|path| shown(root, path) + mark(path)).collect()
+}
+
 fn walk(path: &Path, entries: &mut Vec<PathBuf>) {
     entries.push(path.to_owned());
     if path.symlink_metadata().unwrap().is_dir() {

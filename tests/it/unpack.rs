@@ -14,7 +14,7 @@ use zuwai::archive::NotOnDisk;
 use zuwai::unpack::{LayerInput, UnpackError, UnpackOptions, Unpacked, unpack};
 
 use crate::tarball::{Member, archive, base256, gnu_long, pax};
-use crate::tree::tree;
+use crate::tree::{names, tree};
 
 pub fn path(path: &str) -> RootfsPath {
     RootfsPath::new(path).unwrap()
@@ -82,21 +82,8 @@ impl Fixture {
         tree(self.directory.path()).split_off(1)
     }
 
-    /// The paths and types alone.
     fn names(&self) -> Vec<String> {
-        self.tree()
-            .iter()
-            .map(|line| {
-                let mut words = line.split(' ');
-                let path = words.next().unwrap();
-                match u32::from_str_radix(words.next().unwrap(), 8).unwrap() >> 12 {
-                    0o4 => format!("{path}/"),
-                    0o12 => format!("{path}@"),
-                    0o10 => path.to_owned(),
-                    _ => format!("{path}|"),
-                }
-            })
-            .collect()
+        names(self.directory.path())
     }
 }
 
