@@ -1,5 +1,7 @@
 //! Nodes to stages and typed instructions.
 
+use std::collections::HashMap;
+
 use super::super::ast::{Ast, Node, Warning, WarningKind};
 use super::super::character::to_lower;
 use super::super::error::{ParseError, ParseErrorKind};
@@ -99,7 +101,9 @@ fn from(node: &Node) -> Result<Stage, Located> {
     let flags = Flags::parse(node, Keyword::From, &[("platform", FlagType::Text)])?;
     Ok(Stage {
         base: base.clone(),
-        comment: name.as_ref().and_then(|name| comment_on(node, &name.value)),
+        comment: name
+            .as_ref()
+            .and_then(|name| comments(node).get(name.value.as_str()).map(|&text| text.to_owned())),
         name,
         platform: flags.text("platform"),
         text: node.original.trim().to_owned(),
@@ -118,12 +122,9 @@ fn stage_name(word: &Word) -> Result<Word, Located> {
     }
 }
 
-/// Returns the comment above that begins with `name` and a blank, without them.
-fn comment_on(node: &Node, name: &str) -> Option<String> {
-    node.comments
-        .iter()
-        .find_map(|comment| comment.strip_prefix(name)?.strip_prefix(' '))
-        .map(str::to_owned)
+/// The comments above an instruction by their first word, the first of several with the same.
+fn comments(node: &Node) -> HashMap<&str, &str> {
+    node.comments.iter().rev().filter_map(|comment| comment.split_once(' ')).collect()
 }
 
 fn instruction(node: &Node, warnings: &mut Vec<Warning>) -> Result<Instruction, Located> {
@@ -155,7 +156,8 @@ fn kind(node: &Node, warnings: &mut Vec<Warning>) -> Result<Kind, Located> {
         Keyword::Add => Kind::Add(add(node)?),
         Keyword::Arg => {
             warn_of_ignored_flags(node, warnings);
-            let definitions = at_least_one()?.iter().map(|word| definition(node, word));
+            let comments = comments(node);
+            let definitions = at_least_one()?.iter().map(|word| definition(&comments, word));
             Kind::Arg(Arg { definitions: definitions.collect::<Result<_, _>>()? })
         }
         Keyword::Cmd => no_flags().map(|_| Kind::Cmd(command_line(node)))?,
@@ -225,7 +227,7 @@ fn command_line(node: &Node) -> CommandLine {
     }
 }
 
-fn definition(node: &Node, word: &Word) -> Result<ArgDefinition, Located> {
+fn definition(comments: &HashMap<&str, &str>, word: &Word) -> Result<ArgDefinition, Located> {
     let (name, default) = match word.value.split_once('=') {
         None => (word.clone(), None),
         Some(("", _)) => {
@@ -237,7 +239,8 @@ fn definition(node: &Node, word: &Word) -> Result<ArgDefinition, Located> {
             (part(name), Some(part(default)))
         }
     };
-    Ok(ArgDefinition { comment: comment_on(node, &name.value), name, default })
+    let comment = comments.get(name.value.as_str()).map(|&text| text.to_owned());
+    Ok(ArgDefinition { name, default, comment })
 }
 
 fn pairs(node: &Node, keyword: Keyword) -> Result<Vec<Pair>, Located> {
@@ -298,6 +301,12 @@ fn sources(node: &Node, keyword: Keyword) -> Result<Sources, Located> {
     if heredoc(destination).is_some() {
         return Err((ParseErrorKind::HeredocDestination { keyword }, destination.span));
     }
+    // Of several with one name Docker takes the last for all.
+    let bodies: HashMap<&str, &[u8]> = node
+        .heredocs
+        .iter()
+        .map(|heredoc| (heredoc.name.as_str(), heredoc.body.as_slice()))
+        .collect();
     let mut paths = Vec::new();
     let mut inline = Vec::new();
     for word in words {
@@ -305,9 +314,7 @@ fn sources(node: &Node, keyword: Keyword) -> Result<Sources, Located> {
             paths.push(word.clone());
             continue;
         };
-        // Of several with one name Docker takes the last for all.
-        let body = node.heredocs.iter().rev().find(|heredoc| heredoc.name == name);
-        let body = body.map_or(&[][..], |heredoc| &heredoc.body);
+        let body = bodies.get(name.as_str()).copied().unwrap_or_default();
         let content = if chomp { drop_leading_tabs(body) } else { body.to_vec() };
         inline.push(InlineFile { name, content, expand, span: word.span });
     }
