@@ -10,7 +10,9 @@ mod variables;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::dockerfile::instruction::Dockerfile;
 use crate::image::RuntimeConfig;
+use crate::image::{ImageConfig, Platform};
 
 /// A Dockerfile with what else a plan depends on.
 struct Case {
