@@ -5,7 +5,10 @@
 mod cli_spellings;
 mod hostile;
 mod hostile_cases;
+mod layering;
 mod root;
+mod source;
 mod tarball;
+mod tidy;
 mod tree;
 mod unpack;
