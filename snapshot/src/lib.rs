@@ -13,6 +13,7 @@ pub mod path;
 pub mod rootfs;
 pub mod scope;
 mod sys;
+pub mod track;
 pub mod xattr;
 
 pub use change::{Change, ChangeKind, Changeset};

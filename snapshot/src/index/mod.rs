@@ -168,6 +168,12 @@ impl Index {
         })
     }
 
+    /// Returns the devices of all rows that there ever were.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = u64> {
+        // Number 0 is what a placeholder has.
+        self.devices.iter().skip(1).copied()
+    }
+
     /// Returns the latest ctime that any row ever had.
     pub fn latest_ctime(&self) -> Timestamp {
         self.latest_ctime

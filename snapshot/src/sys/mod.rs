@@ -4,5 +4,11 @@
 #![expect(unsafe_code, reason = "raw system calls live here and nowhere else")]
 
 mod chmod;
+mod fanotify;
+mod handle;
+mod watch;
 
 pub(crate) use chmod::fchmodat2_nofollow;
+pub(crate) use fanotify::{fanotify_init, fanotify_mark_file_system};
+pub(crate) use handle::{name_to_handle, open_by_handle};
+pub(crate) use watch::{WatchScript, WatchTarget, add_watches};

@@ -1,0 +1,293 @@
+//! Records what is written while a step runs, so that only that is looked at afterwards.
+//!
+//! Owns the change trackers. The product of each is a [`Scope`]: a superset of what changed, or
+//! everything with the reason. A tracker never changes what a step sees or what a layer holds; what
+//! it does change is what the snapshot costs. The idea to hold in mind: any doubt (an overflow, a
+//! limit, an event that does not resolve) widens the scope to everything.
+//!
+//! | tracker | record | needs |
+//! |---|---|---|
+//! | `overlay` | the upper directory of an overlay mounted for the step | a mount |
+//! | `fanotify` | a mark on the file system | CAP_SYS_ADMIN, handles that lead back to inodes |
+//! | `inotify` | a watch on every inode | nothing but watches |
+//! | `walk` | none: everything is looked at, and the kernel's timestamps believed | a sound ctime |
+//! | `content` | none: everything is read | nothing |
+
+mod budget;
+mod error;
+mod events;
+mod fanotify;
+mod inotify;
+mod overlay;
+mod reader;
+mod surroundings;
+mod touched;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+pub use budget::{Allowance, Bound, TrackerLimits};
+pub use error::TrackError;
+pub use overlay::scope_of_upper;
+
+use crate::index::Index;
+use crate::metadata::{InodeId, Metadata};
+use crate::path::RootfsPath;
+use crate::rootfs::Rootfs;
+use crate::scope::{Reason, Scope};
+use fanotify::FanotifyTracker;
+use inotify::{InotifyTracker, Unwatched};
+use reader::Reader;
+use surroundings::Surroundings;
+use touched::{Omissions, Touched};
+
+/// The ways to record changes, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrackerKind {
+    /// The upper directory of an overlay that was mounted for the step.
+    Overlay,
+    /// One mark on the file system of the root.
+    Fanotify,
+    /// One watch on every inode of the root.
+    Inotify,
+    /// Nothing is recorded; everything is looked at.
+    Walk,
+    /// Nothing is recorded; everything is read.
+    Content,
+}
+
+impl TrackerKind {
+    /// All of them, best first.
+    pub const ALL: [Self; 5] =
+        [Self::Overlay, Self::Fanotify, Self::Inotify, Self::Walk, Self::Content];
+}
+
+impl fmt::Display for TrackerKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Overlay => "overlay",
+            Self::Fanotify => "fanotify",
+            Self::Inotify => "inotify",
+            Self::Walk => "walk",
+            Self::Content => "content",
+        })
+    }
+}
+
+/// A name that no tracker has.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no change tracker `{0}`: they are overlay, fanotify, inotify, walk and content")]
+pub struct UnknownTracker(pub String);
+
+impl FromStr for TrackerKind {
+    type Err = UnknownTracker;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTracker> {
+        let known = Self::ALL.into_iter().find(|kind| kind.to_string() == text);
+        known.ok_or_else(|| UnknownTracker(text.to_owned()))
+    }
+}
+
+/// What a tracker can be made to leave out, so that a test can show that it would find out. All of
+/// it is unsound.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weakness {
+    /// Nothing is left out.
+    #[default]
+    None,
+    /// Of several names of an inode one is looked at.
+    OneName,
+    /// A directory that came is looked at by itself.
+    NoSubtrees,
+    /// Only directories are watched.
+    DirectoriesOnly,
+    /// That a file is opened is not watched.
+    NoOpen,
+}
+
+/// How a tracker is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrackerOptions {
+    /// What it may take.
+    pub limits: TrackerLimits,
+    /// For tests of tests.
+    #[doc(hidden)]
+    pub weakness: Weakness,
+}
+
+/// What a tracker recorded of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracked {
+    /// What has to be looked at.
+    pub scope: Scope,
+    /// Inodes and names that events named.
+    pub note_count: u64,
+}
+
+/// Records the changes to one root, step by step.
+pub struct ChangeTracker {
+    kind: TrackerKind,
+    weakness: Weakness,
+    source: Source,
+    step: Option<Step>,
+    failure: Option<TrackError>,
+}
+
+enum Source {
+    Inotify(InotifyTracker),
+    Fanotify(FanotifyTracker),
+    /// There is none, or it was given up.
+    None,
+}
+
+/// A step that runs.
+struct Step {
+    reader: Reader,
+    surroundings: Surroundings,
+    root: InodeId,
+}
+
+impl ChangeTracker {
+    /// Starts a tracker of this kind for `rootfs`.
+    ///
+    /// The overlay tracker has nothing to start: its record is handed in after the step
+    /// ([`scope_of_upper`]).
+    ///
+    /// # Errors
+    /// When it cannot work here.
+    pub fn start(
+        kind: TrackerKind,
+        rootfs: &Rootfs,
+        options: TrackerOptions,
+    ) -> Result<Self, TrackError> {
+        let TrackerOptions { limits, weakness } = options;
+        let source = match kind {
+            TrackerKind::Inotify => {
+                let unwatched = Unwatched {
+                    files: weakness == Weakness::DirectoriesOnly,
+                    opening: weakness == Weakness::NoOpen,
+                };
+                Source::Inotify(InotifyTracker::start(limits, unwatched)?)
+            }
+            TrackerKind::Fanotify => Source::Fanotify(FanotifyTracker::start(rootfs)?),
+            TrackerKind::Overlay | TrackerKind::Walk | TrackerKind::Content => Source::None,
+        };
+        Ok(Self { kind, weakness, source, step: None, failure: None })
+    }
+
+    /// Returns which kind this is.
+    pub fn kind(&self) -> TrackerKind {
+        self.kind
+    }
+
+    /// Returns why the tracker was given up, if it was; every scope is everything from then on.
+    pub fn failure(&self) -> Option<&TrackError> {
+        self.failure.as_ref()
+    }
+
+    /// Starts to record: to be called before a step starts, and when everything that was written so
+    /// far is in `index`. The first time takes longest: each inode is watched.
+    pub fn begin(&mut self, rootfs: &Rootfs, index: &Index) {
+        self.step = None;
+        match self.source.begin(rootfs, index) {
+            Ok(step) => self.step = step,
+            Err(error) => self.give_up(error),
+        }
+    }
+
+    /// Ends the record and returns what it says. `index` is as it was when the step began, and no
+    /// process of the step is alive.
+    pub fn take(&mut self, rootfs: &Rootfs, index: &Index) -> Tracked {
+        let Some(Step { reader, surroundings, root }) = self.step.take() else {
+            let reason = self.failure.as_ref().map_or(Reason::NoTracker, TrackError::reason);
+            return Tracked { scope: Scope::Everything(reason), note_count: 0 };
+        };
+        let mut touched = match &self.source {
+            Source::Inotify(tracker) => reader.finish(&*tracker.source()),
+            Source::Fanotify(tracker) => reader.finish(&*tracker.source()),
+            Source::None => Touched::default(),
+        };
+        if let Err(reason) = surroundings.check(rootfs) {
+            touched.doubt(reason);
+        }
+        let note_count = touched.len() as u64;
+        let omissions = Omissions {
+            aliases: self.weakness == Weakness::OneName,
+            subtrees: self.weakness == Weakness::NoSubtrees,
+        };
+        let mut scope = touched.into_scope(index, root, omissions);
+        if let (Scope::Only(paths), Source::Inotify(_)) = (&mut scope, &self.source)
+            && surroundings.is_overlay
+        {
+            paths.extend(touched::names_of_linked_files(index));
+        }
+        Tracked { scope, note_count }
+    }
+
+    /// Records what a snapshot found changed too, from the next step on: to be called after each
+    /// snapshot, with entries in the order of their paths. Known entries among them do no harm.
+    pub fn follow<'e>(
+        &mut self,
+        rootfs: &Rootfs,
+        entries: impl Iterator<Item = (&'e RootfsPath, &'e Metadata)>,
+    ) {
+        if let Source::Inotify(tracker) = &mut self.source
+            && let Err(error) = tracker.follow(rootfs, entries)
+        {
+            self.give_up(error);
+        }
+    }
+
+    fn give_up(&mut self, error: TrackError) {
+        tracing::debug!(tracker = %self.kind, %error, "the change tracker is given up");
+        // All watches go at once.
+        self.source = Source::None;
+        self.step = None;
+        self.failure = Some(error);
+    }
+}
+
+impl Source {
+    fn begin(&mut self, rootfs: &Rootfs, index: &Index) -> Result<Option<Step>, TrackError> {
+        match self {
+            Self::Inotify(tracker) => {
+                tracker.arm(rootfs, index)?;
+                tracker.discard().map_err(TrackError::Queue)?;
+                let source = tracker.source();
+                Step::start(rootfs, || Reader::start(Arc::clone(&source))).map(Some)
+            }
+            Self::Fanotify(tracker) => {
+                tracker.check(index)?;
+                tracker.discard().map_err(TrackError::Queue)?;
+                let source = tracker.source();
+                Step::start(rootfs, || Reader::start(Arc::clone(&source))).map(Some)
+            }
+            Self::None => Ok(None),
+        }
+    }
+}
+
+impl Step {
+    fn start(
+        rootfs: &Rootfs,
+        reader: impl FnOnce() -> std::io::Result<Reader>,
+    ) -> Result<Self, TrackError> {
+        let surroundings = Surroundings::of(rootfs).map_err(TrackError::Queue)?;
+        let root = inotify::root_inode(rootfs)?;
+        let reader = reader().map_err(TrackError::Queue)?;
+        Ok(Self { reader, surroundings, root })
+    }
+}
+
+impl fmt::Debug for ChangeTracker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ChangeTracker").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
