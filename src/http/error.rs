@@ -174,9 +174,10 @@ impl HttpError {
         }
     }
 
-    /// Returns whether the server never got to speak HTTP, so that another scheme may be tried.
+    /// Returns whether the server never got to speak HTTP, so that another scheme may be tried (for
+    /// which another proxy may resolve the name).
     pub fn is_connection_failure(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::TlsHandshake { .. })
+        matches!(self, Self::Connect { .. } | Self::TlsHandshake { .. } | Self::Resolve { .. })
     }
 
     /// Sorts an error of reqwest into ours. `host` is `host:port` of the URL that was asked.
@@ -214,11 +215,10 @@ impl HttpError {
     }
 }
 
-/// rustls hides its errors inside `io::Error`, whose `source` skips the inner error itself.
+/// Finds an error of rustls inside `io::Error`s, whose `source` skips the error they hold.
 fn find_rustls(error: &(dyn StdError + 'static)) -> Option<rustls::Error> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return Some(tls.clone());
     }
-    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-    inner.downcast_ref::<rustls::Error>().cloned()
+    find_rustls(error.downcast_ref::<io::Error>()?.get_ref()?)
 }

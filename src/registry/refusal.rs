@@ -131,6 +131,22 @@ impl Refusal {
         self
     }
 
+    /// Hides `secret` wherever the server repeated it.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        if secret.is_empty() {
+            return self;
+        }
+        for error in &mut self.errors {
+            error.code = error.code.replace(secret, "***");
+            error.message = error.message.replace(secret, "***");
+            if error.detail.to_string().contains(secret) {
+                error.detail = serde_json::Value::Null;
+            }
+        }
+        self.request_id = self.request_id.map(|id| id.replace(secret, "***"));
+        self
+    }
+
     /// Returns whether trying the same again can help.
     pub fn is_temporary(&self) -> bool {
         StatusCode::from_u16(self.status).is_ok_and(is_temporary_status)

@@ -54,7 +54,7 @@ impl BodySender<'_> {
         let mut way = Way::Streamed;
         let mut session = session;
         let mut offset = 0;
-        let mut renewed = false;
+        let mut renewed_at = None;
         loop {
             let mut upload = match session.take() {
                 Some(upload) => upload,
@@ -83,12 +83,17 @@ impl BodySender<'_> {
                 upload.cancel().await;
                 continue;
             }
-            // Once each: a token that ended under way, a session that was lost, bytes that were
-            // damaged on the way.
-            let once = is_status(&error, &[401, 404, 416]) || is_digest_refusal(&error);
-            if once && !renewed {
-                renewed = true;
-                upload.cancel().await;
+            // Once without progress: a token that ended under way (the next request gets a new one, and
+            // nothing of this one's body was taken), a session that was lost, damaged bytes.
+            let unauthorized = is_status(&error, &[401]);
+            let lost = is_status(&error, &[404, 416]) || is_digest_refusal(&error);
+            if (unauthorized || lost) && renewed_at != Some(offset) {
+                renewed_at = Some(offset);
+                if unauthorized {
+                    session = Some(upload);
+                } else {
+                    upload.cancel().await;
+                }
                 continue;
             }
             if !pause(&mut self.backoff, &error, self.target, &Method::PATCH).await {

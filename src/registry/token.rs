@@ -166,6 +166,11 @@ impl Tokens {
         };
         if !response.status().is_success() {
             let refusal = Refusal::read(Party::TokenServer, &method, response).await;
+            let refusal = match request.credential {
+                Some(Credential::Password { password, .. }) => refusal.without(password.expose()),
+                Some(Credential::Identity(token)) => refusal.without(token.expose()),
+                Some(Credential::Registry(_)) | None => refusal,
+            };
             return Err(refusal.with_credential(Some(request.origin.clone())).into());
         }
         let host = response.host().to_owned();

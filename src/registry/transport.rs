@@ -1,7 +1,7 @@
 //! One request to a registry, with everything around it: scheme, authorisation, redirects, retries.
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -40,6 +40,7 @@ pub(super) struct Reply {
     pub(super) response: Response,
     pub(super) origin: Option<CredentialOrigin>,
     method: Method,
+    shown: Option<HeaderValue>,
 }
 
 /// Sends requests to registries.
@@ -72,6 +73,11 @@ impl Reply {
     /// Reads the response as a refusal.
     pub(super) async fn refusal(self) -> Refusal {
         let refusal = Refusal::read(Party::Registry, &self.method, self.response).await;
+        let shown = self.shown.as_ref().and_then(|value| value.to_str().ok());
+        let refusal = match shown.and_then(|value| value.split_once(' ')) {
+            Some((_, secret)) => refusal.without(secret),
+            None => refusal,
+        };
         if matches!(refusal.status, 401 | 403 | 404) {
             refusal.with_credential(self.origin)
         } else {
@@ -159,7 +165,8 @@ impl Transport {
                 method = %call.method, url = redact(&url), status = status.as_u16(), "answer"
             );
             let origin = authorized.as_ref().map(|sent| sent.origin.clone());
-            let reply = Reply { response, origin, method: call.method.clone() };
+            let shown = authorized.as_ref().and_then(|sent| sent.header.clone());
+            let reply = Reply { response, origin, method: call.method.clone(), shown };
             if status == StatusCode::UNAUTHORIZED && route.own && challenges < AUTHORIZATION_LIMIT {
                 let Some(wanted) = challenge::choose(reply.response.headers()) else {
                     return Ok(reply);
@@ -265,7 +272,9 @@ impl Transport {
                 Ok(http)
             }
             // Nothing listens at all: one message is enough.
-            Err(_) if matches!(error, HttpError::Connect { .. }) => Err(error.into()),
+            Err(_) if matches!(error, HttpError::Connect { .. } | HttpError::Resolve { .. }) => {
+                Err(error.into())
+            }
             Err(second) => Err(Cause::BothSchemes { https: one_line(&error), http: second }),
         }
     }

@@ -6,6 +6,8 @@ mod cli_spellings;
 mod hostile;
 mod hostile_cases;
 mod layering;
+mod registry;
+mod regsim;
 mod root;
 mod source;
 mod tarball;
