@@ -1,6 +1,7 @@
 //! Nodes: the Dockerfile split into instructions and words, before anything is checked.
 
-use super::instruction::Heredoc;
+use std::fmt;
+
 use super::keyword::Keyword;
 use super::source::{Source, Span, Spanned, Word};
 
@@ -45,6 +46,23 @@ pub struct Node {
     /// The instruction with its continuations joined, not trimmed, without heredoc bodies.
     pub original: String,
     /// Where it stands, heredocs included.
+    pub span: Span,
+}
+
+/// A heredoc: its word and its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heredoc {
+    /// The terminator without quotes; for `COPY` and `ADD` the file's name.
+    pub name: String,
+    /// The body's bytes as they are in the Dockerfile, line ends and tabs included.
+    pub body: Vec<u8>,
+    /// Whether variables in the body expand (no part of the terminator was quoted).
+    pub expand: bool,
+    /// Whether leading tabs are dropped from each line (`<<-`).
+    pub chomp: bool,
+    /// The number before `<<`; 0 when absent.
+    pub file_descriptor: u64,
+    /// Where the body and its terminator stand.
     pub span: Span,
 }
 
@@ -102,4 +120,26 @@ pub enum WarningKind {
     GarbledFlag,
     /// Flags on an instruction that takes none; Docker drops them without a word.
     IgnoredFlags,
+}
+
+impl fmt::Display for WarningKind {
+    /// Writes what is wrong and what to do.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            WarningKind::EmptyContinuation => {
+                "empty line inside an instruction that goes on: delete it, or end the line before \
+                 without the escape character"
+            }
+            WarningKind::InvalidUtf8 => {
+                "bytes that are not UTF-8 were read as U+FFFD: save the Dockerfile as UTF-8"
+            }
+            WarningKind::GarbledFlag => {
+                "Docker reads each byte of a flag as a character, so that this one has no effect \
+                 as written: use ASCII in flags"
+            }
+            WarningKind::IgnoredFlags => {
+                "this instruction takes no flags, and Docker drops them: delete them"
+            }
+        })
+    }
 }

@@ -2,9 +2,9 @@
 
 use super::ast::DirectiveName;
 use super::keyword::Keyword;
-use super::lines::MAX_LINE_BYTES;
+use super::parser::MAX_LINE_BYTES;
 use super::shell::ExpandError;
-use super::source::{Snippet, Span};
+use super::source::{Snippet, Source, Span};
 
 /// A mistake in a Dockerfile and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,14 @@ pub struct ParseError {
     pub snippet: Snippet,
 }
 
+/// A mistake before the lines are added to it.
+pub(super) type Located = (ParseErrorKind, Span);
+
 impl ParseError {
+    pub(super) fn new((kind, span): Located, source: &Source) -> ParseError {
+        ParseError { kind, span, snippet: source.snippet(span) }
+    }
+
     /// Returns what is likely meant, where a misspelling is close to something that exists.
     pub fn suggestion(&self) -> Option<&str> {
         match &self.kind {

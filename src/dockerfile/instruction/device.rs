@@ -1,11 +1,19 @@
 //! `RUN --device`.
 
 use super::super::character::to_lower;
-use super::super::csv::split_fields;
-use super::super::error::ParseErrorKind;
+use super::super::error::{Located, ParseErrorKind};
 use super::super::source::{Spanned, Word};
-use super::build::Located;
-use super::{Device, mount};
+use super::csv::split_fields;
+use super::mount;
+
+/// A device asked for by `RUN --device`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The device's name; may be empty.
+    pub name: String,
+    /// Whether the build fails without it.
+    pub required: bool,
+}
 
 /// Reads the value: a name, `name=…` and `required[=…]`, separated by commas.
 pub(super) fn parse(flag: &Word) -> Result<Spanned<Device>, Located> {

@@ -1,9 +1,9 @@
 //! Flags of an instruction: known or not, with a value or not, once or repeated.
 
 use super::super::ast::Node;
-use super::super::error::ParseErrorKind;
+use super::super::error::{Located, ParseErrorKind};
 use super::super::keyword::Keyword;
-use super::super::source::{Span, Spanned, Word};
+use super::super::source::{Spanned, Word};
 use super::suggest::nearest;
 
 /// What a flag takes.
@@ -34,7 +34,7 @@ impl Flags {
         node: &Node,
         keyword: Keyword,
         known: &[(&'static str, FlagType)],
-    ) -> Result<Flags, (ParseErrorKind, Span)> {
+    ) -> Result<Flags, Located> {
         let mut flags = Flags::default();
         for word in &node.flags {
             flags.add(word, keyword, known).map_err(|kind| (kind, word.span))?;

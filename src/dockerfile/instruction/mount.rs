@@ -1,10 +1,9 @@
 //! `RUN --mount`: options as written, and what they mean once expanded.
 
 use super::super::character::to_lower;
-use super::super::csv::split_fields;
-use super::super::error::ParseErrorKind;
+use super::super::error::{Located, ParseErrorKind};
 use super::super::source::{Span, Word};
-use super::build::Located;
+use super::csv::split_fields;
 
 /// A `--mount` flag: its comma-separated options, with values unexpanded.
 ///

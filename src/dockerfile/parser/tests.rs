@@ -1,10 +1,8 @@
-use super::super::ast::{Ast, DirectiveName, EscapeToken, Node, WarningKind};
+use super::super::ast::{Ast, DirectiveName, EscapeToken, Heredoc, Node, WarningKind};
 use super::super::error::ParseErrorKind;
-use super::super::instruction::Heredoc;
 use super::super::keyword::Keyword;
-use super::super::lines::MAX_LINE_BYTES;
 use super::super::source::{Position, Span};
-use super::parse_nodes;
+use super::{MAX_LINE_BYTES, parse_nodes};
 
 fn parse(text: &str) -> Ast {
     parse_nodes(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text:?}"))
@@ -283,5 +281,7 @@ fn suspicious_things_are_warned_of_once() {
         (WarningKind::GarbledFlag, 7),
     ];
     assert_eq!(warnings, expected);
+    let text = WarningKind::IgnoredFlags.to_string();
+    assert_eq!(text, "this instruction takes no flags, and Docker drops them: delete them");
     assert_eq!(ast.nodes[1].arguments[0].value, "\u{fffd}\u{fffd}");
 }

@@ -4,9 +4,16 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::super::character::{is_decimal_digit, is_letter};
+use super::error::ExpandError;
+use super::lex::{Escapes, Expansion, Lex, Quotes, Unset};
 use super::pattern::{self, Pattern};
-use super::{Escapes, ExpandError, Expansion, Lex, MAX_DEPTH, MAX_RESULT_BYTES, Quotes, Unset};
-use crate::dockerfile::character::{is_decimal_digit, is_letter};
+
+/// How deep `${a:-${b:-…}}` may nest.
+pub const MAX_DEPTH: usize = 200;
+
+/// The most bytes an expansion may produce; a few lines of `ENV A=$A$A` would else fill any memory.
+pub const MAX_RESULT_BYTES: usize = 16 << 20;
 
 type Lookup<'a, 'env> = &'a dyn Fn(&str) -> Option<&'env str>;
 

@@ -3,8 +3,9 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::{ExpandError, MAX_RESULT_BYTES};
-use crate::dockerfile::character::{is_decimal_digit, is_letter};
+use super::super::character::{is_decimal_digit, is_letter};
+use super::error::ExpandError;
+use super::expand::MAX_RESULT_BYTES;
 
 /// The most memory a compiled pattern may take, in bytes.
 const MAX_COMPILED_BYTES: usize = 64 << 20;

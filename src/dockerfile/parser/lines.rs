@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::source::{Position, Span, Word};
+use super::super::source::{Position, Span, Word};
 
 /// The most bytes a line may have, its terminator not counted; the limit of Docker's line scanner.
 pub const MAX_LINE_BYTES: usize = 65_535;

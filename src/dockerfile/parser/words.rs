@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use super::ast::EscapeToken;
+use super::super::ast::EscapeToken;
+use super::super::source::Word;
 use super::lines::LogicalLine;
-use super::source::Word;
 
 /// The blanks that Docker's tokenisers split at; Unicode's other spaces are ordinary characters to
 /// them, though not to trimming.
@@ -94,8 +94,8 @@ pub(super) fn split_quoted(
 /// Splits the words that begin with `--` off the beginning, without their quotes and escapes, up to
 /// the first other word or a lone `--`, which is dropped; returns them and the rest.
 ///
-/// Docker reads flags byte by byte and each byte as a character of its own, so that `--a=\u{e9}` comes
-/// out as `--a=\u{c3}\u{a9}` and some characters hold a byte that ends the word. That is kept: a flag that
+/// Docker reads flags byte by byte and each byte as a character of its own, so that U+00E9 comes out
+/// as U+00C3 U+00A9, and some characters hold a byte that ends the word. That is kept: a flag that
 /// does nothing in Docker must not do something here.
 pub(super) fn split_flags(
     line: &LogicalLine,
@@ -135,90 +135,5 @@ pub(super) fn split_flags(
             return (flags, place(end)..range.end);
         }
         flags.push(Word { value, span: line.span(place(start)..place(end)) });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::source::Position;
-    use super::{EscapeToken, LogicalLine, split_blanks, split_flags, split_quoted};
-
-    fn line(text: &str) -> LogicalLine {
-        let mut line = LogicalLine::default();
-        line.push(text, Position { line: 1, column: 1 });
-        line
-    }
-
-    #[test]
-    fn blanks_split_without_regard_to_quotes() {
-        for (text, expected) in [
-            ("", &[][..]),
-            ("a", &["a"]),
-            ("a b\t\u{b}\u{c}\r c", &["a", "b", "c"]),
-            (r#""a b" c\ d"#, &["\"a", "b\"", "c\\", "d"]),
-            ("a\u{a0}b\u{2003}c", &["a\u{a0}b\u{2003}c"]),
-        ] {
-            let line = line(text);
-            let words = split_blanks(&line, 0..text.len());
-            assert_eq!(words.iter().map(|word| &word.value).collect::<Vec<_>>(), expected);
-        }
-    }
-
-    #[test]
-    fn quoted_words_keep_quotes_and_escapes() {
-        for (text, expected) in [
-            ("", &[][..]),
-            ("a b", &["a", "b"]),
-            (r"a\ b c", &[r"a\ b", "c"]),
-            (r"a\\ b", &[r"a\\", "b"]),
-            (r#"a="b c"'d e' f"#, &[r#"a="b c"'d e'"#, "f"]),
-            (r#""a\" b" '\' c"#, &[r#""a\" b""#, r"'\'", "c"]),
-            (r#"\"a b"#, &[r#"\"a"#, "b"]),
-            (r#""" ''"#, &[r#""""#, "''"]),
-            (r#"a "b c"#, &["a", r#""b c"#]),
-            (r"a b\", &["a", "b"]),
-            (r"a \", &["a"]),
-            (r#"a "b\"#, &["a", r#""b"#]),
-            ("a\u{a0}\u{e0}\u{f6}", &["a", "\u{e0}\u{f6}"]),
-        ] {
-            let line = line(text);
-            let words = split_quoted(&line, 0..text.len(), EscapeToken::Backslash);
-            let words: Vec<_> = words.into_iter().map(|word| line.slice(word)).collect();
-            assert_eq!(words, expected, "{text}");
-        }
-        let line = line(r"a` b\ c");
-        let words = split_quoted(&line, 0..7, EscapeToken::Backtick);
-        assert_eq!(words, [0..5, 6..7]);
-    }
-
-    #[test]
-    fn flags_are_split_off_by_their_own_quoting_rules() {
-        for (text, flags, rest) in [
-            ("", &[][..], ""),
-            ("a --b", &[], "a --b"),
-            ("-a", &[], "-a"),
-            ("--a", &["--a"], ""),
-            (" --a  --b=c d", &["--a", "--b=c"], "d"),
-            (r#"--chown="a b":c d"#, &["--chown=a b:c"], "d"),
-            (r"--a='b\'c d' e", &["--a=b'c d"], "e"),
-            (r"--a=\  b", &["--a= "], "b"),
-            (r#"--a"b c"#, &["--ab c"], ""),
-            (r"--a\", &["--a"], ""),
-            ("--a -- --b c", &["--a"], " --b c"),
-            ("--", &[], ""),
-            (r#"--"" a"#, &[], " a"),
-            (r"--\- a", &["---"], "a"),
-            (r#""--a" b"#, &[], r#""--a" b"#),
-            ("--\u{e9}=b a", &["--\u{c3}\u{a9}=b"], "a"),
-            ("--a=\u{e0}b c", &["--a=\u{c3}"], "b c"),
-            ("--a='\u{e0}b' c", &["--a=\u{c3}\u{a0}b"], "c"),
-            ("--a=\u{2140}b", &["--a=\u{e2}"], "b"),
-            ("\u{a0}--a b", &[], "\u{a0}--a b"),
-        ] {
-            let line = line(text);
-            let (words, range) = split_flags(&line, 0..text.len(), EscapeToken::Backslash);
-            assert_eq!(words.iter().map(|word| &word.value).collect::<Vec<_>>(), flags, "{text}");
-            assert_eq!(line.slice(range), rest, "{text}");
-        }
     }
 }
