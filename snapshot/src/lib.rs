@@ -4,23 +4,36 @@
 //! never prints, reads the environment or exits.
 
 pub mod change;
+mod clock;
+mod diff;
 pub mod digest;
+mod error;
+mod ignore;
 pub mod index;
 pub mod layer;
 pub mod metadata;
+mod mode;
 mod mountinfo;
 pub mod path;
 pub mod rootfs;
 pub mod scope;
+mod self_test;
+mod snapshotter;
 mod sys;
 pub mod track;
+mod walk;
 pub mod xattr;
 
 pub use change::{Change, ChangeKind, Changeset};
 pub use digest::{Digest, DigestError, Digester, HashingReader, HashingWriter};
+pub use error::SnapshotError;
+pub use ignore::IgnoreList;
 pub use index::{Index, Row};
 pub use metadata::{FileKind, InodeId, Metadata, Timestamp};
+pub use mode::{Mode, UnknownMode};
 pub use path::{PathError, RootfsPath};
 pub use rootfs::{DirEntry, Directory, NewDirectory, Operation, Rootfs, RootfsError};
 pub use scope::{Extent, PathSet, Reason, Scope};
+pub use self_test::Blindness;
+pub use snapshotter::{Fallback, Snapshot, SnapshotOptions, SnapshotStats, Snapshotter};
 pub use xattr::Xattrs;

@@ -8,6 +8,7 @@ use std::collections::btree_map;
 use std::fmt;
 use std::ops::Bound;
 
+use crate::index::{Index, NodeId};
 use crate::path::RootfsPath;
 
 /// The part of a root file system that a snapshot looks at.
@@ -150,6 +151,50 @@ impl PathSet {
     }
 }
 
+/// A set of paths that is closed: with a path come the directories above it, and with one name of
+/// an inode all names that the index knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClosedScope(Vec<(RootfsPath, Extent)>);
+
+impl ClosedScope {
+    /// Returns the paths in order; what lies below a subtree is not listed again.
+    pub(crate) fn entries(&self) -> &[(RootfsPath, Extent)] {
+        &self.0
+    }
+}
+
+impl PathSet {
+    /// Closes the set over what else may have changed when its paths did.
+    pub(crate) fn close(mut self, index: &Index) -> ClosedScope {
+        let mut aliases = Vec::new();
+        for (path, extent) in self.iter() {
+            let Some(id) = index.find(path) else { continue };
+            match extent {
+                Extent::Entry => add_aliases(index, id, &mut aliases),
+                Extent::Subtree => {
+                    index.places_below(id).for_each(|id| add_aliases(index, id, &mut aliases));
+                }
+            }
+        }
+        self.extend(aliases);
+        let mut above = PathSet::new();
+        for (path, _) in self.iter() {
+            // Once a directory is there, so are those above it.
+            for directory in path.ancestors() {
+                if !above.insert(directory) {
+                    break;
+                }
+            }
+        }
+        self.extend(above.0.into_keys());
+        ClosedScope(self.0.into_iter().collect())
+    }
+}
+
+fn add_aliases(index: &Index, id: NodeId, aliases: &mut Vec<RootfsPath>) {
+    aliases.extend(index.links_of(id).filter(|&link| link != id).map(|link| index.path(link)));
+}
+
 impl FromIterator<RootfsPath> for PathSet {
     fn from_iter<I: IntoIterator<Item = RootfsPath>>(paths: I) -> Self {
         let mut set = Self::new();
@@ -178,6 +223,8 @@ impl IntoIterator for PathSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::Row;
+    use crate::metadata::{FileKind, Metadata, Timestamp};
 
     fn path(text: &str) -> RootfsPath {
         RootfsPath::new(text).expect("valid")
@@ -210,6 +257,62 @@ mod tests {
         let mut set: PathSet = [path("a")].into_iter().collect();
         assert!(set.insert_subtree(path("a")));
         assert_eq!(listed(&set), [("/a".to_owned(), Extent::Subtree)]);
+    }
+
+    #[test]
+    fn a_scope_is_closed_over_directories_and_names_of_an_inode() {
+        let mut index = Index::new();
+        let directory = |ino| row(FileKind::Directory, ino);
+        for (text, row) in [
+            ("a", directory(1)),
+            ("a/one", row(FileKind::Regular, 10)),
+            ("b", directory(2)),
+            ("b/c", directory(3)),
+            ("b/c/two", row(FileKind::Regular, 10)),
+            ("d", directory(4)),
+            ("d/three", row(FileKind::Regular, 11)),
+            ("four", row(FileKind::Regular, 11)),
+        ] {
+            index.insert(&path(text), row);
+        }
+        let mut set = PathSet::new();
+        set.insert(path("a/one"));
+        set.insert(path("new/deep/name"));
+        set.insert_subtree(path("d"));
+        let closed = set.close(&index);
+        let expected = [
+            ("", Extent::Entry),
+            ("a", Extent::Entry),
+            ("a/one", Extent::Entry),
+            ("b", Extent::Entry),
+            ("b/c", Extent::Entry),
+            ("b/c/two", Extent::Entry),
+            ("d", Extent::Subtree),
+            ("four", Extent::Entry),
+            ("new", Extent::Entry),
+            ("new/deep", Extent::Entry),
+            ("new/deep/name", Extent::Entry),
+        ];
+        assert_eq!(closed.entries(), expected.map(|(text, extent)| (path(text), extent)));
+    }
+
+    fn row(kind: FileKind, ino: u64) -> Row {
+        let time = Timestamp::EPOCH;
+        let metadata = Metadata {
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: time,
+            ctime: time,
+            dev: 1,
+            ino,
+            nlink: 1,
+            rdev_major: 0,
+            rdev_minor: 0,
+        };
+        Row { metadata, content: None, xattrs: None, shadow: false }
     }
 
     #[test]

@@ -288,6 +288,8 @@ proptest! {
                 if !row.shadow {
                     prop_assert_eq!(index.paths_of(row.metadata.inode()), names);
                 }
+                let children = expected.iter().filter(|(other, _)| other.parent().as_ref() == Some(path));
+                prop_assert_eq!(index.find(path).map(|id| index.child_count(id)), Some(children.count()));
             }
         }
     }

@@ -160,6 +160,20 @@ impl RootfsError {
         self.errno() == Some(Errno::EXIST)
     }
 
+    /// Returns the path inside the root that it is about, if it is about one.
+    pub fn path(&self) -> Option<&RootfsPath> {
+        match self {
+            Self::Open { .. } => None,
+            Self::InvalidName { directory, .. } => Some(directory),
+            Self::Io { path, .. }
+            | Self::NotRegular { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::UnknownKind { path }
+            | Self::Protected { path }
+            | Self::OnMount { path } => Some(path),
+        }
+    }
+
     /// Returns the kernel's error number, where it was the kernel that refused.
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {

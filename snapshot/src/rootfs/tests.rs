@@ -1,5 +1,6 @@
 //! Every test runs twice: with the newest system calls and with every fallback.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::Mutex;
@@ -7,6 +8,8 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 use super::*;
+use crate::metadata::{FileKind, Metadata, Timestamp};
+use crate::xattr::Xattrs;
 
 /// A root in a directory of its own, with a neighbour that nothing may touch.
 struct Fixture {

@@ -62,7 +62,7 @@ impl Handle {
 }
 
 /// Reads the attributes of `name` that belong in an image.
-pub(super) fn read(directory: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs, Errno> {
+pub(crate) fn read(directory: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs, Errno> {
     let (handle, _) = Handle::open(directory, name)?;
     read_with(|buffer| handle.list(buffer), |attribute, buffer| handle.get(attribute, buffer))
 }
