@@ -180,6 +180,12 @@ impl HttpError {
         matches!(self, Self::Connect { .. } | Self::TlsHandshake { .. } | Self::Resolve { .. })
     }
 
+    /// Returns whether the server did speak TLS, but one side's certificate was not accepted.
+    pub fn is_certificate_failure(&self) -> bool {
+        use rustls::Error::{AlertReceived, InvalidCertificate};
+        matches!(self, Self::TlsHandshake { source: InvalidCertificate(_) | AlertReceived(_), .. })
+    }
+
     /// Sorts an error of reqwest into ours. `host` is `host:port` of the URL that was asked.
     pub(super) fn from_reqwest(host: &str, error: reqwest::Error) -> Self {
         // The URL may hold a signature, so it never stays in an error.

@@ -262,7 +262,9 @@ impl Transport {
             return Ok(https);
         }
         let Err(error) = self.ping(endpoint, &https).await else { return Ok(https) };
-        if !error.is_connection_failure() {
+        // On one and the same port, a server that showed a certificate will not speak plain HTTP.
+        let speaks_tls = error.is_certificate_failure() && https.port().is_some();
+        if !error.is_connection_failure() || speaks_tls {
             return Err(error.into());
         }
         let http = root("http", &endpoint.host)?;

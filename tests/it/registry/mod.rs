@@ -7,6 +7,7 @@ mod mirrors;
 mod network;
 mod pull;
 mod push;
+mod real;
 mod trust;
 
 use std::path::PathBuf;

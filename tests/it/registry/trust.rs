@@ -63,8 +63,21 @@ impl Tls {
 async fn an_unknown_authority_is_refused_with_advice() {
     let tls = Tls::start(Auth::None).await;
     let error = tls.resolve(http_options(), options()).await.unwrap_err();
-    // The loopback address may speak plain HTTP, so both ways were tried.
-    assert!(lines(&error)[1].contains("UnknownIssuer"), "{:?}", lines(&error));
+    assert_eq!(
+        lines(&error)[1..],
+        [
+            format!("TLS with `{}` failed", tls.sim.host()),
+            "invalid peer certificate: UnknownIssuer".to_owned(),
+        ]
+    );
+    assert_eq!(
+        zuwai::report::fault::Fault::hint(&error).unwrap(),
+        format!(
+            "if the certificate is of an own authority, give it with \
+             `--registry-certificate={}=/path/to/ca.pem`",
+            tls.sim.host()
+        )
+    );
     assert_eq!(tls.sim.requests(), []);
 }
 
