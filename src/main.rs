@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             Terminal::open(ReportSettings::default()).print(&text);
             ExitCode::SUCCESS
         }
-        Ok(Invocation::Build(request)) => build(*request),
+        Ok(Invocation::Build(request) | Invocation::Plan(request)) => build(*request),
         Err(Failure { error, report }) => fail(&Terminal::open(report), &error),
     }
 }

@@ -240,10 +240,6 @@ pub enum DigestSink {
 pub struct ExecutionOptions {
     /// The sandbox asked for (`--isolation`).
     pub isolation: Isolation,
-    /// Whether building in `/` outside a container is allowed (`--force`).
-    pub host_overwrite: HostOverwrite,
-    /// What becomes of the root file system at the end (`--cleanup`).
-    pub cleanup: Cleanup,
     /// The directory that `store` owns; may not exist yet (`--kaniko-dir`, `KANIKO_DIR`).
     pub work_directory: PathBuf,
     /// This program, re-executed as supervisor of each RUN.
@@ -257,26 +253,4 @@ pub enum Isolation {
     Auto,
     /// Mount and PID namespaces, a root directory per stage.
     Namespaces,
-    /// The same inside a user namespace.
-    UserNamespace,
-    /// `/` of a disposable container.
-    InPlace,
-}
-
-/// Whether building in `/` outside a container is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostOverwrite {
-    /// Refused.
-    Refused,
-    /// Allowed, with a warning.
-    Forced,
-}
-
-/// What becomes of the root file system at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cleanup {
-    /// Left where that costs nothing to the next build.
-    Kept,
-    /// Removed, whatever the outcome.
-    Removed,
 }

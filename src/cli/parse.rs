@@ -18,6 +18,8 @@ use crate::report::settings::ReportSettings;
 pub enum Invocation {
     /// A build.
     Build(Box<BuildRequest>),
+    /// What a build would do, as text.
+    Plan(Box<BuildRequest>),
     /// A text for standard output: help, version or options.
     Print(String),
 }
@@ -55,6 +57,24 @@ pub(super) enum Program {
     Warmer,
 }
 
+/// What the flags of a build are given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To build.
+    Build,
+    /// To see what would be built; needs no destination.
+    Plan,
+}
+
+impl Purpose {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Plan => "plan",
+        }
+    }
+}
+
 impl Program {
     fn called(name: &OsStr) -> Self {
         match Path::new(name).file_name().and_then(OsStr::to_str) {
@@ -90,7 +110,7 @@ pub fn parse(
     let line = Line { program, environment, facts };
     let words = texts(words).map_err(|error| line.early(error))?;
     match program {
-        Program::Executor => line.build(&words),
+        Program::Executor => line.build(&words, Purpose::Build),
         Program::Warmer => line.warm(&words),
         Program::Zuwai => line.zuwai(&words),
     }
@@ -123,7 +143,8 @@ impl Line<'_> {
             return Err(self.early(Error::NoCommand));
         };
         match command.as_str() {
-            "build" => self.build(rest),
+            "build" => self.build(rest, Purpose::Build),
+            "plan" => self.build(rest, Purpose::Plan),
             "warm" => self.warm(rest),
             DOCS if rest.first().is_some_and(|word| word == "flags") => {
                 Ok(Invocation::Print(docs::flags()))
@@ -142,8 +163,8 @@ impl Line<'_> {
         }
     }
 
-    fn build(&self, words: &[String]) -> Result<Invocation, Failure> {
-        let spelled = match self.spelled::<BuildArgs>(words, "build")? {
+    fn build(&self, words: &[String], purpose: Purpose) -> Result<Invocation, Failure> {
+        let spelled = match self.spelled::<BuildArgs>(words, purpose.command())? {
             Ok(spelled) => spelled,
             Err(text) => return Ok(Invocation::Print(text)),
         };
@@ -152,13 +173,13 @@ impl Line<'_> {
             settle::report(&typed.log, &spelled, self.environment, self.facts, self.program)
                 .map_err(|error| self.early(error))?;
         let fail = |error| Failure { error, report };
-        let settled = settle::build(typed, self.environment, self.facts).map_err(fail)?;
+        let settled = settle::build(typed, purpose, self.environment, self.facts).map_err(fail)?;
         let mut warnings = spelled.warnings.clone();
         warnings.extend(settled.warnings);
         if settled.args.log.print_options {
             return Ok(Invocation::Print(print::options(&print::Understood {
                 program: self.program.name(),
-                command: "build",
+                command: purpose.command(),
                 args: &settled.args,
                 from_environment: &settled.from_environment,
                 spelled: &spelled,
@@ -169,12 +190,16 @@ impl Line<'_> {
         refuse_unbuilt(&settled.args).map_err(fail)?;
         let lowered = lower::build(&settled.args, self.environment, self.facts).map_err(fail)?;
         warnings.extend(lowered.warnings);
-        Ok(Invocation::Build(Box::new(BuildRequest {
+        let request = Box::new(BuildRequest {
             options: lowered.options,
             report,
             warnings,
             notes: notes(&spelled, BuildArgs::FLAGS),
-        })))
+        });
+        Ok(match purpose {
+            Purpose::Build => Invocation::Build(request),
+            Purpose::Plan => Invocation::Plan(request),
+        })
     }
 
     fn warm(&self, words: &[String]) -> Result<Invocation, Failure> {
@@ -216,7 +241,7 @@ impl Line<'_> {
             .map_err(|error| self.early(error.into()))?;
         if spelled.flags.iter().any(|(name, value)| name == "help" && value == "true") {
             let short = words.iter().any(|word| word == "-h");
-            return Ok(Err(help::<A>(self.program, short)));
+            return Ok(Err(help::<A>(self.program, command, short)));
         }
         let Some(word) = spelled.positionals.first() else {
             return Ok(Ok(spelled));
@@ -224,7 +249,7 @@ impl Line<'_> {
         match (self.program, word.text.as_str()) {
             (Program::Executor | Program::Warmer, "version") => Ok(Err(version())),
             (Program::Executor | Program::Warmer, "help") => {
-                Ok(Err(help::<A>(self.program, false)))
+                Ok(Err(help::<A>(self.program, command, false)))
             }
             (program, _) => Err(self.early(Error::UnknownCommand {
                 program: match program {
@@ -306,7 +331,7 @@ fn notes(spelled: &Spelled, table: &[Flag]) -> Vec<String> {
     table.iter().filter(given).filter_map(note).collect()
 }
 
-fn help<A: FlagSet>(program: Program, short: bool) -> String {
+fn help<A: FlagSet>(program: Program, sub_command: &str, short: bool) -> String {
     let command = args::command::<A>().mut_args(|arg| {
         let unbuilt = A::FLAGS
             .iter()
@@ -317,8 +342,12 @@ fn help<A: FlagSet>(program: Program, short: bool) -> String {
         }
     });
     let name = match program {
-        Program::Zuwai => command.get_name().to_owned(),
+        Program::Zuwai => format!("zuwai {sub_command}"),
         Program::Executor | Program::Warmer => program.name().to_owned(),
+    };
+    let command = match sub_command {
+        "plan" => command.about("Shows what a build would do, without doing it"),
+        _ => command,
     };
     let mut command = command.bin_name(name);
     let text = if short { command.render_help() } else { command.render_long_help() };
@@ -339,6 +368,7 @@ Usage: zuwai <COMMAND>
 
 Commands:
   build    Builds an image from a Dockerfile and pushes it
+  plan     Shows what a build would do
   warm     Fetches base images into a directory that builds read
   version  Shows the version
 

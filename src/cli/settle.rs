@@ -9,7 +9,7 @@ use super::env::{Environment, Facts, Stderr, Surroundings, User};
 use super::error::Error;
 use super::flags::{self, Missing, Variable};
 use super::go_values;
-use super::parse::Program;
+use super::parse::{Program, Purpose};
 use super::spelling::Spelled;
 use crate::report::settings::{Clock, Colors, Format, Level, ReportSettings};
 
@@ -26,6 +26,7 @@ pub struct Settled<A> {
 /// Settles the flags of a build.
 pub fn build(
     mut args: BuildArgs,
+    purpose: Purpose,
     environment: &Environment,
     facts: &Facts,
 ) -> Result<Settled<BuildArgs>, Error> {
@@ -66,7 +67,7 @@ pub fn build(
         }
     }
     warnings.extend(unsupported_variables(environment));
-    check(&args)?;
+    check(&args, purpose)?;
     Ok(Settled { args, from_environment, warnings })
 }
 
@@ -86,10 +87,10 @@ fn unsupported_variables(environment: &Environment) -> impl Iterator<Item = Stri
 }
 
 /// Makes kaniko's checks, in its order.
-fn check(args: &BuildArgs) -> Result<(), Error> {
+fn check(args: &BuildArgs, purpose: Purpose) -> Result<(), Error> {
     let output = &args.output;
     platform(&args.image.custom_platform, "--custom-platform")?;
-    if !output.no_push && output.destination.is_empty() {
+    if purpose == Purpose::Build && !output.no_push && output.destination.is_empty() {
         return Err(Error::NoDestination);
     }
     if args.cache.cache && args.cache.cache_repo.is_empty() && output.no_push {
@@ -193,15 +194,18 @@ pub fn report(
             });
         }
     };
-    let format = match log.log_format.as_str() {
-        "text" => Format::Text,
-        "color" => {
-            let asked = spelled.flags.iter().any(|(name, _)| name == "log-format");
-            let shown = asked || program != Program::Zuwai || facts.stderr == Stderr::Terminal;
-            let refused = environment.path("NO_COLOR").is_some();
-            Format::Color(if shown && !refused { Colors::On } else { Colors::Off })
-        }
-        "json" => Format::Json,
+    let wished = spelled.flags.iter().any(|(name, _)| name == "log-format");
+    let refused = environment.path("NO_COLOR").is_some();
+    let terminal = facts.stderr == Stderr::Terminal;
+    let colors = |shown| if shown && !refused { Colors::On } else { Colors::Off };
+    let (format, error_colors) = match log.log_format.as_str() {
+        "text" => (Format::Text, Colors::Off),
+        // kaniko colours its lines whatever they go to, but not its last error.
+        "color" => (
+            Format::Color(colors(wished || terminal || program != Program::Zuwai)),
+            colors(wished || terminal),
+        ),
+        "json" => (Format::Json, Colors::Off),
         _ => {
             return Err(Error::WrongValue {
                 flag: "--log-format",
@@ -211,5 +215,5 @@ pub fn report(
         }
     };
     let clock = if log.log_timestamp { Clock::DateAndTime } else { Clock::SinceStart };
-    Ok(ReportSettings { level, format, clock })
+    Ok(ReportSettings { level, format, clock, error_colors })
 }

@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 
 use super::fault::{Excerpt, Fault};
 use super::line::{Moment, seconds};
-use super::settings::{Colors, Format};
+use super::settings::{Colors, Format, ReportSettings};
 
 /// Writes an error, with a newline at its end.
-pub fn render(fault: &dyn Fault, moment: Moment, format: Format) -> String {
-    match format {
+pub fn render(fault: &dyn Fault, moment: Moment, settings: &ReportSettings) -> String {
+    match settings.format {
         Format::Json => json_line(fault, moment),
-        Format::Text => people(fault, Colors::Off),
-        Format::Color(colors) => people(fault, colors),
+        Format::Text | Format::Color(_) => people(fault, settings.error_colors),
     }
 }
 

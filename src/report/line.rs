@@ -191,7 +191,7 @@ mod tests {
             since_start: Duration::from_millis(3_900),
             time: "2026-11-05T10:20:30.5Z".parse().expect("a time"),
         };
-        let settings = ReportSettings { level: Level::Info, format, clock };
+        let settings = ReportSettings { format, clock, ..ReportSettings::default() };
         assert_eq!(render(message, moment, &settings), expected);
     }
 

@@ -9,6 +9,8 @@ pub struct ReportSettings {
     pub format: Format,
     /// What `Format::Color` lines show of time.
     pub clock: Clock,
+    /// Whether the error that ends a run has colours; kaniko's never has.
+    pub error_colors: Colors,
 }
 
 /// Levels of messages, kaniko's, from the most to the least talkative.
@@ -61,6 +63,11 @@ pub enum Clock {
 
 impl Default for ReportSettings {
     fn default() -> Self {
-        Self { level: Level::Info, format: Format::Color(Colors::Off), clock: Clock::SinceStart }
+        Self {
+            level: Level::Info,
+            format: Format::Color(Colors::Off),
+            clock: Clock::SinceStart,
+            error_colors: Colors::Off,
+        }
     }
 }

@@ -99,7 +99,7 @@ impl Terminal {
 
     /// Writes the error that ends the run, at any verbosity.
     pub fn fail(&self, fault: &dyn Fault) {
-        let block = failure::render(fault, (self.clock)(), self.settings.format);
+        let block = failure::render(fault, (self.clock)(), &self.settings);
         self.lock().stderr(&block);
     }
 

@@ -98,7 +98,7 @@ pub struct HostClientCertificate {
 pub struct RegistryMap {
     /// The registry named in references, such as `index.docker.io`.
     pub from: String,
-    /// `host[:port][/path/prefix]` that is asked instead.
+    /// `host[:port][/path/prefix]` that is asked instead, perhaps with a scheme.
     pub to: String,
 }
 

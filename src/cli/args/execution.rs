@@ -12,21 +12,22 @@ pub struct ExecutionArgs {
     /// Sandbox for the build's commands
     ///
     /// `auto` takes the best that the machine allows. `namespaces` gives each stage a root of its
-    /// own, `userns` does so inside a user namespace, `in-place` builds in `/` of a container. One
-    /// that cannot work here is an error that says why.
+    /// own. One that cannot work here is an error that says why. `userns` (the same inside a user
+    /// namespace) and `in-place` (in `/` of a container) are not supported yet.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub isolation: String,
 
-    /// Build in `/` outside a container
+    /// Build outside a container
     ///
-    /// Files of the machine may be overwritten.
+    /// Accepted for kaniko's sake: each stage has a root of its own, and no file of the machine is
+    /// overwritten.
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub force: bool,
 
-    /// Remove the build's root file system at the end
+    /// Remove the build's root file systems at the end
     ///
-    /// Whatever the outcome; kaniko does so only after success.
+    /// Accepted for kaniko's sake: they are removed anyway, whatever the outcome.
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub cleanup: bool,

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::{absolute, filled};
-use crate::build::options::{Cleanup, ExecutionOptions, HostOverwrite, Isolation};
+use crate::build::options::{ExecutionOptions, Isolation};
 use crate::cli::args::ExecutionArgs;
 use crate::cli::env::Facts;
 use crate::cli::error::Error;
@@ -15,8 +15,9 @@ pub fn execution(args: &ExecutionArgs, work_directory: PathBuf) -> Result<Execut
     let isolation = match args.isolation.as_str() {
         "auto" => Isolation::Auto,
         "namespaces" => Isolation::Namespaces,
-        "userns" => Isolation::UserNamespace,
-        "in-place" => Isolation::InPlace,
+        "userns" | "in-place" => {
+            return Err(Error::NotSupported { flag: format!("--isolation={}", args.isolation) });
+        }
         _ => {
             return Err(Error::WrongValue {
                 flag: "--isolation",
@@ -27,8 +28,6 @@ pub fn execution(args: &ExecutionArgs, work_directory: PathBuf) -> Result<Execut
     };
     Ok(ExecutionOptions {
         isolation,
-        host_overwrite: if args.force { HostOverwrite::Forced } else { HostOverwrite::Refused },
-        cleanup: if args.cleanup { Cleanup::Removed } else { Cleanup::Kept },
         work_directory,
         supervisor: PathBuf::from(sandbox::THIS_BINARY),
     })

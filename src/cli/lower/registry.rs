@@ -39,13 +39,10 @@ pub fn access(
         plain_http: if plain_http { PlainHttp::Allowed } else { PlainHttp::Refused },
         verification: if skip { Verification::Skipped } else { Verification::Required },
     };
-    let mut plain_http_hosts: Vec<String> =
-        pull.insecure_registry.iter().map(|host| host_name(host)).collect();
-    let maps = maps(pull, &mut plain_http_hosts);
     Ok(RegistryAccess {
         push: transport(push.insecure, push.skip_tls_verify),
         pull: transport(pull.insecure_pull, push.skip_tls_verify || pull.skip_tls_verify_pull),
-        plain_http_hosts,
+        plain_http_hosts: pull.insecure_registry.iter().map(|host| host_name(host)).collect(),
         unverified_hosts: pull
             .skip_tls_verify_registry
             .iter()
@@ -57,7 +54,7 @@ pub fn access(
             .iter()
             .map(|pair| client_certificate(pair, facts))
             .collect::<Result<_, _>>()?,
-        maps,
+        maps: maps(pull),
         fallback: match pull.skip_default_registry_fallback {
             true => RegistryFallback::Fail,
             false => RegistryFallback::Origin,
@@ -91,27 +88,15 @@ fn host_name(text: &str) -> String {
     rest.trim_end_matches('/').to_owned()
 }
 
-/// Maps first, then mirrors, as kaniko appends them.
-///
-/// A target that is an `http://` URL, which kaniko fails on, is a host reached by plain HTTP.
-fn maps(pull: &PullArgs, plain_http_hosts: &mut Vec<String>) -> Vec<RegistryMap> {
+/// Maps first, then mirrors, as kaniko appends them. `registry` reads a target's scheme.
+fn maps(pull: &PullArgs) -> Vec<RegistryMap> {
     let mapped = pull
         .registry_map
         .iter()
         .flat_map(|pairs| &pairs.0)
-        .map(|pair| (pair.key.as_str(), pair.value.as_str()));
-    let mirrors = pull.registry_mirror.iter().map(|mirror| (DOCKER_HUB, mirror.as_str()));
-    mapped
-        .chain(mirrors)
-        .map(|(from, target)| {
-            let to = host_name(target);
-            if target.starts_with("http://") {
-                let host = to.split('/').next().unwrap_or_default().to_owned();
-                plain_http_hosts.push(host);
-            }
-            RegistryMap { from: host_name(from), to }
-        })
-        .collect()
+        .map(|pair| (host_name(&pair.key), pair.value.clone()));
+    let mirrors = pull.registry_mirror.iter().map(|mirror| (DOCKER_HUB.to_owned(), mirror.clone()));
+    mapped.chain(mirrors).map(|(from, to)| RegistryMap { from, to }).collect()
 }
 
 /// One certificate a host: the last given, as in kaniko's map.

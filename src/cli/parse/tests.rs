@@ -115,8 +115,6 @@ fn defaults() -> BuildOptions {
         },
         execution: ExecutionOptions {
             isolation: Isolation::Auto,
-            host_overwrite: HostOverwrite::Refused,
-            cleanup: Cleanup::Kept,
             work_directory: "/kaniko".into(),
             supervisor: "/proc/self/exe".into(),
         },
@@ -292,6 +290,24 @@ fn flags_of_registries() {
     check(&["--skip-tls-verify-registry=h"], |o| {
         o.registry.unverified_hosts = vec!["h".into()];
     });
+    check(&["--registry-client-cert=h=c.pem,/k.pem"], |o| {
+        o.registry.client_certificates = vec![HostClientCertificate {
+            host: "h".into(),
+            certificate: "/project/c.pem".into(),
+            key: "/k.pem".into(),
+        }];
+    });
+    let map = |from: &str, to: &str| RegistryMap { from: from.into(), to: to.into() };
+    check(&["--registry-mirror=m/p", "--registry-map=a=b;c=http://d", "--registry-map=a=e"], |o| {
+        o.registry.maps =
+            vec![map("a", "b"), map("c", "http://d"), map("a", "e"), map("index.docker.io", "m/p")];
+    });
+    check(&["--skip-default-registry-fallback"], |o| {
+        o.registry.fallback = RegistryFallback::Fail;
+    });
+    check(&["--push-ignore-immutable-tag-errors"], |o| {
+        o.registry.immutable_tags = ImmutableTags::Accept;
+    });
     let flags = ["--registry-certificate=h=a.pem", "--registry-certificate=h=/b.pem"];
     check(&flags, |o| {
         o.registry.certificates =
@@ -316,10 +332,12 @@ fn flags_of_snapshots() {
 #[test]
 fn flags_of_the_execution() {
     check(&["--isolation=namespaces"], |o| o.execution.isolation = Isolation::Namespaces);
-    check(&["--isolation=userns"], |o| o.execution.isolation = Isolation::UserNamespace);
-    check(&["--isolation=in-place"], |o| o.execution.isolation = Isolation::InPlace);
-    check(&["--force"], |o| o.execution.host_overwrite = HostOverwrite::Forced);
-    check(&["--cleanup"], |o| o.execution.cleanup = Cleanup::Removed);
+    for form in ["userns", "in-place"] {
+        assert_eq!(
+            error(&["--isolation", form]),
+            format!("`--isolation={form}` is not supported yet")
+        );
+    }
     check(&["--kaniko-dir=work"], |o| {
         o.execution.work_directory = "/project/work".into();
         o.registry.credential_directories =
@@ -338,6 +356,7 @@ fn flags_of_reporting() {
             level: Level::Info,
             format: Format::Color(Colors::On),
             clock: Clock::SinceStart,
+            error_colors: Colors::Off,
         }
     );
     assert_eq!(report(&["--verbosity=debug"]), ReportSettings { level: Level::Debug, ..usual });
@@ -391,6 +410,7 @@ fn every_working_flag_changes_what_is_done() {
         ("image-name-with-digest-file", "d"),
         ("image-name-tag-with-digest-file", "d"),
         ("push-retry", "2"),
+        ("push-ignore-immutable-tag-errors", "true"),
         ("skip-push-permission-check", "true"),
         ("insecure", "true"),
         ("skip-tls-verify", "true"),
@@ -400,13 +420,15 @@ fn every_working_flag_changes_what_is_done() {
         ("insecure-registry", "h"),
         ("skip-tls-verify-registry", "h"),
         ("registry-certificate", "h=c"),
+        ("registry-client-cert", "h=c,k"),
+        ("registry-map", "a=b"),
+        ("registry-mirror", "m"),
+        ("skip-default-registry-fallback", "true"),
         ("snapshot-mode", "full"),
         ("single-snapshot", "true"),
         ("ignore-path", "/i"),
         ("ignore-var-run", "false"),
         ("isolation", "namespaces"),
-        ("force", "true"),
-        ("cleanup", "true"),
         ("kaniko-dir", "/k"),
         ("threads", "2"),
         ("verbosity", "warn"),
@@ -476,13 +498,22 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
 
 #[test]
 fn flags_satisfied_by_design_change_nothing_and_say_why() {
-    let request = request(&["--compressed-caching=false", "--image-fs-extract-retry=3"]);
+    let request = request(&[
+        "--compressed-caching=false",
+        "--image-fs-extract-retry=3",
+        "--force",
+        "--cleanup=true",
+    ]);
     assert_eq!(request.options, defaults());
     assert_eq!(
         request.notes,
         [
             "--compressed-caching has nothing to do: a layer is compressed once, on its way to disk, and \
          never held in memory",
+            "--force has nothing to do: each stage has a root of its own, so that no file of the machine \
+         can be overwritten",
+            "--cleanup has nothing to do: what a build unpacked and made is removed when it ends, \
+         whatever its outcome",
             "--image-fs-extract-retry has nothing to do: a layer is complete and verified on disk before \
          it is extracted",
         ]
@@ -498,6 +529,8 @@ fn values_that_cannot_mean_anything_are_refused() {
         ),
         ("--context-sub-path=a/../../b", "the path leaves the context"),
         ("--label=a", "expected `KEY=VALUE`"),
+        ("--registry-client-cert=h=c", "expected `HOST=CERTIFICATE,KEY`"),
+        ("--registry-client-cert=h=c,", "expected `HOST=CERTIFICATE,KEY`"),
         ("--snapshot-mode=fast", "expected full, redo or time"),
         ("--isolation=vm", "expected auto, namespaces, userns or in-place"),
         ("--compression-level=10", "the highest level of this compression is 9"),
@@ -529,6 +562,8 @@ fn the_environment_reaches_the_options() {
     let request = request_in(
         &["executor", "--destination=r/x"],
         &[
+            ("KANIKO_REGISTRY_MAP", "a=b"),
+            ("KANIKO_REGISTRY_MIRROR", "m"),
             ("DOCKER_CONFIG", "/creds"),
             ("HOME", "/root"),
             ("PATH", "/usr/bin:/bin"),
@@ -546,6 +581,9 @@ fn the_environment_reaches_the_options() {
         ["/creds", "/kaniko/.docker", "/root/.docker"].map(PathBuf::from).into();
     registry.helper_directories = ["/usr/bin", "/bin"].map(PathBuf::from).into();
     registry.home = Some("/root".into());
+    registry.maps = [("a", "b"), ("index.docker.io", "m")]
+        .map(|(from, to)| RegistryMap { from: from.into(), to: to.into() })
+        .into();
     registry.ca_file = Some("/ca.pem".into());
     registry.ca_directories = ["/kaniko/ssl/certs", "/project/certs"].map(PathBuf::from).into();
     registry.proxy = ProxySettings {
@@ -674,6 +712,24 @@ fn programs_are_known_by_their_name() {
     );
     match parsed(&["warmer", "-i", "x"], &[]) {
         Err(failure) => assert_eq!(failure.error.to_string(), "`warmer` is not supported yet"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_plan_takes_the_flags_of_a_build_and_needs_no_destination() {
+    match parsed(&["zuwai", "plan", "--target=a"], &[]) {
+        Ok(Invocation::Plan(request)) => assert_eq!(request.options.target, Some("a".into())),
+        other => panic!("{other:?}"),
+    }
+    match parsed(&["zuwai", "plan", "--cache"], &[]) {
+        Err(failure) => assert_eq!(failure.error.to_string(), "`--cache` is not supported yet"),
+        other => panic!("{other:?}"),
+    }
+    match parsed(&["executor", "plan"], &[]) {
+        Err(failure) => {
+            assert_eq!(failure.error.to_string(), "unknown command `plan` for `executor`");
+        }
         other => panic!("{other:?}"),
     }
 }

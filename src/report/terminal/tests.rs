@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::*;
 use crate::report::event::{Phase, SnapshotReach, Step};
 use crate::report::fault::{Class, Excerpt};
-use crate::report::settings::{Clock as ClockStyle, Colors};
+use crate::report::settings::Colors;
 
 /// A writer that keeps what was written, shared with the test.
 #[derive(Clone, Default)]
@@ -45,7 +45,7 @@ fn terminal(settings: ReportSettings) -> (Terminal, Page, Page) {
 }
 
 fn settings(format: Format) -> ReportSettings {
-    ReportSettings { level: Level::Info, format, clock: ClockStyle::SinceStart }
+    ReportSettings { format, ..ReportSettings::default() }
 }
 
 fn step(number: usize, line: u32, text: &str) -> Step {
@@ -181,29 +181,30 @@ fn failed() -> Failed {
 
 #[test]
 fn an_error_has_three_parts_and_shows_its_place() {
-    let report = |format, fault: &dyn Fault| {
-        let (terminal, stdout, stderr) = terminal(settings(format));
-        terminal.fail(fault);
+    let report = |format, error_colors| {
+        let settings = ReportSettings { error_colors, ..settings(format) };
+        let (terminal, stdout, stderr) = terminal(settings);
+        terminal.fail(&failed());
         assert_eq!(stdout.text(), "");
         stderr.text()
     };
     golden(
-        &report(Format::Color(Colors::Off), &failed()),
+        &report(Format::Color(Colors::On), Colors::Off),
         "error.txt",
         include_str!("../../../tests/golden/report/error.txt"),
     );
     golden(
-        &report(Format::Text, &failed()),
+        &report(Format::Text, Colors::Off),
         "error.txt",
         include_str!("../../../tests/golden/report/error.txt"),
     );
     golden(
-        &report(Format::Color(Colors::On), &failed()),
+        &report(Format::Color(Colors::Off), Colors::On),
         "error_color.txt",
         include_str!("../../../tests/golden/report/error_color.txt"),
     );
     golden(
-        &report(Format::Json, &failed()),
+        &report(Format::Json, Colors::On),
         "error_json.txt",
         include_str!("../../../tests/golden/report/error_json.txt"),
     );
