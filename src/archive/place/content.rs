@@ -60,8 +60,12 @@ fn update_with_zeros(digester: &mut Digester, mut length: u64) {
     }
 }
 
-pub(super) fn set_owner(file: &File, entry: &Entry, path: &RootfsPath) -> Result<(), PlaceError> {
-    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+pub(super) fn set_owner(
+    file: &File,
+    (uid, gid): (u32, u32),
+    path: &RootfsPath,
+) -> Result<(), PlaceError> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(at(Operation::SetOwner, path))
 }
 

@@ -132,8 +132,8 @@ impl Placer {
         let rootfs = self.parents.rootfs().clone();
         for (path, wanted) in std::mem::take(&mut self.directories).into_inside_out() {
             let directory = rootfs.open_dir(&path)?;
-            if self.options.ownership == Ownership::Archive {
-                directory.set_owner(b".", wanted.uid, wanted.gid)?;
+            if let Some((uid, gid)) = self.options.ownership.of(wanted.uid, wanted.gid) {
+                directory.set_owner(b".", uid, gid)?;
             }
             directory.set_mode(b".", wanted.mode)?;
             let xattrs = self.set_xattrs(&path, &wanted.xattrs, |attribute, value| {
@@ -174,8 +174,8 @@ impl Placer {
             EntryKind::Regular => {
                 let file = self.make(&parent, name, &path, replaced, Directory::create_file)?;
                 placed.content = content::copy(reader, Some(&file), self.options.contents, &path)?;
-                if self.options.ownership == Ownership::Archive {
-                    content::set_owner(&file, entry, &path)?;
+                if let Some(owner) = self.options.ownership.of(entry.uid, entry.gid) {
+                    content::set_owner(&file, owner, &path)?;
                 }
                 content::set_mode(&file, entry, &path)?;
                 placed.xattrs = self.set_xattrs(&path, &entry.xattrs, |attribute, value| {
@@ -206,8 +206,8 @@ impl Placer {
                 parent.make_node(name, kind, 0o600, device)
             })?;
         }
-        if self.options.ownership == Ownership::Archive {
-            parent.set_owner(name, entry.uid, entry.gid)?;
+        if let Some((uid, gid)) = self.options.ownership.of(entry.uid, entry.gid) {
+            parent.set_owner(name, uid, gid)?;
         }
         if kind != FileKind::Symlink {
             parent.set_mode(name, entry.mode)?;

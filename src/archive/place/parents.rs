@@ -19,8 +19,8 @@ pub(in crate::archive) fn make_implied(
     ownership: Ownership,
 ) -> Result<Vec<RootfsPath>, RootfsError> {
     const MODE: u32 = 0o755;
-    if ownership == Ownership::Archive {
-        return rootfs.create_dir_all(path, &NewDirectory { mode: MODE, uid: 0, gid: 0 });
+    if let Some((uid, gid)) = ownership.of(0, 0) {
+        return rootfs.create_dir_all(path, &NewDirectory { mode: MODE, uid, gid });
     }
     let mut missing = Vec::new();
     for directory in std::iter::once(path.clone()).chain(path.ancestors()) {

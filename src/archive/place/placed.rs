@@ -8,8 +8,26 @@ use snapshot::{Digest, Metadata, RootfsPath, Timestamp, Xattrs};
 pub enum Ownership {
     /// Whom the archive names.
     Archive,
+    /// Always the same.
+    Fixed {
+        /// User id.
+        uid: u32,
+        /// Group id.
+        gid: u32,
+    },
     /// Whoever runs this.
     Process,
+}
+
+impl Ownership {
+    /// Returns the ids to set where the archive names `uid` and `gid`; `None` to set none.
+    pub(super) fn of(self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        match self {
+            Self::Archive => Some((uid, gid)),
+            Self::Fixed { uid, gid } => Some((uid, gid)),
+            Self::Process => None,
+        }
+    }
 }
 
 /// Whether contents are hashed as they pass.
