@@ -6,6 +6,7 @@ use snapshot::{FileKind, PathError, RootfsError, RootfsPath};
 use thiserror::Error;
 
 use super::identity::IdentityError;
+use crate::archive::ExtractError;
 use crate::report::fault::{Class, Fault};
 use crate::sandbox::SandboxError;
 
@@ -65,11 +66,14 @@ pub enum ExecuteError {
         #[source]
         source: io::Error,
     },
-    /// An archive would have to be unpacked, which is not built yet.
-    #[error("`ADD` cannot unpack the archive `{path}` yet")]
-    ArchiveUnsupported {
+    /// An archive could not be unpacked.
+    #[error("cannot unpack the archive `{path}`")]
+    Archive {
         /// The source.
         path: RootfsPath,
+        /// Why not.
+        #[source]
+        source: ExtractError,
     },
     /// A user or group is unknown.
     #[error("cannot tell who `{name}` is")]
@@ -99,7 +103,7 @@ impl Fault for ExecuteError {
             | Self::DirectoryOver { .. }
             | Self::OverDirectory { .. }
             | Self::NotADirectory { .. }
-            | Self::ArchiveUnsupported { .. }
+            | Self::Archive { .. }
             | Self::Identity { .. }
             | Self::Path(_) => Class::User,
             Self::SourceVanished { .. } => Class::Infrastructure,
@@ -130,7 +134,7 @@ impl Fault for ExecuteError {
             | Self::OverDirectory { .. }
             | Self::NotADirectory { .. }
             | Self::Content { .. }
-            | Self::ArchiveUnsupported { .. }
+            | Self::Archive { .. }
             | Self::Identity { .. }
             | Self::Rootfs(_)
             | Self::Path(_) => None,

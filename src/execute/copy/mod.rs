@@ -16,6 +16,7 @@ pub use source::Source;
 
 use super::ExecuteError;
 use super::identity::{Ownership, file_ownership, read_database};
+use crate::archive::NotOnDisk;
 use crate::plan::{Archives, CopyStep, FileMode, InlineFile};
 use tree::Copier;
 
@@ -26,6 +27,8 @@ pub struct Copied {
     pub touched: PathSet,
     /// Sockets among the sources, which no layer can hold; they were left out.
     pub sockets: Vec<RootfsPath>,
+    /// What an archive holds and the disk does not.
+    pub not_on_disk: Vec<(RootfsPath, NotOnDisk)>,
     /// The first entry that could not be given an extended attribute of its source, because the
     /// file system or the kernel refuses it.
     pub lost_xattr: Option<RootfsPath>,
@@ -54,9 +57,10 @@ pub fn copy(step: &CopyStep, source: &Source<'_>, target: &Rootfs) -> Result<Cop
         for path in source.matches(pattern)? {
             let found = source.follow(&path)?;
             if step.archives == Archives::Unpacked && source.is_archive(&found)? {
-                return Err(ExecuteError::ArchiveUnsupported { path });
-            }
-            if found.metadata.kind == FileKind::Directory {
+                // `--chmod` is not for what an archive holds.
+                let place = to.place_for_archive(&mut copier)?;
+                copier.extract(&found, &place)?;
+            } else if found.metadata.kind == FileKind::Directory {
                 let place = to.place_for_directory(&mut copier)?;
                 copier.copy_tree(&found.path, &place)?;
             } else {
@@ -89,6 +93,13 @@ impl To<'_> {
         let (place, found) = self.look(copier)?;
         let place = landing::of_directory(&place, found)?;
         copier.make_directories(&place, &self.made)?;
+        Ok(place)
+    }
+
+    /// Makes the directory that an archive is unpacked into: the destination, in any case.
+    fn place_for_archive(&self, copier: &mut Copier<'_>) -> Result<RootfsPath, ExecuteError> {
+        let place = copier.target().resolve(&self.step.destination.path)?;
+        copier.make_directories(&place, &NewDirectory { mode: 0o755, ..self.made })?;
         Ok(place)
     }
 

@@ -11,6 +11,7 @@ use snapshot::{
 use super::Copied;
 use super::content::ContentCopier;
 use super::source::{Found, Source};
+use crate::archive::{self, Contents, ExtractError, ExtractOptions, limits_for};
 use crate::execute::ExecuteError;
 use crate::execute::identity::Ownership;
 use crate::plan::FileMode;
@@ -79,6 +80,33 @@ impl<'a> Copier<'a> {
         directory.set_mode(&name, self.changed_mode(0o644, false))?;
         self.copied.bytes += content.len() as u64;
         self.count(to.clone());
+        Ok(())
+    }
+
+    /// Unpacks the archive `from` into the directory `to`, which exists.
+    ///
+    /// Its files belong to whom it says, or to the step's owner; no link in it leads out of `to`.
+    pub fn extract(&mut self, from: &Found, to: &RootfsPath) -> Result<(), ExecuteError> {
+        let failed = |source| ExecuteError::Archive { path: from.path.clone(), source };
+        let file = self.source.rootfs().open_file(&from.path)?;
+        let options = ExtractOptions {
+            limits: limits_for(self.target).map_err(ExtractError::Open).map_err(failed)?,
+            ownership: match self.owner {
+                Some(Ownership { uid, gid }) => archive::Ownership::Fixed { uid, gid },
+                None => archive::Ownership::Archive,
+            },
+            contents: Contents::Ignore,
+        };
+        let extracted = archive::extract(file, self.target, to, &options).map_err(failed)?;
+        for touched in extracted.touched {
+            self.copied.touched.insert(touched.path);
+        }
+        self.copied.entry_count += extracted.entry_count;
+        self.copied.bytes += extracted.tar_bytes;
+        self.copied.not_on_disk.extend(extracted.not_on_disk);
+        if let Some((_, dropped)) = extracted.dropped_xattrs.into_iter().next() {
+            self.copied.lost_xattr.get_or_insert(dropped.first);
+        }
         Ok(())
     }
 

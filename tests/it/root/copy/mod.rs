@@ -9,6 +9,7 @@ use zuwai::plan::CopyStep;
 use super::may_run;
 use fixture::{copy_context, inline, list, list_metadata, mode, path, rootfs, step, touched, tree};
 
+mod archives;
 mod fixture;
 mod metadata;
 mod tables;
