@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use snapshot::{FileKind, RootfsPath};
 use thiserror::Error;
 
+use super::user_namespace::Obstacle;
 pub use super::wire::SetupAction;
 use crate::report::fault::{Class, Fault};
 
@@ -21,6 +22,64 @@ pub enum SandboxError {
         /// The kernel's answer.
         #[source]
         source: io::Error,
+    },
+    /// No form of sandbox works: namespaces are refused, and this is no container.
+    #[error("cannot build in `/`, which is not that of a container")]
+    NotAContainer {
+        /// What a build in `/` would write to.
+        overwritten: Vec<String>,
+        /// Why namespaces cannot be made; `None` when they were not asked for.
+        #[source]
+        source: Option<Box<SandboxError>>,
+    },
+    /// Building in `/` takes root.
+    #[error("only root can build in `/`")]
+    NotRoot,
+    /// A directory that must be protected cannot be looked at.
+    #[error("cannot protect `{}` from the build", path.display())]
+    Protect {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The root that a step is given is not the one that is there.
+    #[error("a step in place has `{}` as its root, which is not `/`", path.display())]
+    NotTheRoot {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// An ordinary user may not make a user namespace here.
+    #[error("cannot run commands here: this user may not make a user namespace")]
+    NoUserNamespace {
+        /// What is known to be in the way.
+        obstacle: Obstacle,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// An ordinary user has no ids for the users of an image.
+    #[error("cannot run commands here: user `{user}` has no subordinate ids in `{file}`")]
+    NoSubordinateIds {
+        /// Where they would be.
+        file: &'static str,
+        /// Whose.
+        user: String,
+    },
+    /// The program that maps subordinate ids is missing.
+    #[error("cannot run commands here: `{program}` is not installed")]
+    NoMapper {
+        /// Its name.
+        program: String,
+    },
+    /// The program that maps subordinate ids refused.
+    #[error("cannot run commands here: cannot {action}: {said}")]
+    NoMapping {
+        /// What failed.
+        action: SetupAction,
+        /// What the program said.
+        said: String,
     },
     /// The place to run the command could not be made.
     #[error("cannot {action} for this step")]
@@ -66,6 +125,15 @@ pub enum SandboxError {
     PipeName {
         /// The name.
         name: String,
+    },
+    /// A heredoc's file could not be written.
+    #[error("cannot write `/dev/pipes/{name}`")]
+    PipeFile {
+        /// The name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// The supervisor could not be started.
     #[error("cannot start the supervisor `{}`", path.display())]
@@ -123,25 +191,61 @@ impl Fault for SandboxError {
             | Self::PipeName { .. } => Class::User,
             Self::Rootfs(_)
             | Self::NoNamespaces { .. }
+            | Self::NotAContainer { .. }
+            | Self::NotRoot
+            | Self::Protect { .. }
+            | Self::NoUserNamespace { .. }
+            | Self::NoSubordinateIds { .. }
+            | Self::NoMapper { .. }
+            | Self::NoMapping { .. }
             | Self::Setup { .. }
             | Self::RootGone
             | Self::Spawn { .. }
             | Self::Unkillable { .. }
+            | Self::PipeFile { .. }
             | Self::HostFile { .. }
             | Self::Hide { .. } => Class::Infrastructure,
-            Self::Talk { .. } | Self::SupervisorLost { .. } => Class::Internal,
+            Self::Talk { .. } | Self::SupervisorLost { .. } | Self::NotTheRoot { .. } => {
+                Class::Internal
+            }
         }
     }
 
     fn hint(&self) -> Option<String> {
-        if let Self::Start { failure, .. } = self {
-            return failure.hint();
+        match self {
+            Self::Start { failure, .. } => failure.hint(),
+            Self::NoNamespaces { .. } => Some(format!("run zuwai {WHERE_NAMESPACES_WORK}")),
+            Self::NotAContainer { overwritten, .. } => Some(format!(
+                "run zuwai {WHERE_NAMESPACES_WORK}, or in a container that can be thrown away; \
+                 `--force` builds here and overwrites {}",
+                overwritten.join(", ")
+            )),
+            Self::NotRoot => Some("run the container as root (`runAsUser: 0`)".to_owned()),
+            Self::NoUserNamespace { obstacle, .. } => Some(obstacle.remedy().to_owned()),
+            Self::NoSubordinateIds { user, .. } => Some(format!(
+                "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+            )),
+            Self::NoMapper { .. } => {
+                Some("install it (Debian and Ubuntu: `sudo apt-get install uidmap`)".to_owned())
+            }
+            Self::NoMapping { .. }
+            | Self::Protect { .. }
+            | Self::NotTheRoot { .. }
+            | Self::Setup { .. }
+            | Self::MountPoint { .. }
+            | Self::Rootfs(_)
+            | Self::RootGone
+            | Self::Path(_)
+            | Self::EmptyCommand
+            | Self::PipeName { .. }
+            | Self::PipeFile { .. }
+            | Self::Spawn { .. }
+            | Self::Talk { .. }
+            | Self::SupervisorLost { .. }
+            | Self::Unkillable { .. }
+            | Self::HostFile { .. }
+            | Self::Hide { .. } => None,
         }
-        matches!(self, Self::NoNamespaces { .. }).then(|| {
-            "run zuwai as root on a machine, or in a container that may make mount and PID \
-             namespaces (`securityContext.privileged: true`)"
-                .to_owned()
-        })
     }
 
     /// As a shell has it: 127 for a command that is not there, 126 for one that cannot be
@@ -150,6 +254,10 @@ impl Fault for SandboxError {
         if let Self::Start { failure, .. } = self { failure.exit_code() } else { 1 }
     }
 }
+
+/// Ends sentences that begin with "run zuwai".
+const WHERE_NAMESPACES_WORK: &str = "as root on a machine, or in a container that may make mount \
+                                     and PID namespaces (`securityContext.privileged: true`)";
 
 /// What stands in the way of starting a command.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]

@@ -8,23 +8,31 @@
 //! [`supervisor`], and talks to it over a socket; whatever needs forks, namespaces or mounts
 //! happens there. A step is over when every process of it is dead.
 
+mod choose;
+mod container;
 mod error;
 mod host;
+mod in_place;
 mod oom;
 mod output;
 mod probe;
 mod run;
 mod stubs;
 pub mod supervisor;
+mod user_namespace;
 mod wire;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use error::{SandboxError, StartFailure};
+use snapshot::Rootfs;
+
+pub use container::{Sign, Surroundings};
+pub use error::{SandboxError, SetupAction, StartFailure};
 pub use host::{HOSTNAME, HostFiles};
 pub use output::OutputLine;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
+pub use user_namespace::Obstacle;
 pub use wire::PipeFile;
 
 /// The hidden sub-command that makes this binary a [`supervisor`].
@@ -38,14 +46,29 @@ pub const THIS_BINARY: &str = "/proc/self/exe";
 pub enum Form {
     /// Own mount, PID, IPC and UTS namespaces; the stage's directory is the root.
     Namespaces,
+    /// The same, with this whole process inside a user namespace.
+    UserNamespace,
+    /// The root of the container that this is.
+    InPlace,
 }
 
 impl fmt::Display for Form {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Namespaces => "namespaces",
+            Self::UserNamespace => "user namespace",
+            Self::InPlace => "in place",
         })
     }
+}
+
+/// Whether a root that is not a container's may be built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Refused.
+    Refused,
+    /// Allowed.
+    Forced,
 }
 
 /// What [`Sandbox::choose`] starts from.
@@ -54,8 +77,17 @@ pub struct SandboxOptions {
     /// The binary to start as supervisor, which must understand [`SUBCOMMAND`]; usually
     /// [`THIS_BINARY`].
     pub supervisor: PathBuf,
-    /// What RUN sees as resolver configuration and host table.
+    /// What RUN sees as resolver configuration and host table, where it has a root of its own.
     pub host_files: HostFiles,
+    /// The form to use; `None`: the best that works here.
+    pub form: Option<Form>,
+    /// Whether to build in `/` where this is no container.
+    pub overwrite: Overwrite,
+    /// What the environment says of where we are.
+    pub surroundings: Surroundings,
+    /// Directories that a build in `/` neither writes to nor removes, with all that is in them;
+    /// they must exist. The context, the work directory and that of the program belong here.
+    pub protected: Vec<PathBuf>,
 }
 
 /// The chosen way to run commands; one for a whole build, used by all its stages.
@@ -64,25 +96,46 @@ pub struct Sandbox {
     form: Form,
     supervisor: PathBuf,
     host_files: HostFiles,
+    root: Option<Rootfs>,
+    reason: String,
+    warning: Option<String>,
 }
 
 impl Sandbox {
-    /// Tries what works here and returns the best form of sandbox.
+    /// Tries what works here and returns the best form of sandbox, or the one that is asked for.
     ///
-    /// The trial happens in a child process and leaves nothing behind.
+    /// Trials happen in child processes and leave nothing behind, with one exception: where this
+    /// process is not root's, it enters a user namespace and stays there. So this is called before
+    /// the first thread, before anything is opened that only makes sense outside, and before
+    /// [`hide_process`].
     ///
     /// # Errors
-    /// [`SandboxError::NoNamespaces`] where this process may not make namespaces, and the errors
-    /// of starting the supervisor.
+    /// What keeps commands from running here, with a hint that says how to get it.
     pub fn choose(options: SandboxOptions) -> Result<Self, SandboxError> {
-        probe::namespaces(&options)?;
-        let SandboxOptions { supervisor, host_files } = options;
-        Ok(Self { form: Form::Namespaces, supervisor, host_files })
+        choose::choose(options)
     }
 
     /// Returns the form that was chosen.
     pub fn form(&self) -> Form {
         self.form
+    }
+
+    /// Returns the root of all stages, one after the other, where they are built in place; `None`
+    /// where each has a directory of its own.
+    ///
+    /// Writes to what is protected, and to anything that is mounted below it, are refused.
+    pub fn root(&self) -> Option<&Rootfs> {
+        self.root.as_ref()
+    }
+
+    /// Returns why this form was chosen, for the log.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Returns what the user should know of the choice.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     fn supervisor(&self) -> &Path {

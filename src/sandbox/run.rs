@@ -1,10 +1,10 @@
 //! The near end of a step: starts the supervisor, passes output on, and says how it ended.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,7 +14,9 @@ use snapshot::{Rootfs, RootfsPath};
 use super::output::LineCutter;
 use super::stubs::Stubs;
 use super::wire::{self, Cover, Ending, NamespaceRoot, Reply, Request, RootDirectory};
-use super::{Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, oom};
+use super::{
+    Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, in_place, oom,
+};
 
 /// Bytes read from a step's output at once: the size of a pipe.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -102,7 +104,10 @@ impl Sandbox {
         }
         let oom_kills = oom::kill_count();
         let reply = match self.form() {
-            Form::Namespaces => self.run_in_namespaces(rootfs, spec, on_output)?,
+            Form::Namespaces | Form::UserNamespace => {
+                self.run_in_namespaces(rootfs, spec, on_output)?
+            }
+            Form::InPlace => self.run_in_place(rootfs, spec, on_output)?,
         };
         match reply {
             Reply::Ended { ending, stragglers } => Ok(RunOutcome {
@@ -134,7 +139,7 @@ impl Sandbox {
         let request = Request::RunInNamespaces(
             NamespaceRoot {
                 directory: Some(RootDirectory {
-                    path: rootfs.host_path().to_owned(),
+                    path: place_of(rootfs),
                     dev: root.dev,
                     ino: root.ino,
                 }),
@@ -148,21 +153,56 @@ impl Sandbox {
                     .collect(),
                 pipes: spec.pipes.clone(),
             },
-            wire::Command {
-                argv: spec.argv.clone(),
-                env: spec.env.clone(),
-                working_dir: spec.working_dir.as_bytes().to_vec(),
-                uid: spec.uid,
-                gid: spec.gid,
-                groups: spec.groups.clone(),
-            },
+            command(spec),
         );
-        let reply = converse(self.supervisor(), &request, on_output);
+        let reply = self.ask(&request, on_output);
         // Also after a failure: the stubs must not stay in the image's files.
         let removed = stubs.remove(rootfs);
         let reply = reply?;
         removed?;
         Ok(reply)
+    }
+
+    fn run_in_place(
+        &self,
+        rootfs: &Rootfs,
+        spec: &RunSpec,
+        on_output: &mut dyn FnMut(OutputLine<'_>),
+    ) -> Result<Reply, SandboxError> {
+        // Unguarded, because `/dev` is a mount.
+        let whole = in_place::same_root(rootfs)?;
+        let pipes = Stubs::make_pipes(&whole, &spec.pipes)?;
+        let reply = self.ask(&Request::RunInPlace(command(spec)), on_output);
+        let removed = pipes.remove(&whole);
+        let reply = reply?;
+        removed?;
+        Ok(reply)
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        on_output: &mut dyn FnMut(OutputLine<'_>),
+    ) -> Result<Reply, SandboxError> {
+        Supervisor::start(self.supervisor())?.ask(request, on_output)
+    }
+}
+
+/// Returns where a root is now, for a process that starts elsewhere.
+fn place_of(rootfs: &Rootfs) -> PathBuf {
+    let link = format!("/proc/self/fd/{}", rootfs.as_fd().as_raw_fd());
+    // Without `/proc` nothing can be set up, which the supervisor will say.
+    std::fs::read_link(link).unwrap_or_else(|_| rootfs.host_path().to_owned())
+}
+
+fn command(spec: &RunSpec) -> wire::Command {
+    wire::Command {
+        argv: spec.argv.clone(),
+        env: spec.env.clone(),
+        working_dir: spec.working_dir.as_bytes().to_vec(),
+        uid: spec.uid,
+        gid: spec.gid,
+        groups: spec.groups.clone(),
     }
 }
 
@@ -193,33 +233,57 @@ pub(super) fn failure(reply: Reply) -> SandboxError {
     }
 }
 
-/// Starts a supervisor, asks it `request`, passes output on until it is done, and returns its
-/// answer.
-pub(super) fn converse(
-    supervisor: &Path,
-    request: &Request,
-    on_output: &mut dyn FnMut(OutputLine<'_>),
-) -> Result<Reply, SandboxError> {
-    let spawn_failed = |source| SandboxError::Spawn { path: supervisor.to_owned(), source };
-    let talk_failed = |source| SandboxError::Talk { source };
-    let (near, far) = UnixStream::pair().map_err(spawn_failed)?;
-    // One pipe for both streams: two would lose the order in which lines were written.
-    let (output, output_end) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(|error| spawn_failed(error.into()))?;
-    let mut child = spawn(supervisor, far, output_end).map_err(spawn_failed)?;
+/// A supervisor that was started and waits for its request.
+pub(super) struct Supervisor {
+    // Dropped in this order: the process ends when it finds nobody at the other end.
+    socket: UnixStream,
+    output: OwnedFd,
+    process: Process,
+}
 
-    let asked = wire::write_message(&near, request);
-    let answer = asked.and_then(|()| listen(near, output, on_output));
-    // The near end of the socket is closed: a supervisor that is still there gives up.
-    let status = child.wait().map_err(talk_failed)?;
-    match answer {
-        Ok(Some(reply)) => Ok(reply),
-        // It ended before it had read or written everything: its status says more.
-        Ok(None) | Err(_) if !status.success() => {
-            Err(SandboxError::SupervisorLost { status: status.to_string() })
+/// A supervisor's process; waited for in any case, also when a panic unwinds through a step, since
+/// nothing of the step may outlive its caller.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Reaped already, as a rule; there is nobody to tell of a failure.
+        let _ = self.0.wait();
+    }
+}
+
+impl Supervisor {
+    /// Starts a supervisor from the binary at `path`.
+    pub fn start(path: &Path) -> Result<Self, SandboxError> {
+        let failed = |source| SandboxError::Spawn { path: path.to_owned(), source };
+        let (socket, far_end) = UnixStream::pair().map_err(failed)?;
+        // One pipe for both streams: two would lose the order in which lines were written.
+        let (output, output_end) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        let process = Process(spawn(path, far_end, output_end).map_err(failed)?);
+        Ok(Self { socket, output, process })
+    }
+
+    /// Asks it `request`, passes output on until it is done, and returns its answer.
+    pub fn ask(
+        self,
+        request: &Request,
+        on_output: &mut dyn FnMut(OutputLine<'_>),
+    ) -> Result<Reply, SandboxError> {
+        let Self { socket, output, mut process } = self;
+        let asked = wire::write_message(&socket, request);
+        let answer = asked.and_then(|()| listen(socket, output, on_output));
+        // Our end of the socket is closed: a supervisor that is still there ends the step.
+        let status = process.0.wait().map_err(|source| SandboxError::Talk { source })?;
+        match answer {
+            Ok(Some(reply)) => Ok(reply),
+            // It ended before it had read or written everything: its status says more.
+            Ok(None) | Err(_) if !status.success() => {
+                Err(SandboxError::SupervisorLost { status: status.to_string() })
+            }
+            Ok(None) => Err(SandboxError::SupervisorLost { status: "no answer".to_owned() }),
+            Err(source) => Err(SandboxError::Talk { source }),
         }
-        Ok(None) => Err(SandboxError::SupervisorLost { status: "no answer".to_owned() }),
-        Err(source) => Err(talk_failed(source)),
     }
 }
 

@@ -4,9 +4,11 @@
 //! and the times of its directories are put back. What the step made of it is kept: a directory
 //! with something in it, a file with content.
 
-use snapshot::{FileKind, Metadata, NewDirectory, Rootfs, RootfsPath};
+use std::io::Write;
 
-use super::SandboxError;
+use snapshot::{FileKind, InodeId, Metadata, NewDirectory, Rootfs, RootfsError, RootfsPath};
+
+use super::{PipeFile, SandboxError};
 
 /// The directories that are mounted over.
 const DIRECTORIES: [&str; 3] = ["proc", "dev", "sys"];
@@ -32,9 +34,18 @@ pub(super) struct Stubs {
 #[derive(Debug)]
 struct Stub {
     path: RootfsPath,
-    dev: u64,
-    ino: u64,
+    inode: InodeId,
     kind: FileKind,
+    content: Content,
+}
+
+/// What a stub holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// Nothing: once there is something, the step put it there.
+    Nothing,
+    /// What we put there.
+    Ours,
 }
 
 impl Stubs {
@@ -51,6 +62,36 @@ impl Stubs {
                 Err(error)
             }
         }
+    }
+
+    /// Makes the files of a step in `/dev/pipes` of the root that is there.
+    pub fn make_pipes(rootfs: &Rootfs, pipes: &[PipeFile]) -> Result<Self, SandboxError> {
+        let mut stubs = Self::default();
+        match stubs.make_all_pipes(rootfs, pipes) {
+            Ok(()) => Ok(stubs),
+            Err(error) => {
+                if let Err(second) = stubs.remove(rootfs) {
+                    tracing::debug!(%second, "heredoc files left behind");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn make_all_pipes(&mut self, rootfs: &Rootfs, pipes: &[PipeFile]) -> Result<(), SandboxError> {
+        let directory = RootfsPath::new("dev/pipes")?;
+        if !pipes.is_empty() && rootfs.metadata(&directory)?.is_none() {
+            self.make_directory(rootfs, &directory)?;
+        }
+        for pipe in pipes {
+            let path = directory.join(&pipe.name)?;
+            let mut file = keeping_times(rootfs, &path, || rootfs.create_file(&path))?;
+            self.remember(rootfs, path.clone(), Content::Ours)?;
+            file.write_all(&pipe.content)
+                .map_err(|source| SandboxError::PipeFile { name: pipe.name.clone(), source })?;
+            rootfs.set_mode(&path, 0o755)?;
+        }
+        Ok(())
     }
 
     /// Returns the files to mount over and where they are, links resolved.
@@ -99,7 +140,7 @@ impl Stubs {
                 let new = NewDirectory { mode: 0o755, uid: 0, gid: 0 };
                 rootfs.create_dir_all(&path, &new).map(|_| ())
             })?;
-            self.remember(rootfs, path)?;
+            self.remember(rootfs, path, Content::Nothing)?;
         }
         Ok(())
     }
@@ -114,12 +155,17 @@ impl Stubs {
             drop(rootfs.create_file(path)?);
             rootfs.set_mode(path, 0o644)
         })?;
-        self.remember(rootfs, path.clone())
+        self.remember(rootfs, path.clone(), Content::Nothing)
     }
 
-    fn remember(&mut self, rootfs: &Rootfs, path: RootfsPath) -> Result<(), SandboxError> {
+    fn remember(
+        &mut self,
+        rootfs: &Rootfs,
+        path: RootfsPath,
+        content: Content,
+    ) -> Result<(), SandboxError> {
         let made = rootfs.metadata(&path)?.ok_or(SandboxError::RootGone)?;
-        self.made.push(Stub { path, dev: made.dev, ino: made.ino, kind: made.kind });
+        self.made.push(Stub { path, inode: made.inode(), kind: made.kind, content });
         Ok(())
     }
 
@@ -127,10 +173,11 @@ impl Stubs {
     pub fn remove(self, rootfs: &Rootfs) -> Result<(), SandboxError> {
         for stub in self.made.iter().rev() {
             let Some(found) = rootfs.metadata(&stub.path)? else { continue };
-            if (found.dev, found.ino, found.kind) != (stub.dev, stub.ino, stub.kind) {
+            if (found.inode(), found.kind) != (stub.inode, stub.kind) {
                 continue;
             }
             let is_used = match stub.kind {
+                FileKind::Regular if stub.content == Content::Ours => false,
                 FileKind::Directory => !rootfs.read_dir(&stub.path)?.is_empty(),
                 FileKind::Regular
                 | FileKind::Symlink
@@ -155,16 +202,16 @@ fn expect(path: &RootfsPath, found: &Metadata, expected: FileKind) -> Result<(),
 }
 
 /// Does something to an entry of a directory without moving the directory's modification time.
-fn keeping_times(
+fn keeping_times<T>(
     rootfs: &Rootfs,
     path: &RootfsPath,
-    act: impl FnOnce() -> Result<(), snapshot::RootfsError>,
-) -> Result<(), SandboxError> {
+    act: impl FnOnce() -> Result<T, RootfsError>,
+) -> Result<T, SandboxError> {
     let parent = path.parent().unwrap_or_else(RootfsPath::root);
     let before = rootfs.metadata(&parent)?;
-    act()?;
+    let done = act()?;
     if let Some(before) = before {
         rootfs.set_mtime(&parent, before.mtime)?;
     }
-    Ok(())
+    Ok(done)
 }

@@ -21,6 +21,36 @@ pub(super) enum Request {
     ProbeNamespaces(NamespaceRoot),
     /// Run a command in namespaces.
     RunInNamespaces(NamespaceRoot, Command),
+    /// Run a command in the root that is there.
+    RunInPlace(Command),
+    /// Write the id maps of a user namespace.
+    MapIds(IdMaps),
+}
+
+/// The id maps of a process in a user namespace.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IdMaps {
+    pub pid: u32,
+    pub way: MapWay,
+    pub uids: Vec<IdRange>,
+    pub gids: Vec<IdRange>,
+}
+
+/// How maps get to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum MapWay {
+    /// Written by us, as root.
+    Direct,
+    /// Through `newuidmap` and `newgidmap`.
+    Programs,
+}
+
+/// Ids `inside` the namespace and those `outside` that they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IdRange {
+    pub inside: u32,
+    pub outside: u32,
+    pub count: u32,
 }
 
 /// The root of a step in namespaces and what is mounted into it.
@@ -137,6 +167,16 @@ pub enum SetupAction {
     Create(String),
     /// Passing descriptors and pipes on.
     Plumbing,
+    /// Becoming the one whom orphans are handed to.
+    Subreaper,
+    /// Opening the table of processes.
+    ProcessTable,
+    /// Making a user namespace.
+    UnshareUser,
+    /// Finding the program that maps subordinate ids.
+    FindMapper(String),
+    /// Mapping subordinate ids with this program.
+    MapIds(String),
 }
 
 impl fmt::Display for SetupAction {
@@ -155,6 +195,11 @@ impl fmt::Display for SetupAction {
             Self::Mount { what, target } => write!(formatter, "mount {what} on `{target}`"),
             Self::Create(path) => write!(formatter, "create `{path}`"),
             Self::Plumbing => formatter.write_str("set up pipes"),
+            Self::Subreaper => formatter.write_str("become the reaper of orphans"),
+            Self::ProcessTable => formatter.write_str("list processes in `/proc`"),
+            Self::UnshareUser => formatter.write_str("make a user namespace"),
+            Self::FindMapper(program) => write!(formatter, "find `{program}`"),
+            Self::MapIds(program) => write!(formatter, "map subordinate ids with `{program}`"),
         }
     }
 }

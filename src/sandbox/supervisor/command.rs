@@ -68,6 +68,11 @@ fn prepare(command: &Command) -> Result<(), StartFailure> {
     setgroups(&groups).map_err(identity)?;
     setgid(gid).map_err(identity)?;
     setuid(uid).map_err(identity)?;
+    // Should the supervisor be killed, nobody would end this step. The kernel forgets it when ids
+    // change, and when a set-user-id program is executed.
+    let death = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(death)
+        .map_err(|errno| StartFailure::Identity { errno: errno.raw_os_error() })?;
     entered.or_else(|_| enter(&command.working_dir)).map_err(|errno| StartFailure::WorkingDir {
         path: format!("/{}", snapshot::path::Escaped(command.working_dir.as_slice())),
         errno: errno.raw_os_error(),

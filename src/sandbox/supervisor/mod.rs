@@ -8,9 +8,13 @@
 #![expect(unsafe_code, reason = "fork, close_range and signal dispositions have no safe wrapper")]
 
 mod command;
+mod in_place;
+mod map_ids;
 mod mounts;
 mod namespaces;
+mod pid_one;
 mod process;
+mod processes;
 mod program;
 mod reap;
 
@@ -20,6 +24,8 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
+
+pub use pid_one::leave_pid_one;
 
 use super::wire::{self, Reply, Request, SetupAction, SetupFailure};
 
@@ -45,6 +51,8 @@ fn serve() -> io::Result<()> {
     let reply = match request {
         Request::ProbeNamespaces(root) => namespaces::run(&socket, root, None),
         Request::RunInNamespaces(root, command) => namespaces::run(&socket, root, Some(command)),
+        Request::RunInPlace(command) => in_place::run(&socket, &command),
+        Request::MapIds(maps) => Some(map_ids::run(&maps)),
     };
     if let Some(reply) = reply {
         wire::write_message(&socket, &reply)?;

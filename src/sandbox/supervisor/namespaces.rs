@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
@@ -12,14 +11,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::processes::ProcessTable;
+use super::reap::Patience;
 use super::{During, command, mounts, process, reap};
 use crate::sandbox::wire::{
     self, Command, Ending, NamespaceRoot, Reply, SetupAction, SetupFailure,
 };
-
-/// How long killed processes may take to go; longer means that the kernel holds one of them
-/// (a dead NFS server, a hung device).
-const GRACE: Duration = Duration::from_secs(60);
 
 /// Runs `command`, or nothing for a probe; `None` when the executor is gone and nobody listens.
 pub(super) fn run(
@@ -64,15 +61,20 @@ fn lead(root: &NamespaceRoot, command: Option<&Command>, report: &OwnedFd) -> io
     let Some(command) = command else {
         return wire::write_message(report, &Reply::Works);
     };
+    let table = match ProcessTable::open().during(|| SetupAction::ProcessTable) {
+        Ok(table) => table,
+        Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
+    };
     let child = match command::start(command) {
         Ok(Ok(child)) => child,
         Ok(Err(failure)) => return wire::write_message(report, &Reply::NotStarted(failure)),
         Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
     };
     let ending = reap::wait_for(child)?;
-    reap::reap_ended();
+    reap::reap_ended(None);
+    let stragglers = reap::named(table.others());
     // Said before the killing, so that the supervisor can name those that do not go.
-    wire::write_message(&report, &Reply::Ended { ending, stragglers: reap::others() })?;
+    wire::write_message(&report, &Reply::Ended { ending, stragglers })?;
     reap::kill_namespace();
     Ok(())
 }
@@ -105,7 +107,7 @@ fn attend(socket: &UnixStream, head: Pid, report: &OwnedFd) -> Option<Reply> {
         .try_clone()
         .and_then(|report| wire::read_message::<Reply>(std::fs::File::from(report)));
     // The kernel lets the head be reaped only when every process of its namespace is.
-    let Some(ended) = wait_at_most(head, GRACE) else {
+    let Some(ended) = wait_patiently(head) else {
         let stragglers = match reported {
             Ok(Some(Reply::Ended { stragglers, .. })) => stragglers,
             Ok(_) | Err(_) => Vec::new(),
@@ -123,13 +125,16 @@ fn attend(socket: &UnixStream, head: Pid, report: &OwnedFd) -> Option<Reply> {
     })
 }
 
-/// Returns how `child` ended; `None` when it is still there after `time`.
-fn wait_at_most(child: Pid, time: Duration) -> Option<Ending> {
-    let start = Instant::now();
-    let mut pause = Duration::from_micros(50);
+/// Returns how `child` ended; `None` when it is still there after a while.
+fn wait_patiently(child: Pid) -> Option<Ending> {
+    let mut patience = Patience::new(reap::GRACE);
     loop {
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) if start.elapsed() >= time => return None,
+            Ok(WaitStatus::StillAlive) => {
+                if !patience.wait() {
+                    return None;
+                }
+            }
             Ok(status) => {
                 if let Some(ending) = reap::ending(status) {
                     return Some(ending);
@@ -139,8 +144,5 @@ fn wait_at_most(child: Pid, time: Duration) -> Option<Ending> {
             // Nobody else reaps it, so this does not happen; there is no such child any more.
             Err(_) => return Some(Ending::Exited(1)),
         }
-        // Deaths take microseconds; no descriptor tells of them on every kernel we run on.
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
     }
 }

@@ -1,13 +1,18 @@
 //! Waits for the command, then ends and reaps whatever it left behind.
 
-use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::processes::{Process, ProcessTable};
 use crate::sandbox::wire::Ending;
+
+/// How long killed processes may take to go; longer means that the kernel holds one of them
+/// (a dead NFS server, a hung device).
+pub(super) const GRACE: Duration = Duration::from_secs(60);
 
 /// Returns how `child` ended, reaping orphans that were handed to us on the way.
 pub(super) fn wait_for(child: Pid) -> nix::Result<Ending> {
@@ -37,30 +42,33 @@ pub(super) fn ending(status: WaitStatus) -> Option<Ending> {
     }
 }
 
-/// Reaps those that have ended already: they are no stragglers.
-pub(super) fn reap_ended() {
-    while matches!(
-        waitpid(None, Some(WaitPidFlag::WNOHANG)),
-        Ok(status) if !matches!(status, WaitStatus::StillAlive)
-    ) {}
+/// What reaping those that have ended already found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reaped {
+    /// How the process that was looked for ended, if it did.
+    pub ending: Option<Ending>,
+    /// Whether there are children left.
+    pub is_alone: bool,
 }
 
-/// Returns id and name of every process of this PID namespace but ourselves.
-///
-/// RUN may have covered `/proc`: what cannot be read is not named, and dies all the same.
-pub(super) fn others() -> Vec<(i32, String)> {
-    let own = nix::unistd::getpid().as_raw();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut found: Vec<(i32, String)> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| *pid != own)
-        .map(|pid| {
-            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            (pid, name.trim_end().to_owned())
-        })
-        .collect();
-    found.sort_unstable();
-    found
+/// Reaps every child that has ended, and looks for `child` among them.
+pub(super) fn reap_ended(child: Option<Pid>) -> Reaped {
+    let mut reaped = Reaped { ending: None, is_alone: false };
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return reaped,
+            Ok(status) => {
+                if child.is_some() && status.pid() == child {
+                    reaped.ending = ending(status);
+                }
+            }
+            Err(Errno::EINTR) => {}
+            Err(_) => {
+                reaped.is_alone = true;
+                return reaped;
+            }
+        }
+    }
 }
 
 /// Kills every process of this PID namespace, whose head we are, and returns when none is left.
@@ -74,4 +82,53 @@ pub(super) fn kill_namespace() {
             Err(_) => return,
         }
     }
+}
+
+/// Kills all our descendants, for whom we are the subreaper, and returns those that are still there
+/// when the time is up.
+pub(super) fn kill_descendants(table: &ProcessTable) -> Vec<Process> {
+    let mut patience = Patience::new(GRACE);
+    loop {
+        let descendants = table.descendants();
+        for process in &descendants {
+            // Gone already, or somebody else's by now: both are as good as dead. The process ids
+            // of our own descendants are not used again before we reap them or their parents do.
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        // The children of the dead become ours, so this ends with the last of them.
+        if reap_ended(None).is_alone {
+            return Vec::new();
+        }
+        if !patience.wait() {
+            return descendants;
+        }
+    }
+}
+
+/// Pauses that grow, for as long as it is worth waiting: deaths take microseconds, and no
+/// descriptor tells of them on every kernel we run on.
+pub(super) struct Patience {
+    end: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub fn new(time: Duration) -> Self {
+        Self { end: Instant::now() + time, pause: Duration::from_micros(50) }
+    }
+
+    /// Pauses; false when the time is up.
+    pub fn wait(&mut self) -> bool {
+        if Instant::now() >= self.end {
+            return false;
+        }
+        std::thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(Duration::from_millis(10));
+        true
+    }
+}
+
+/// Returns processes as a reply has them.
+pub(super) fn named(processes: Vec<Process>) -> Vec<(i32, String)> {
+    processes.into_iter().map(|process| (process.pid, process.name)).collect()
 }

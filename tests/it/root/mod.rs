@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use snapshot::Rootfs;
 use tempfile::TempDir;
-use zuwai::sandbox::{HostFiles, Sandbox, SandboxOptions};
+use zuwai::sandbox::{HostFiles, Overwrite, Sandbox, SandboxOptions, Surroundings};
 
 mod copy;
+mod forms;
 mod sandbox;
 mod steps;
 
@@ -66,12 +67,19 @@ impl Busybox {
 
 /// Returns a sandbox whose supervisor is the program under test.
 fn sandbox() -> Sandbox {
-    Sandbox::choose(SandboxOptions {
-        supervisor: PathBuf::from(env!("CARGO_BIN_EXE_zuwai")),
+    Sandbox::choose(options(env!("CARGO_BIN_EXE_zuwai"))).expect("namespaces can be made by root")
+}
+
+fn options(supervisor: &str) -> SandboxOptions {
+    SandboxOptions {
+        supervisor: PathBuf::from(supervisor),
         host_files: HostFiles {
             resolv_conf: b"nameserver 192.0.2.53\n".to_vec(),
             hosts: b"192.0.2.1 machine\n".to_vec(),
         },
-    })
-    .expect("namespaces can be made by root")
+        form: None,
+        overwrite: Overwrite::Refused,
+        surroundings: Surroundings::default(),
+        protected: Vec::new(),
+    }
 }

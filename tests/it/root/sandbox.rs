@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::mount::MountFlags;
 use snapshot::RootfsPath;
 use zuwai::report::fault::Fault;
-use zuwai::sandbox::{
-    Exit, PipeFile, RunOutcome, RunSpec, SandboxError, SandboxOptions, StartFailure,
-};
+use zuwai::sandbox::{Exit, PipeFile, RunOutcome, RunSpec, SandboxError, StartFailure};
 
-use super::{Busybox, may_run, sandbox};
+use super::{Busybox, may_run, options, sandbox};
 
 fn spec(argv: &[&str]) -> RunSpec {
     RunSpec {
@@ -312,6 +310,28 @@ fn everything_a_command_leaves_behind_is_dead_and_named() {
 }
 
 #[test]
+fn a_step_dies_with_its_caller() {
+    let root = root!("a_step_dies_with_its_caller");
+    let fifo = root.path("alive");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0)
+        .expect("mkfifo");
+    // Every process of the step holds the pipe open for writing.
+    let script = "exec 3<>/alive; (setsid sleep 1000 &) ; echo started; sleep 1000";
+    let step = std::panic::AssertUnwindSafe(|| {
+        sandbox()
+            .run(&root.rootfs(), &shell(script), &mut |_| std::panic::resume_unwind(Box::new(())))
+    });
+    assert!(std::panic::catch_unwind(step).is_err());
+    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+    // A named pipe that nobody reads cannot be opened for writing.
+    assert_eq!(
+        rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty()).err(),
+        Some(rustix::io::Errno::NXIO)
+    );
+}
+
+#[test]
 fn output_comes_in_order_and_unchanged() {
     let root = root!("output_comes_in_order_and_unchanged");
     assert_eq!(
@@ -395,12 +415,7 @@ fn a_supervisor_that_is_none_is_an_error() {
         return;
     }
     let choose = |supervisor: &str| {
-        zuwai::sandbox::Sandbox::choose(SandboxOptions {
-            supervisor: supervisor.into(),
-            host_files: zuwai::sandbox::HostFiles { resolv_conf: Vec::new(), hosts: Vec::new() },
-        })
-        .expect_err("no supervisor")
-        .to_string()
+        zuwai::sandbox::Sandbox::choose(options(supervisor)).expect_err("no supervisor").to_string()
     };
     assert_eq!(choose("/nonexistent"), "cannot start the supervisor `/nonexistent`");
     assert_eq!(
