@@ -12,8 +12,31 @@ need_packages gcc libc6-dev make attr acl libcap2-bin xz-utils bzip2 zstd jq pyt
 "$here/hack/bases.sh" debian build busybox
 bases=${ZUWAI_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/bases}
 
+# The tests make and remove large trees: on an ext4 image in memory where that can be mounted, else
+# in the usual place for temporary files.
+scratch=$(mktemp -d)
+image=/dev/shm/zuwai-test-$$.ext4
+clean_up() {
+  as_root umount "$scratch" 2>/dev/null || true
+  rm -f "$image"
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+if truncate -s 8G "$image" 2>/dev/null &&
+  mkfs.ext4 -q -O ^has_journal -E lazy_itable_init=1,nodiscard "$image" &&
+  as_root mount -o loop "$image" "$scratch" 2>/dev/null; then
+  as_root chmod 1777 "$scratch"
+  as_root rmdir "$scratch/lost+found"
+else
+  echo "no ext4 image in memory here: temporary files go to ${TMPDIR:-/tmp}" >&2
+  rm -rf "$scratch"
+  scratch=${TMPDIR:-/tmp}
+  trap - EXIT
+fi
+
 cd "$here"
 cargo test --workspace --no-run
 # Tests of namespaces, mounts and devices need root; cargo itself runs as whoever called.
-as_root env "PATH=$PATH" "HOME=$HOME" "ZUWAI_BASES=$bases" "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/target}" \
+as_root env "PATH=$PATH" "HOME=$HOME" "ZUWAI_BASES=$bases" "TMPDIR=$scratch" \
+  "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/target}" \
   cargo test --workspace "$@"

@@ -41,8 +41,12 @@ fn build(request: cli::BuildRequest) -> ExitCode {
     for note in &request.notes {
         tracing::debug!("{note}");
     }
-    // Nothing strings the phases together yet.
-    fail(&terminal, &cli::Error::NotSupported { flag: "build".to_owned() })
+    let outcome = zuwai::build::build(&request.options, &terminal);
+    terminal.finish();
+    match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => fail(&terminal, &error),
+    }
 }
 
 fn fail(terminal: &Terminal, fault: &dyn Fault) -> ExitCode {

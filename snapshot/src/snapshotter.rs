@@ -158,6 +158,11 @@ impl Snapshotter {
         &self.index
     }
 
+    /// Returns the index, for whoever goes on with the root.
+    pub fn into_index(self) -> Index {
+        self.index
+    }
+
     /// Returns the index, for whoever writes to the root and knows what: an unpacker of further
     /// layers, or a step that puts back what was there.
     pub fn index_mut(&mut self) -> &mut Index {

@@ -1,8 +1,203 @@
 //! Strings the phases of a build together: context, Dockerfile, plan, bases, steps, layers, push.
 //!
 //! Owns [`BuildOptions`], the one value that says what was asked for. Must not know `cli`: options
-//! come in as values, whoever made them.
+//! come in as values, whoever made them. The order of the phases is the point of this module:
+//! whatever reads the machine (resolver, certificates, credentials, sandbox) comes before anything
+//! is written, and nothing is reported before it is true.
 
+mod bases;
+mod error;
+mod network;
 pub mod options;
+mod output;
+mod session;
+mod sources;
+mod stages;
+mod steps;
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use snapshot::Digest;
+use tokio::runtime;
+
+pub use error::BuildError;
 pub use options::BuildOptions;
+
+use crate::dockerfile;
+use crate::image::Platform;
+use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
+use crate::report::event::{Event, EventSink, Phase};
+use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::store::Store;
+use bases::Bases;
+use options::{NamedContextSource, PermissionCheck, Push};
+use session::{DockerfileText, Session};
+use stages::Stages;
+
+/// What a build has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The image manifest's digest.
+    pub digest: Digest,
+}
+
+/// Builds, writes and pushes an image.
+///
+/// # Errors
+/// [`BuildError`], after which nothing is left in the work directory and no tag was moved but those
+/// of destinations that were pushed before the failing one.
+pub fn build(options: &BuildOptions, events: &dyn EventSink) -> Result<Built, BuildError> {
+    let (session, dockerfile) = prepare(options, events)?;
+    let bases = Bases::new(&session);
+    let plan = make_plan(&session, &bases, &dockerfile)?;
+    let image = Stages::new(&session, &bases).run(&plan)?;
+    let encoded = output::deliver(&session, &bases, &image)?;
+    drop(bases);
+    timed(events, Phase::Cleanup, || session.close())?;
+    Ok(Built { digest: encoded.digest })
+}
+
+/// Returns what a build would do, as text; resolves bases and touches nothing else.
+///
+/// # Errors
+/// [`BuildError`] as [`build`] would give before its first step.
+pub fn show_plan(options: &BuildOptions, events: &dyn EventSink) -> Result<String, BuildError> {
+    let (session, dockerfile) = prepare(options, events)?;
+    let bases = Bases::new(&session);
+    let plan = make_plan(&session, &bases, &dockerfile)?;
+    Ok(plan::render(&plan))
+}
+
+/// Runs a phase and tells how long it took, whatever its outcome.
+fn timed<T>(events: &dyn EventSink, phase: Phase, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let outcome = work();
+    events.send(Event::PhaseTimed { phase, elapsed: start.elapsed() });
+    outcome
+}
+
+/// Reads everything that a build depends on: machine, registries, context, Dockerfile.
+fn prepare<'a>(
+    options: &'a BuildOptions,
+    events: &'a dyn EventSink,
+) -> Result<(Session<'a>, dockerfile::instruction::Dockerfile), BuildError> {
+    // Probing forks, so it comes before the first thread.
+    let network = network::open(options)?;
+    let sandbox = Sandbox::choose(SandboxOptions {
+        supervisor: options.execution.supervisor.clone(),
+        host_files: network.host_files,
+    })?;
+    tracing::info!(sandbox = %sandbox.form(), "sandbox chosen");
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(BuildError::Runtime)?;
+    let registry = network.registry;
+    if options.output.push == Push::Yes
+        && options.registry.permission_check == PermissionCheck::Checked
+    {
+        for destination in distinct_repositories(options) {
+            runtime.block_on(registry.check_push(destination))?;
+        }
+    }
+    let store = Store::open(&options.execution.work_directory)?;
+    let sources =
+        timed(events, Phase::Context, || sources::read(options, &store, &runtime, &network.http))?;
+    let file = sources.dockerfile.name;
+    let parsed = dockerfile::parse(&sources.dockerfile.text)
+        .map_err(|error| session::unparsed(&file, error))?;
+    let session = Session {
+        options,
+        events,
+        store,
+        sandbox,
+        runtime,
+        registry,
+        http: network.http,
+        context: sources.context,
+        directories: sources.directories,
+        dockerfile: DockerfileText { file, source: parsed.source.clone() },
+        created: session::creation_time(options),
+    };
+    Ok((session, parsed))
+}
+
+fn distinct_repositories(options: &BuildOptions) -> Vec<&crate::image::Reference> {
+    let mut distinct: Vec<&crate::image::Reference> = Vec::new();
+    for destination in &options.output.destinations {
+        let reference = &destination.reference;
+        let same = |other: &&crate::image::Reference| {
+            other.registry() == reference.registry() && other.repository() == reference.repository()
+        };
+        if !distinct.iter().any(same) {
+            distinct.push(reference);
+        }
+    }
+    distinct
+}
+
+/// Plans, resolving what the plan asks for until nothing is missing.
+fn make_plan(
+    session: &Session<'_>,
+    bases: &Bases<'_>,
+    dockerfile: &dockerfile::instruction::Dockerfile,
+) -> Result<Plan, BuildError> {
+    let options = session.options;
+    // A later `--build-arg` of the same name wins, and so does a later label.
+    let build_args: BTreeMap<String, String> =
+        options.build_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect();
+    let labels: Vec<(String, String)> =
+        options.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect();
+    let named_contexts: BTreeMap<String, NamedContext> = options
+        .context
+        .named
+        .iter()
+        .map(|named| (named.name.clone(), planned_context(&named.source)))
+        .collect();
+    let build_platform = Platform::of_this_machine();
+    let platform = options.platform.as_ref().map(Platform::to_string);
+    let mut images = BTreeMap::new();
+    let plan = loop {
+        let inputs = PlanInputs {
+            build_args: &build_args,
+            target: options.target.as_deref(),
+            platform: platform.as_deref(),
+            build_platform: &build_platform,
+            labels: &labels,
+            named_contexts: &named_contexts,
+            images: &images,
+            selection: options.stages,
+        };
+        let place = |error| session.dockerfile.unplanned(error);
+        let missing = plan::references(dockerfile, &inputs).map_err(place)?;
+        if missing.is_empty() {
+            break plan::plan(dockerfile, &inputs).map_err(place)?;
+        }
+        images.extend(bases.resolve(&missing)?);
+    };
+    for warning in &plan.warnings {
+        session.events.send(Event::Warning { text: warning_text(warning) });
+    }
+    Ok(plan)
+}
+
+fn planned_context(source: &NamedContextSource) -> NamedContext {
+    match source {
+        NamedContextSource::Directory(_) => NamedContext::Directory,
+        NamedContextSource::OciLayout { .. } => NamedContext::Layout,
+        NamedContextSource::Image(reference) => NamedContext::Image(reference.clone()),
+    }
+}
+
+fn warning_text(warning: &PlanWarning) -> String {
+    match warning {
+        PlanWarning::UnusedBuildArgs { names } => {
+            format!("no `ARG` declares what `--build-arg` gave: {}", names.join(", "))
+        }
+        PlanWarning::PlatformMismatch { image, asked, found, .. } => {
+            format!("`{image}` is for `{found}`, not for `{asked}`, which was asked for")
+        }
+    }
+}

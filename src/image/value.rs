@@ -2,7 +2,7 @@
 
 use snapshot::Digest;
 
-use super::config::{History, ImageConfig, RuntimeConfig};
+use super::config::{History, ImageConfig};
 use super::descriptor::{DescriptorError, descriptor, digest_of};
 use super::format::{ImageFormat, LayerCompression, MediaTypeError, is_foreign_layer};
 use super::{Descriptor, Manifest, Platform};
@@ -137,29 +137,21 @@ impl Image {
         self
     }
 
-    /// Returns the image with another runtime config.
-    pub fn with_runtime(mut self, runtime: RuntimeConfig) -> Self {
-        self.config.config = runtime;
-        self
-    }
-
-    /// Returns the image with its author set.
-    pub fn with_author(mut self, author: String) -> Self {
-        self.config.author = author;
+    /// Returns the image with the runtime config, author and platform that `planned` names; layers
+    /// and history stay as they are.
+    pub fn with_settings_of(mut self, planned: &ImageConfig) -> Self {
+        self.config.config.clone_from(&planned.config);
+        self.config.author.clone_from(&planned.author);
+        self.config.architecture.clone_from(&planned.architecture);
+        self.config.os.clone_from(&planned.os);
+        self.config.os_version.clone_from(&planned.os_version);
+        self.config.variant.clone_from(&planned.variant);
         self
     }
 
     /// Returns the image with its time of creation set, RFC 3339.
     pub fn with_created(mut self, created: String) -> Self {
         self.config.created = Some(created);
-        self
-    }
-
-    /// Returns the image written for another platform; layers stay as they are.
-    pub fn with_platform(mut self, platform: &Platform) -> Self {
-        self.config.architecture.clone_from(&platform.architecture);
-        self.config.os.clone_from(&platform.os);
-        self.config.variant.clone_from(&platform.variant);
         self
     }
 

@@ -15,3 +15,4 @@ mod tarball;
 mod tidy;
 mod tree;
 mod unpack;
+mod witness;

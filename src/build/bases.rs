@@ -1,0 +1,197 @@
+//! Images that a build starts from or copies from: their configs first, their blobs when needed.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use snapshot::Digest;
+
+use super::error::BuildError;
+use super::session::Session;
+use super::timed;
+use crate::image::{
+    Descriptor, Image, ImageConfig, ImageFormat, Manifest, Platform, Reference, digest_of,
+    is_foreign_layer, size_of,
+};
+use crate::plan::{ImageName, ImageRequest};
+use crate::report::event::{Event, Phase};
+use crate::store::{Blob, Layout, LayoutError};
+
+/// Layers of one image that are downloaded at once.
+const PARALLEL_PULLS: usize = 4;
+
+/// Where an image's blobs are.
+#[derive(Clone)]
+pub(super) enum Origin {
+    /// In a registry's repository.
+    Registry(Reference),
+    /// In an OCI layout on disk.
+    Layout(Layout),
+}
+
+/// A resolved image.
+struct Resolved {
+    image: Image,
+    origin: Origin,
+}
+
+/// All images of a build that are not built by it.
+pub(super) struct Bases<'a> {
+    session: &'a Session<'a>,
+    images: RefCell<BTreeMap<ImageRequest, Resolved>>,
+}
+
+impl<'a> Bases<'a> {
+    pub(super) fn new(session: &'a Session<'a>) -> Self {
+        Self { session, images: RefCell::new(BTreeMap::new()) }
+    }
+
+    /// Resolves images to their configs, all at once.
+    pub(super) fn resolve(
+        &self,
+        requests: &[ImageRequest],
+    ) -> Result<BTreeMap<ImageRequest, ImageConfig>, BuildError> {
+        timed(self.session.events, Phase::Resolve, || self.resolve_untimed(requests))
+    }
+
+    fn resolve_untimed(
+        &self,
+        requests: &[ImageRequest],
+    ) -> Result<BTreeMap<ImageRequest, ImageConfig>, BuildError> {
+        let work = requests.iter().map(|request| async move {
+            self.session
+                .events
+                .send(Event::ResolvingImage { reference: name_of(request).to_owned() });
+            let resolved = match &request.image {
+                ImageName::Reference(text) => {
+                    self.resolve_in_registry(text, &request.platform).await?
+                }
+                ImageName::Layout(name) => self.find_in_layout(name, &request.platform)?,
+            };
+            Ok::<_, BuildError>((request.clone(), resolved))
+        });
+        let resolved: Vec<_> = self
+            .session
+            .runtime
+            .block_on(stream::iter(work).buffered(PARALLEL_PULLS).try_collect())?;
+        let configs = resolved
+            .iter()
+            .map(|(request, resolved)| (request.clone(), resolved.image.config().clone()))
+            .collect();
+        self.images.borrow_mut().extend(resolved);
+        Ok(configs)
+    }
+
+    async fn resolve_in_registry(
+        &self,
+        text: &str,
+        platform: &Platform,
+    ) -> Result<Resolved, BuildError> {
+        let reference: Reference = text
+            .parse()
+            .map_err(|source| BuildError::Reference { text: text.to_owned(), source })?;
+        let found = self.session.registry.resolve(&reference, platform).await?;
+        let format = ImageFormat::of_manifest(&found.media_type)
+            .map_err(|source| BuildError::BaseType { image: text.to_owned(), source })?;
+        let image = Image::from_parts(&found.manifest, found.config, format)
+            .map_err(|source| BuildError::BaseImage { image: text.to_owned(), source })?;
+        Ok(Resolved { image: self.in_format(image), origin: Origin::Registry(reference) })
+    }
+
+    fn find_in_layout(&self, name: &str, platform: &Platform) -> Result<Resolved, BuildError> {
+        let base = |source| BuildError::BaseLayout { name: name.to_owned(), source };
+        let (path, tag) = self.session.named_layout(name)?;
+        let layout = Layout::open(path).map_err(base)?;
+        let accepts = |value: &serde_json::Value| {
+            let field = |name: &str| value.get(name).and_then(serde_json::Value::as_str);
+            let offered = Platform::new(
+                field("os").unwrap_or_default(),
+                field("architecture").unwrap_or_default(),
+                field("variant"),
+            );
+            platform.accepts(&offered)
+        };
+        let found = layout.manifest(tag, &platform.to_string(), &accepts).map_err(base)?;
+        let invalid = |what: &str, error: &dyn std::fmt::Display| {
+            base(LayoutError::Document {
+                path: path.to_path_buf(),
+                why: format!("{what}: {error}"),
+            })
+        };
+        let manifest: Manifest =
+            serde_json::from_slice(&found.bytes).map_err(|error| invalid("manifest", &error))?;
+        let config = digest_of(&manifest.config).map_err(|error| invalid("config", &error))?;
+        let config = layout.document(&config).map_err(base)?;
+        let config: ImageConfig =
+            serde_json::from_slice(&config).map_err(|error| invalid("config", &error))?;
+        let format = ImageFormat::of_manifest(&found.media_type)
+            .map_err(|source| BuildError::BaseType { image: name.to_owned(), source })?;
+        let image = Image::from_parts(&manifest, config, format)
+            .map_err(|source| BuildError::BaseImage { image: name.to_owned(), source })?;
+        Ok(Resolved { image: self.in_format(image), origin: Origin::Layout(layout) })
+    }
+
+    /// Returns the image in the media types that the build's own layers need.
+    fn in_format(&self, image: Image) -> Image {
+        match self.session.forced_format() {
+            Some(format) => image.with_format(format),
+            None => image,
+        }
+    }
+
+    /// Returns the image of a request that was resolved.
+    pub(super) fn image(&self, request: &ImageRequest) -> Image {
+        let images = self.images.borrow();
+        images.get(request).expect("the plan asks for resolved images only").image.clone()
+    }
+
+    /// Returns where the layer of a base comes from; `None` for layers that this build made.
+    pub(super) fn origin_of(&self, digest: &Digest) -> Option<Origin> {
+        let images = self.images.borrow();
+        let holds = |resolved: &&Resolved| {
+            resolved
+                .image
+                .layers()
+                .iter()
+                .any(|layer| digest_of(&layer.descriptor).is_ok_and(|its| its == *digest))
+        };
+        images.values().find(holds).map(|resolved| resolved.origin.clone())
+    }
+
+    /// Returns the blobs of layers, downloading those that are not on disk.
+    pub(super) fn blobs<'l>(
+        &self,
+        layers: impl IntoIterator<Item = &'l Descriptor>,
+    ) -> Result<Vec<Blob>, BuildError> {
+        let work = layers.into_iter().map(|layer| self.blob(layer));
+        self.session.runtime.block_on(stream::iter(work).buffered(PARALLEL_PULLS).try_collect())
+    }
+
+    pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Blob, BuildError> {
+        let digest = digest_of(layer)?;
+        if let Some(blob) = self.session.store.blob(&digest)? {
+            return Ok(blob);
+        }
+        if is_foreign_layer(&layer.media_type) {
+            return Err(BuildError::ForeignLayer { digest: layer.digest.clone() });
+        }
+        match self.origin_of(&digest) {
+            Some(Origin::Layout(layout)) => layout
+                .blob(&digest)
+                .map_err(|source| BuildError::BaseLayout { name: layer.digest.clone(), source }),
+            Some(Origin::Registry(reference)) => {
+                let mut writer = self.session.store.spool()?;
+                self.session.registry.pull_blob(&reference, layer, &mut writer).await?;
+                Ok(writer.commit(Some((&digest, size_of(layer)?)))?)
+            }
+            None => Ok(self.session.store.stored(&digest)?),
+        }
+    }
+}
+
+/// Returns how a request's image is called in messages.
+pub(super) fn name_of(request: &ImageRequest) -> &str {
+    match &request.image {
+        ImageName::Reference(name) | ImageName::Layout(name) => name,
+    }
+}

@@ -1,0 +1,184 @@
+//! The network side of a build, made from its options before anything is unpacked.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use url::Url;
+
+use super::error::BuildError;
+use super::options::{self, BuildOptions, ImmutableTags, PlainHttp, RegistryFallback, RetryCount};
+use crate::http::{
+    Backoff, ClientCertificate, HttpClient, HttpOptions, NameResolution, Outgoing, OutgoingBody,
+    ProxyOptions, Reach, Response, RetryPolicy, RootSources, Timeouts, Verification, is_redirect,
+    is_temporary_status, redact, redirect_target, retry_after,
+};
+use crate::registry::{
+    CredentialOptions, Fallback, HostAuthority, HostClientCertificate, Registry, RegistryMap,
+    RegistryOptions, TransportSecurity,
+};
+use crate::sandbox::HostFiles;
+
+/// Where distributions keep their certificate authorities; the first that exists is read.
+const SYSTEM_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What a build uses of the network, read from the machine's files once.
+pub(super) struct Network {
+    pub(super) http: HttpClient,
+    pub(super) registry: Registry,
+    pub(super) host_files: HostFiles,
+}
+
+/// Reads certificates, resolver configuration and credentials.
+pub(super) fn open(options: &BuildOptions) -> Result<Network, BuildError> {
+    let access = &options.registry;
+    let http = HttpClient::new(&HttpOptions {
+        user_agent: concat!("zuwai/", env!("CARGO_PKG_VERSION")).to_owned(),
+        roots: RootSources {
+            file: access.ca_file.clone(),
+            directories: access.ca_directories.clone(),
+            system_bundles: SYSTEM_BUNDLES.iter().map(PathBuf::from).collect(),
+        },
+        proxies: ProxyOptions {
+            http: access.proxy.http.clone(),
+            https: access.proxy.https.clone(),
+            no_proxy: access.proxy.no_proxy.clone(),
+        },
+        name_resolution: NameResolution {
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            hosts: PathBuf::from("/etc/hosts"),
+        },
+        timeouts: Timeouts::default(),
+    })?;
+    let registry = Registry::new(&http, registry_options(access))?;
+    Ok(Network { http, registry, host_files: HostFiles::read()? })
+}
+
+fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
+    let authorities = access
+        .certificates
+        .iter()
+        .map(|one| HostAuthority { host: one.host.clone(), certificate: one.certificate.clone() });
+    let clients = access.client_certificates.iter().map(|one| HostClientCertificate {
+        host: one.host.clone(),
+        files: ClientCertificate { certificate: one.certificate.clone(), key: one.key.clone() },
+    });
+    let maps =
+        access.maps.iter().map(|one| RegistryMap { from: one.from.clone(), to: one.to.clone() });
+    let home = access.home.iter().map(|home| (OsString::from("HOME"), OsString::from(home)));
+    let path = std::env::join_paths(&access.helper_directories).ok();
+    let path = path.map(|path| (OsString::from("PATH"), path));
+    RegistryOptions {
+        push: security(access.push),
+        pull: security(access.pull),
+        plain_http_hosts: access.plain_http_hosts.clone(),
+        unverified_hosts: access.unverified_hosts.clone(),
+        certificates: authorities.collect(),
+        client_certificates: clients.collect(),
+        maps: maps.collect(),
+        fallback: match access.fallback {
+            RegistryFallback::Origin => Fallback::Origin,
+            RegistryFallback::Fail => Fallback::Fail,
+        },
+        credentials: CredentialOptions {
+            directories: access.credential_directories.clone(),
+            helper_directories: access.helper_directories.clone(),
+            helper_environment: home.chain(path).collect(),
+        },
+        pull_retry: retry(access.download_retry_count),
+        push_retry: retry(access.push_retry_count),
+        immutable_tags: match access.immutable_tags {
+            ImmutableTags::Fail => crate::registry::ImmutableTags::Fail,
+            ImmutableTags::Accept => crate::registry::ImmutableTags::Accept,
+        },
+    }
+}
+
+fn security(access: options::TransportSecurity) -> TransportSecurity {
+    TransportSecurity {
+        plain_http: match access.plain_http {
+            PlainHttp::Refused => crate::registry::PlainHttp::Refused,
+            PlainHttp::Allowed => crate::registry::PlainHttp::Allowed,
+        },
+        verification: match access.verification {
+            options::Verification::Required => Verification::Required,
+            options::Verification::Skipped => Verification::Skipped,
+        },
+    }
+}
+
+fn retry(count: RetryCount) -> RetryPolicy {
+    match count {
+        RetryCount::Default => RetryPolicy::default(),
+        RetryCount::Exactly(retries) => RetryPolicy { retries, ..RetryPolicy::default() },
+    }
+}
+
+/// Downloads a small file, following redirects and trying again where that can help.
+pub(super) async fn fetch(http: &HttpClient, url: &Url, limit: u64) -> Result<Bytes, BuildError> {
+    let mut backoff = Backoff::new(RetryPolicy::default());
+    let mut at = url.clone();
+    let mut followed = 0;
+    loop {
+        // What the user named may be anywhere; where a server sends us may not be this machine.
+        let reach = if followed == 0 { Reach::Anywhere } else { Reach::PublicAndPrivate };
+        let sent = send(http, Method::GET, &at, None, reach).await;
+        let wait = match sent {
+            Ok(response) if is_redirect(response.status()) => {
+                let location = response.header("location").map(str::to_owned);
+                at = redirect_target(&at, location.as_deref(), followed)
+                    .map_err(|source| BuildError::Redirect { url: redact(url), source })?;
+                followed += 1;
+                continue;
+            }
+            Ok(response) if response.status().is_success() => {
+                return Ok(response.bytes(limit).await?);
+            }
+            Ok(response) => {
+                let status = response.status();
+                let asked = retry_after(response.headers(), SystemTime::now());
+                let again = is_temporary_status(status).then(|| backoff.next_wait(asked)).flatten();
+                again.ok_or(BuildError::Status { url: redact(url), status: status.as_u16() })?
+            }
+            Err(error) if error.is_temporary() => match backoff.next_wait(None) {
+                Some(wait) => wait,
+                None => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Sends a digest file's text to where `--digest-file=https://…` says.
+pub(super) async fn put_text(http: &HttpClient, url: &Url, text: String) -> Result<(), BuildError> {
+    let body = Some(Bytes::from(text));
+    let response = send(http, Method::PUT, url, body, Reach::Anywhere).await?;
+    match response.status().is_success() {
+        true => Ok(()),
+        false => Err(BuildError::Status { url: redact(url), status: response.status().as_u16() }),
+    }
+}
+
+async fn send(
+    http: &HttpClient,
+    method: Method,
+    url: &Url,
+    body: Option<Bytes>,
+    reach: Reach,
+) -> Result<Response, crate::http::HttpError> {
+    let mut headers = HeaderMap::new();
+    if body.is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    let body = body.map(OutgoingBody::Bytes);
+    http.send(Outgoing { method, url, headers, body, trust: http.usual_trust(), reach }).await
+}

@@ -1,0 +1,232 @@
+//! What becomes of the finished image: tarball, layout, push, and digest files once all is true.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::bases::{Bases, Origin};
+use super::error::BuildError;
+use super::options::{Destination, DigestSink, Push};
+use super::session::Session;
+use super::timed;
+use crate::export::{self, DestinationDigest};
+use crate::image::{Descriptor, EncodedImage, Image, Reference, digest_of, is_foreign_layer};
+use crate::registry::{BlobUpload, OpenBlob, Presence};
+use crate::report::event::{Event, Phase};
+
+/// Blobs of one image that are uploaded at once.
+const PARALLEL_PUSHES: usize = 4;
+
+/// Writes and pushes the image as the options say.
+///
+/// Digest files come last and name only what is true: when some destinations fail, they list the
+/// others, and the first failure is returned.
+pub(super) fn deliver(
+    session: &Session<'_>,
+    bases: &Bases<'_>,
+    image: &Image,
+) -> Result<EncodedImage, BuildError> {
+    let encoded = image.encode().map_err(BuildError::Encode)?;
+    session.events.send(Event::ImageBuilt { digest: encoded.digest.to_string() });
+    timed(session.events, Phase::Export, || write_files(session, bases, &encoded))?;
+
+    let output = &session.options.output;
+    let mut named = Vec::new();
+    let mut failure = None;
+    if output.push == Push::No {
+        session.events.send(Event::PushSkipped);
+        named.clone_from(&output.destinations);
+    } else {
+        for destination in &output.destinations {
+            match timed(session.events, Phase::Push, || push(session, bases, &encoded, destination))
+            {
+                Ok(()) => named.push(destination.clone()),
+                Err(error) if failure.is_none() => failure = Some(error),
+                Err(error) => {
+                    tracing::error!(destination = %destination.typed, %error, "push failed too");
+                }
+            }
+        }
+    }
+    match failure {
+        None => write_digest_files(session, &encoded, &named)?,
+        Some(error) if named.is_empty() => return Err(error),
+        Some(error) => {
+            write_digest_files(session, &encoded, &named)?;
+            return Err(error);
+        }
+    }
+    Ok(encoded)
+}
+
+fn write_files(
+    session: &Session<'_>,
+    bases: &Bases<'_>,
+    encoded: &EncodedImage,
+) -> Result<(), BuildError> {
+    let output = &session.options.output;
+    let references: Vec<Reference> =
+        output.destinations.iter().map(|one| one.reference.clone()).collect();
+    let written = |kind, path: &std::path::Path| {
+        session.events.send(Event::OutputWritten { kind, path: path.display().to_string() });
+    };
+    if output.oci_layout_path.is_none() && output.tar_path.is_none() {
+        return Ok(());
+    }
+    let layers = bases.blobs(&encoded.layers)?;
+    if let Some(path) = &output.oci_layout_path {
+        let mut tags: Vec<String> =
+            references.iter().filter_map(Reference::tag).map(str::to_owned).collect();
+        tags.sort();
+        tags.dedup();
+        export::write_layout(path, encoded, &layers, &tags)?;
+        written("OCI layout", path);
+    }
+    if let Some(path) = &output.tar_path {
+        export::write_tarball(path, encoded, &layers, &references)?;
+        written("docker tarball", path);
+    }
+    Ok(())
+}
+
+/// Pushes blobs, then the config, then the manifest, to one destination.
+fn push(
+    session: &Session<'_>,
+    bases: &Bases<'_>,
+    encoded: &EncodedImage,
+    destination: &Destination,
+) -> Result<(), BuildError> {
+    let reference = &destination.reference;
+    session.events.send(Event::PushStarted { destination: destination.typed.clone() });
+    session.runtime.block_on(async {
+        push_blobs(session, bases, encoded, reference, Presence::Believed).await?;
+        let manifest = encoded.manifest.as_slice();
+        let pushed =
+            session.registry.push_manifest(reference, encoded.manifest_type, manifest).await;
+        match pushed {
+            Ok(_) => Ok(()),
+            // A registry that said it had a blob and then misses it is not believed again.
+            Err(error) if !error.missing_blobs().is_empty() => {
+                push_blobs(session, bases, encoded, reference, Presence::Doubted).await?;
+                session
+                    .registry
+                    .push_manifest(reference, encoded.manifest_type, manifest)
+                    .await
+                    .map(drop)
+                    .map_err(BuildError::from)
+            }
+            Err(error) => Err(error.into()),
+        }
+    })?;
+    let name = export::image_names(&[DestinationDigest {
+        reference: reference.clone(),
+        digest: encoded.digest,
+    }]);
+    session.events.send(Event::Pushed { reference: name.trim_end().to_owned() });
+    Ok(())
+}
+
+async fn push_blobs(
+    session: &Session<'_>,
+    bases: &Bases<'_>,
+    encoded: &EncodedImage,
+    reference: &Reference,
+    presence: Presence,
+) -> Result<(), BuildError> {
+    let mut layers: Vec<&Descriptor> = Vec::with_capacity(encoded.layers.len());
+    for layer in &encoded.layers {
+        let seen = layers.iter().any(|other| other.digest == layer.digest);
+        if !seen && !is_foreign_layer(&layer.media_type) {
+            layers.push(layer);
+        }
+    }
+    let uploads =
+        layers.into_iter().map(|layer| push_layer(session, bases, reference, layer, presence));
+    stream::iter(uploads).buffer_unordered(PARALLEL_PUSHES).try_collect::<()>().await?;
+    let config = encoded.config.clone();
+    let upload = BlobUpload {
+        descriptor: encoded.config_descriptor.clone(),
+        mount_from: Vec::new(),
+        open: Arc::new(move |offset| from_offset(io::Cursor::new(config.clone()), offset)),
+        presence,
+    };
+    session.registry.push_blob(reference, &upload).await?;
+    Ok(())
+}
+
+/// Pushes one layer; a base's layer is downloaded only when the destination can neither find nor
+/// mount it.
+async fn push_layer(
+    session: &Session<'_>,
+    bases: &Bases<'_>,
+    reference: &Reference,
+    layer: &Descriptor,
+    presence: Presence,
+) -> Result<(), BuildError> {
+    let digest = digest_of(layer)?;
+    let mount_from = match bases.origin_of(&digest) {
+        Some(Origin::Registry(source)) => vec![source],
+        Some(Origin::Layout(_)) | None => Vec::new(),
+    };
+    let upload = |open| BlobUpload {
+        descriptor: layer.clone(),
+        mount_from: mount_from.clone(),
+        open,
+        presence,
+    };
+    if session.store.blob(&digest)?.is_none() && !mount_from.is_empty() {
+        let wanted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&wanted);
+        let open: OpenBlob = Arc::new(move |_| {
+            flag.store(true, Ordering::Relaxed);
+            Err(io::Error::new(io::ErrorKind::NotFound, "the blob is not downloaded yet"))
+        });
+        match session.registry.push_blob(reference, &upload(open)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if !wanted.load(Ordering::Relaxed) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    let blob = bases.blob(layer).await?;
+    let open: OpenBlob = Arc::new(move |offset| {
+        let file = blob.open().map_err(io::Error::other)?;
+        from_offset(file, offset)
+    });
+    session.registry.push_blob(reference, &upload(open)).await?;
+    Ok(())
+}
+
+fn from_offset<R: Read + Seek + Send + 'static>(
+    mut reader: R,
+    offset: u64,
+) -> io::Result<Box<dyn Read + Send>> {
+    reader.seek(SeekFrom::Start(offset))?;
+    Ok(Box::new(reader))
+}
+
+fn write_digest_files(
+    session: &Session<'_>,
+    encoded: &EncodedImage,
+    named: &[Destination],
+) -> Result<(), BuildError> {
+    let pushed: Vec<DestinationDigest> = named
+        .iter()
+        .map(|one| DestinationDigest { reference: one.reference.clone(), digest: encoded.digest })
+        .collect();
+    let output = &session.options.output;
+    let files = [
+        (&output.digest_file, encoded.digest.to_string()),
+        (&output.image_name_with_digest_file, export::image_names(&pushed)),
+        (&output.image_name_tag_with_digest_file, export::image_tags(&pushed)),
+    ];
+    for (sink, text) in files {
+        match sink {
+            Some(DigestSink::File(path)) => export::write_text(path, &text)?,
+            Some(DigestSink::Put(url)) => session.put_text(url, text)?,
+            None => {}
+        }
+    }
+    Ok(())
+}

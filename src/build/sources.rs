@@ -1,0 +1,69 @@
+//! What a build reads: its context, its Dockerfile, and the directories of named contexts.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use snapshot::Rootfs;
+use tokio::runtime::Runtime;
+
+use super::error::BuildError;
+use super::network;
+use super::options::{BuildOptions, DockerfileSource, NamedContextSource};
+use crate::context::{
+    self, BuildContext, ContextError,
+    dockerfile::{FoundDockerfile, MAX_TEXT_BYTES},
+};
+use crate::http::{HttpClient, redact};
+use crate::store::Store;
+
+/// The name of the root that an archive context is unpacked to.
+const CONTEXT_ROOT: &str = "context";
+
+/// What a build has read.
+pub(super) struct Sources {
+    pub(super) context: BuildContext,
+    /// Contexts that are directories, by name in lower case.
+    pub(super) directories: BTreeMap<String, BuildContext>,
+    pub(super) dockerfile: FoundDockerfile,
+}
+
+/// Opens or unpacks the contexts and finds the Dockerfile.
+pub(super) fn read(
+    options: &BuildOptions,
+    store: &Store,
+    runtime: &Runtime,
+    http: &HttpClient,
+) -> Result<Sources, BuildError> {
+    let room =
+        || -> Result<Rootfs, BuildError> { Ok(Rootfs::open(&store.create_root(CONTEXT_ROOT)?)?) };
+    let mut root = context::open(&options.context.source, room)?;
+    if let Some(sub_path) = &options.context.sub_path {
+        root = context::enter(&root, sub_path)?;
+    }
+    let dockerfile = match &options.dockerfile {
+        DockerfileSource::File { typed, in_current_directory } => {
+            context::dockerfile::find(typed, in_current_directory, &root)?
+        }
+        DockerfileSource::Stdin => context::dockerfile::read_stdin(io::stdin())?,
+        DockerfileSource::Url(url) => {
+            let text = runtime.block_on(network::fetch(http, url, MAX_TEXT_BYTES))?;
+            FoundDockerfile::from_text(&redact(url), text.to_vec())
+        }
+    };
+    let rules = context::dockerfile::ignore_rules(&root, dockerfile.ignore_file.as_ref())?;
+    let context = BuildContext::new(root, &rules)?;
+    let mut directories = BTreeMap::new();
+    for named in &options.context.named {
+        if let NamedContextSource::Directory(path) = &named.source {
+            directories.insert(named.name.to_lowercase(), open_named(path)?);
+        }
+    }
+    Ok(Sources { context, directories, dockerfile })
+}
+
+/// Opens the directory of a named context; its own `.dockerignore` counts, as with Docker.
+fn open_named(path: &std::path::Path) -> Result<BuildContext, ContextError> {
+    let root = context::open_directory(path)?;
+    let rules = context::dockerfile::ignore_rules(&root, None)?;
+    BuildContext::new(root, &rules)
+}

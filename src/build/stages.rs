@@ -1,0 +1,259 @@
+//! Runs the planned stages in order and keeps their root file systems as long as they are needed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use snapshot::{Index, Rootfs};
+
+use super::bases::{Bases, name_of};
+use super::error::BuildError;
+use super::session::Session;
+use super::steps::{Layers, StageRun};
+use super::timed;
+use crate::archive::limits_for;
+use crate::image::{Image, digest_of, size_of};
+use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, StepKind};
+use crate::report::event::{Event, Phase};
+use crate::store::Blob;
+use crate::unpack::{LayerInput, UnpackOptions, Unpacked, unpack};
+
+/// A root file system on disk, and what is known of it.
+pub(super) struct Root {
+    pub(super) rootfs: Rootfs,
+    pub(super) index: Index,
+    pub(super) folder: PathBuf,
+}
+
+/// A finished stage.
+pub(super) struct Finished {
+    /// Its image; layers are complete only where [`Uses::layers`] said so.
+    pub(super) image: Image,
+    root: Option<Root>,
+}
+
+/// What later stages need of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Uses {
+    /// It is the target or the base of a stage, so its layers become part of an image.
+    layers: bool,
+    /// The last stage, by position, that copies from it or starts from it.
+    last_reader: Option<usize>,
+}
+
+/// Says for each stage what the stages after it need.
+pub(super) fn uses(plan: &Plan) -> Vec<Uses> {
+    let mut uses = vec![Uses::default(); plan.stages.len()];
+    if let Some(target) = uses.get_mut(plan.target) {
+        target.layers = true;
+    }
+    for (position, stage) in plan.stages.iter().enumerate() {
+        if let Base::Stage(base) = stage.base
+            && let Some(base) = uses.get_mut(base)
+        {
+            *base = Uses { layers: true, last_reader: Some(position) };
+        }
+        for source in copied_stages(stage) {
+            if let Some(source) = uses.get_mut(source) {
+                source.last_reader = Some(position);
+            }
+        }
+    }
+    uses
+}
+
+fn copied_stages(stage: &PlannedStage) -> impl Iterator<Item = usize> + '_ {
+    stage.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Copy(copy) => match copy.from {
+            CopySource::Stage(position) => Some(position),
+            CopySource::Context | CopySource::NamedContext(_) | CopySource::Image(_) => None,
+        },
+        StepKind::Run(_) | StepKind::Workdir(_) | StepKind::Metadata => None,
+    })
+}
+
+/// The stages of one build while they run.
+pub(super) struct Stages<'a> {
+    session: &'a Session<'a>,
+    bases: &'a Bases<'a>,
+    finished: Vec<Finished>,
+    /// Root file systems of images that stages copy from.
+    copied_images: BTreeMap<ImageRequest, Root>,
+    root_count: usize,
+}
+
+impl<'a> Stages<'a> {
+    pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>) -> Self {
+        Self { session, bases, finished: Vec::new(), copied_images: BTreeMap::new(), root_count: 0 }
+    }
+
+    /// Runs every stage of the plan and returns the target's image.
+    pub(super) fn run(mut self, plan: &Plan) -> Result<Image, BuildError> {
+        let uses = uses(plan);
+        for (position, (stage, its_uses)) in plan.stages.iter().zip(&uses).enumerate() {
+            let finished = self.run_stage(plan, position, stage, *its_uses, &uses)?;
+            self.finished.push(finished);
+            self.drop_unneeded(position, &uses)?;
+        }
+        let target = self.finished.into_iter().nth(plan.target);
+        Ok(target.expect("the plan's target is one of its stages").image)
+    }
+
+    fn run_stage(
+        &mut self,
+        plan: &Plan,
+        position: usize,
+        stage: &PlannedStage,
+        its_uses: Uses,
+        uses: &[Uses],
+    ) -> Result<Finished, BuildError> {
+        self.session.events.send(Event::StageStarted {
+            index: stage.index,
+            base: stage.text.clone(),
+            base_index: match stage.base {
+                Base::Stage(base) => plan.stages.get(base).map(|base| base.index),
+                Base::Scratch | Base::Image(_) => None,
+            },
+        });
+        let image = self.base_image(stage)?;
+        let touches_files = stage.steps.iter().any(|step| !matches!(step.kind, StepKind::Metadata));
+        // A stage that nobody reads files from and that changes none needs no files.
+        let root = match touches_files || its_uses.last_reader.is_some() {
+            true => Some(self.base_root(position, stage, &image, uses)?),
+            false => None,
+        };
+        let layers = if its_uses.layers { Layers::Written } else { Layers::NotNeeded };
+        let run = StageRun::new(self.session, stage, image, root, layers)?;
+        let (image, root) = run.run(&mut |source| self.copy_root(source))?;
+        Ok(Finished { image, root })
+    }
+
+    fn base_image(&self, stage: &PlannedStage) -> Result<Image, BuildError> {
+        match &stage.base {
+            Base::Scratch => Ok(Image::scratch(&stage.platform, self.session.scratch_format())),
+            Base::Image(request) => Ok(self.bases.image(request)),
+            Base::Stage(base) => Ok(self.stage(*base).image.clone()),
+        }
+    }
+
+    fn stage(&self, position: usize) -> &Finished {
+        self.finished.get(position).expect("a plan orders stages after those they need")
+    }
+
+    /// Makes the root file system that a stage starts with.
+    fn base_root(
+        &mut self,
+        position: usize,
+        stage: &PlannedStage,
+        image: &Image,
+        uses: &[Uses],
+    ) -> Result<Root, BuildError> {
+        if let Base::Stage(base) = stage.base {
+            let is_last = uses.get(base).is_some_and(|uses| uses.last_reader == Some(position));
+            let copies_too = copied_stages(stage).any(|source| source == base);
+            // The base's files are taken over where nobody else will look at them.
+            if is_last
+                && !copies_too
+                && let Some(root) = self.finished.get_mut(base).and_then(|base| base.root.take())
+            {
+                return Ok(root);
+            }
+        }
+        let first = stage.steps.iter().find(|step| !matches!(step.kind, StepKind::Metadata));
+        let because_of = first.map_or_else(|| stage.text.clone(), |step| step.text.clone());
+        self.unpack(image, because_of)
+    }
+
+    fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
+        let folder = self.session.store.create_root(&self.root_count.to_string())?;
+        self.root_count += 1;
+        let rootfs = Rootfs::open(&folder)?;
+        if image.layers().is_empty() {
+            return Ok(Root { rootfs, index: Index::default(), folder });
+        }
+        let layers = image.layers().iter().map(|layer| &layer.descriptor);
+        let blobs = timed(self.session.events, Phase::Pull, || self.bases.blobs(layers))?;
+        let start = Instant::now();
+        self.session.events.send(Event::UnpackStarted { because_of });
+        let unpacked = self.unpack_layers(&rootfs, image, blobs)?;
+        let elapsed = start.elapsed();
+        self.session.events.send(Event::PhaseTimed { phase: Phase::Unpack, elapsed });
+        self.session.events.send(Event::UnpackFinished {
+            entry_count: unpacked.stats.entry_count,
+            bytes: unpacked.stats.tar_bytes,
+            elapsed,
+        });
+        let index = unpacked.index;
+        Ok(Root { rootfs, index, folder })
+    }
+
+    fn unpack_layers(
+        &self,
+        rootfs: &Rootfs,
+        image: &Image,
+        blobs: Vec<Blob>,
+    ) -> Result<Unpacked, BuildError> {
+        let mut inputs = Vec::with_capacity(blobs.len());
+        for (layer, blob) in image.layers().iter().zip(blobs) {
+            inputs.push(LayerInput {
+                digest: digest_of(&layer.descriptor)?,
+                size_bytes: size_of(&layer.descriptor)?,
+                diff_id: layer.diff_id,
+                open: Box::new(move || {
+                    let file = blob.open().map_err(io::Error::other)?;
+                    Ok(Box::new(file))
+                }),
+            });
+        }
+        let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
+        let unpacked = unpack(rootfs, inputs, &UnpackOptions { limits })?;
+        for (path, reason) in &unpacked.not_on_disk {
+            tracing::warn!(%path, ?reason, "in the base image, but cannot be on disk here");
+        }
+        for (name, dropped) in &unpacked.dropped_xattrs {
+            tracing::warn!(name, ?dropped, "an extended attribute cannot be set here");
+        }
+        Ok(unpacked)
+    }
+
+    /// Returns the root that a `COPY --from` reads: an earlier stage's or an image's.
+    fn copy_root(&mut self, source: &CopySource) -> Result<Rootfs, BuildError> {
+        match source {
+            CopySource::Stage(position) => {
+                let root = self.stage(*position).root.as_ref();
+                Ok(root
+                    .expect("`uses` keeps the root of a stage that is copied from")
+                    .rootfs
+                    .clone())
+            }
+            CopySource::Image(request) => {
+                if let Some(root) = self.copied_images.get(request) {
+                    return Ok(root.rootfs.clone());
+                }
+                let image = self.bases.image(request);
+                let root = self.unpack(&image, format!("COPY --from={}", name_of(request)))?;
+                let rootfs = root.rootfs.clone();
+                self.copied_images.insert(request.clone(), root);
+                Ok(rootfs)
+            }
+            CopySource::Context | CopySource::NamedContext(_) => {
+                unreachable!("contexts are no root file systems")
+            }
+        }
+    }
+
+    /// Removes the roots that no later stage reads.
+    fn drop_unneeded(&mut self, done: usize, uses: &[Uses]) -> Result<(), BuildError> {
+        for (finished, uses) in self.finished.iter_mut().zip(uses) {
+            if uses.last_reader.is_none_or(|last| last <= done)
+                && let Some(root) = finished.root.take()
+            {
+                timed(self.session.events, Phase::Cleanup, || {
+                    self.session.store.remove_root(&root.folder)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,289 @@
+//! Starts the registry, runs builds, reads images back.
+
+#![expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// Returns why whole builds cannot run here, or `None`.
+pub fn unavailable() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("building in namespaces needs root".to_owned());
+    }
+    if !bases().join("build/index.json").exists() {
+        return Some(format!("no base images in {}: run hack/bases.sh", bases().display()));
+    }
+    let tools = ["docker-registry", "skopeo", "umoci", "python3"];
+    let missing = |tool: &&&str| !has_program(tool);
+    tools.iter().find(missing).map(|tool| format!("{tool} is not installed: run hack/test.sh"))
+}
+
+/// Says that a test is skipped, and why; `hack/test.sh` makes everything available.
+#[macro_export]
+macro_rules! skip_unless_available {
+    () => {
+        if let Some(reason) = $crate::witness::harness_unavailable() {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
+}
+
+fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).exists())
+}
+
+/// Returns the folder of base images that `hack/bases.sh` fills.
+pub fn bases() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    let cache = || match std::env::var_os("XDG_CACHE_HOME") {
+        Some(cache) => PathBuf::from(cache),
+        None => home().join(".cache"),
+    };
+    match std::env::var_os("ZUWAI_BASES") {
+        Some(bases) => PathBuf::from(bases),
+        None => cache().join("zuwai/bases"),
+    }
+}
+
+/// A real registry on loopback, shared by the tests of this binary.
+pub struct Registry {
+    /// `host:port`.
+    pub host: String,
+    _folder: tempfile::TempDir,
+}
+
+/// Returns the registry, started at first use; it dies with this process.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let host = format!("127.0.0.1:{port}");
+        let config = folder.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    \
+             enabled: true\nhttp:\n  addr: {host}\n",
+            folder.path().join("data").display()
+        );
+        fs::write(&config, text).unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        // setpriv's parent-death signal: a test binary has no place to stop its servers. The parent
+        // that counts is a thread, so it is one that lives as long as the process.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        std::thread::spawn(move || {
+            let mut process = command.spawn().unwrap();
+            process.wait().unwrap();
+        });
+        while TcpStream::connect(&host).is_err() {
+            std::thread::yield_now();
+        }
+        Registry { host, _folder: folder }
+    })
+}
+
+/// One build, made argument by argument.
+pub struct Build {
+    command: Command,
+    work: tempfile::TempDir,
+}
+
+/// What a build printed and how it ended.
+pub struct Built {
+    /// Everything on standard output and standard error.
+    pub output: Output,
+}
+
+impl Build {
+    /// Prepares `zuwai build` of a context directory.
+    pub fn of(context: &Path) -> Self {
+        let work = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zuwai"));
+        command.args(["build", "--log-format=text"]).arg("--context").arg(context);
+        command.arg("--kaniko-dir").arg(work.path());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        Self { command, work }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Names one of the bases of `hack/bases.sh`.
+    pub fn base(self, name: &str, base: &str) -> Self {
+        let layout = bases().join(base);
+        self.arg(format!("--build-context={name}=oci-layout://{}", layout.display()))
+    }
+
+    /// Runs it, whatever the outcome.
+    pub fn run(mut self) -> Built {
+        let output = self.command.stdin(Stdio::null()).output().unwrap();
+        let left: Vec<_> = fs::read_dir(self.work.path().join("builds"))
+            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default();
+        assert_eq!(left, Vec::<PathBuf>::new(), "a build leaves nothing in its work directory");
+        Built { output }
+    }
+
+    /// Runs it and expects success.
+    pub fn succeed(self) -> Built {
+        let built = self.run();
+        assert!(built.output.status.success(), "the build failed:\n{}", built.text());
+        built
+    }
+}
+
+impl Built {
+    /// Returns both streams as text, for messages.
+    pub fn text(&self) -> String {
+        let out = String::from_utf8_lossy(&self.output.stdout);
+        let error = String::from_utf8_lossy(&self.output.stderr);
+        format!("{out}{error}")
+    }
+
+    /// Returns the tree that the last RUN of the Dockerfile printed with `tree.py`.
+    pub fn printed_tree(&self) -> Tree {
+        Tree::parse(&self.text())
+    }
+}
+
+/// A tree as `tree.py` describes it, by path.
+#[derive(Debug, PartialEq)]
+pub struct Tree(pub BTreeMap<String, Value>);
+
+impl Tree {
+    fn parse(text: &str) -> Self {
+        let rows = text.lines().filter_map(|line| line.split_once("TREE ").map(|(_, row)| row));
+        let rows = rows.map(|row| serde_json::from_str::<Value>(row).unwrap());
+        Self(rows.map(|row| (row["path"].as_str().unwrap().to_owned(), row)).collect())
+    }
+
+    /// Describes a directory on this machine.
+    pub fn of(root: &Path, excluded: &[&str]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witness/tree.py");
+        let output = Command::new("python3").arg(script).arg(root).args(excluded).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::parse(&String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// Drops paths that have no place in an image, such as sockets.
+    pub fn without(mut self, unwanted: impl Fn(&str, &Value) -> bool) -> Self {
+        self.0.retain(|path, row| !unwanted(path, row));
+        self
+    }
+
+    /// Fails with the differences, path by path, if there are any.
+    pub fn assert_equals(&self, other: &Tree, what: &str) {
+        let mut differences = Vec::new();
+        for (path, row) in &self.0 {
+            match other.0.get(path) {
+                Some(there) if there == row => {}
+                Some(there) => {
+                    differences.push(format!("{path:?}\n  left:  {row}\n  image: {there}"))
+                }
+                None => differences.push(format!("{path:?} is missing in the image: {row}")),
+            }
+        }
+        let extra = other.0.keys().filter(|path| !self.0.contains_key(*path));
+        differences.extend(extra.map(|path| format!("{path:?} should not be in the image")));
+        assert!(
+            differences.is_empty(),
+            "{what}: {} differences\n{}",
+            differences.len(),
+            differences.iter().take(40).cloned().collect::<Vec<_>>().join("\n")
+        );
+        assert!(self.0.len() > 1, "{what}: the commands' tree was not printed");
+    }
+}
+
+/// An image read back from the registry by `skopeo` and unpacked by `umoci`.
+pub struct ReadBack {
+    folder: tempfile::TempDir,
+}
+
+impl ReadBack {
+    /// Copies `repository:tag` out of the registry.
+    pub fn pull(repository_and_tag: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = format!("docker://{}/{repository_and_tag}", registry().host);
+        run(Command::new("skopeo")
+            .args(["copy", "--src-tls-verify=false", &source])
+            .arg(format!("oci:{}:image", folder.path().join("layout").display())));
+        Self { folder }
+    }
+
+    /// Returns the OCI layout that skopeo wrote.
+    pub fn layout(&self) -> PathBuf {
+        self.folder.path().join("layout")
+    }
+
+    /// Unpacks the image and returns its root file system.
+    pub fn unpack(&self) -> PathBuf {
+        let bundle = self.folder.path().join("bundle");
+        run(Command::new("umoci")
+            .args(["unpack", "--image"])
+            .arg(format!("{}:image", self.layout().display()))
+            .arg(&bundle));
+        bundle.join("rootfs")
+    }
+
+    /// Returns the image's config as skopeo reports it from the registry.
+    pub fn config(repository_and_tag: &str) -> Value {
+        let source = format!("docker://{}/{repository_and_tag}", registry().host);
+        let output = run(Command::new("skopeo").args([
+            "inspect",
+            "--config",
+            "--tls-verify=false",
+            &source,
+        ]));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// Runs a program and expects success.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    if !output.status.success() {
+        let mut stderr = std::io::stderr();
+        stderr.write_all(&output.stdout).unwrap();
+        stderr.write_all(&output.stderr).unwrap();
+        panic!("{command:?} failed");
+    }
+    output
+}
+
+/// Returns the blobs of an OCI layout for `zuwai::image::validate`.
+pub struct LayoutBlobs(pub PathBuf);
+
+impl zuwai::image::BlobView for LayoutBlobs {
+    fn open(&self, digest: &snapshot::Digest) -> std::io::Result<Box<dyn std::io::Read>> {
+        Ok(Box::new(fs::File::open(self.0.join("blobs/sha256").join(digest.hex()))?))
+    }
+}
+
+/// Checks the only image of a layout with the product's own `validate`.
+pub fn validate_layout(layout: &Path) {
+    let index: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let digest: snapshot::Digest =
+        index["manifests"][0]["digest"].as_str().unwrap().parse().unwrap();
+    let manifest = fs::read(layout.join("blobs/sha256").join(digest.hex())).unwrap();
+    assert_eq!(snapshot::Digest::of(&manifest), digest);
+    zuwai::image::validate(&manifest, &LayoutBlobs(layout.to_path_buf())).unwrap();
+}

@@ -1,0 +1,94 @@
+//! The image's tree equals the one that the commands left, in every snapshot mode.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::harness::{Build, ReadBack, Tree, registry, validate_layout};
+use crate::skip_unless_available;
+
+fn witness(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witness").join(path)
+}
+
+/// Copies files of `tests/witness` into a fresh context.
+fn context(files: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files {
+        let source = witness(file);
+        fs::copy(&source, folder.path().join(source.file_name().unwrap())).unwrap();
+    }
+    folder
+}
+
+/// Sockets are no layer content (OCI image-spec, `layer.md`), and what is mounted while a command
+/// runs cannot be seen by it.
+fn image_content(tree: Tree) -> Tree {
+    let mounted = ["proc", "sys", "dev"];
+    tree.without(|path, row| {
+        row["kind"] == "socket" || mounted.iter().any(|top| Path::new(path).starts_with(top))
+    })
+}
+
+/// Builds a context in one mode, pushes it, reads it back, and returns the manifest's digest.
+fn build_and_compare(context: &Path, mode: &str, repository: &str) -> String {
+    let tag = format!("{repository}:{mode}");
+    let digest = context.join(format!("digest-{mode}"));
+    let built = Build::of(context)
+        .base("base", "build")
+        .arg(format!("--snapshot-mode={mode}"))
+        .arg("--reproducible")
+        .arg(format!("--destination={}/{tag}", registry().host))
+        .arg(format!("--insecure-registry={}", registry().host))
+        .arg(format!("--digest-file={}", digest.display()))
+        .succeed();
+    let image = ReadBack::pull(&tag);
+    validate_layout(&image.layout());
+    let left = image_content(built.printed_tree()).without_mtimes();
+    let unpacked = image_content(Tree::of(&image.unpack(), &[])).without_mtimes();
+    left.assert_equals(&unpacked, &tag);
+    fs::read_to_string(digest).unwrap()
+}
+
+impl Tree {
+    /// Drops timestamps, which `--reproducible` zeroes.
+    fn without_mtimes(mut self) -> Self {
+        for row in self.0.values_mut() {
+            if let Value::Object(fields) = row {
+                fields.remove("mtime_ns");
+            }
+        }
+        self
+    }
+}
+
+#[test]
+fn every_kind_of_change_reaches_the_image_with_its_times() {
+    skip_unless_available!();
+    let context =
+        context(&["changes/Dockerfile", "changes/prepare.py", "changes/change.py", "tree.py"]);
+    let tag = "changes:default";
+    let built = Build::of(context.path())
+        .base("base", "build")
+        .arg(format!("--destination={}/{tag}", registry().host))
+        .arg(format!("--insecure-registry={}", registry().host))
+        .succeed();
+    let image = ReadBack::pull(tag);
+    validate_layout(&image.layout());
+    image_content(built.printed_tree())
+        .assert_equals(&image_content(Tree::of(&image.unpack(), &[])), tag);
+}
+
+#[test]
+fn every_mode_gives_the_same_bytes_and_misses_nothing() {
+    skip_unless_available!();
+    let context =
+        context(&["changes/Dockerfile", "changes/prepare.py", "changes/change.py", "tree.py"]);
+    let digests: Vec<String> = ["full", "redo", "time"]
+        .iter()
+        .map(|mode| build_and_compare(context.path(), mode, "modes"))
+        .collect();
+    assert_eq!(digests[0], digests[1], "redo differs from full");
+    assert_eq!(digests[0], digests[2], "time differs from full");
+}
