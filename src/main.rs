@@ -20,7 +20,8 @@ fn main() -> ExitCode {
             Terminal::open(ReportSettings::default()).print(&text);
             ExitCode::SUCCESS
         }
-        Ok(Invocation::Build(request) | Invocation::Plan(request)) => build(*request),
+        Ok(Invocation::Build(request)) => build(*request),
+        Ok(Invocation::Plan(request)) => plan(*request),
         Err(Failure { error, report }) => fail(&Terminal::open(report), &error),
     }
 }
@@ -33,6 +34,27 @@ fn invocation(words: &[OsString]) -> Result<Invocation, Failure> {
 }
 
 fn build(request: cli::BuildRequest) -> ExitCode {
+    let terminal = open_terminal(&request);
+    let outcome = zuwai::build::build(&request.options, &terminal);
+    terminal.finish();
+    match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn plan(request: cli::BuildRequest) -> ExitCode {
+    let terminal = open_terminal(&request);
+    match zuwai::build::show_plan(&request.options, &terminal) {
+        Ok(text) => {
+            terminal.print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn open_terminal(request: &cli::BuildRequest) -> Terminal {
     let terminal = Terminal::open(request.report);
     terminal.capture_logs();
     for warning in &request.warnings {
@@ -41,12 +63,7 @@ fn build(request: cli::BuildRequest) -> ExitCode {
     for note in &request.notes {
         tracing::debug!("{note}");
     }
-    let outcome = zuwai::build::build(&request.options, &terminal);
-    terminal.finish();
-    match outcome {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => fail(&terminal, &error),
-    }
+    terminal
 }
 
 fn fail(terminal: &Terminal, fault: &dyn Fault) -> ExitCode {

@@ -28,7 +28,7 @@ use crate::dockerfile;
 use crate::image::Platform;
 use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
 use crate::report::event::{Event, EventSink, Phase};
-use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::sandbox::Sandbox;
 use crate::store::Store;
 use bases::Bases;
 use options::{NamedContextSource, PermissionCheck, Push};
@@ -84,11 +84,11 @@ fn prepare<'a>(
 ) -> Result<(Session<'a>, dockerfile::instruction::Dockerfile), BuildError> {
     // Probing forks, so it comes before the first thread.
     let network = network::open(options)?;
-    let sandbox = Sandbox::choose(SandboxOptions {
-        supervisor: options.execution.supervisor.clone(),
-        host_files: network.host_files,
-    })?;
-    tracing::info!(sandbox = %sandbox.form(), "sandbox chosen");
+    let sandbox = Sandbox::choose(session::sandbox_options(options, network.host_files))?;
+    tracing::info!(sandbox = %sandbox.form(), reason = sandbox.reason(), "sandbox chosen");
+    if let Some(warning) = sandbox.warning() {
+        events.send(Event::Warning { text: warning.to_owned() });
+    }
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
