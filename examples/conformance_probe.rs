@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
+use std::ops::RangeInclusive;
+use std::panic::catch_unwind;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +25,6 @@ use zuwai::plan::{self, ImageName, PlanInputs, StageSelection};
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Question {
-    id: String,
     op: String,
     text: String,
     b64: Option<String>,
@@ -60,16 +61,46 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if line.is_empty() {
             continue;
         }
-        let answer = match serde_json::from_str::<Question>(&line) {
-            Ok(question) => json!({ "id": question.id, "out": answer(&question) }),
-            Err(cause) => {
-                let question: Value = serde_json::from_str(&line)?;
-                json!({ "id": question["id"], "out": error(cause) })
-            }
+        let mut question: Value = serde_json::from_str(&replace_lone_surrogates(&line))?;
+        let id = question["id"].take();
+        if let Value::Object(fields) = &mut question {
+            fields.retain(|_, value| !value.is_null());
+        }
+        let answer = match serde_json::from_value::<Question>(question) {
+            // A panic in one answer must not hide the others.
+            Ok(question) => catch_unwind(|| answer(&question)).unwrap_or_else(|_| error("panic")),
+            Err(cause) => error(cause),
         };
+        let answer = json!({ "id": id, "out": answer });
         writeln!(output, "{answer}")?;
     }
     Ok(())
+}
+
+/// Replaces escaped halves of surrogate pairs by U+FFFD, as Go reads them; JSON libraries for Rust
+/// refuse them.
+fn replace_lone_surrogates(line: &str) -> String {
+    let half = |at: usize, range: RangeInclusive<u32>| {
+        let digits = line.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok().filter(|unit| range.contains(unit))
+    };
+    let mut replaced = String::with_capacity(line.len());
+    let mut at = 0;
+    while let Some(next) = line[at..].chars().next() {
+        let length = match next {
+            '\\' if half(at, 0xd800..=0xdbff).and(half(at + 6, 0xdc00..=0xdfff)).is_some() => 12,
+            '\\' if half(at, 0xd800..=0xdfff).is_some() => {
+                replaced.push(char::REPLACEMENT_CHARACTER);
+                at += 6;
+                continue;
+            }
+            '\\' => 1 + line[at + 1..].chars().next().map_or(0, char::len_utf8),
+            _ => next.len_utf8(),
+        };
+        replaced.push_str(&line[at..at + length]);
+        at += length;
+    }
+    replaced
 }
 
 fn answer(question: &Question) -> Value {
