@@ -177,6 +177,11 @@ fn make_plan(
         }
         images.extend(bases.resolve(&missing)?);
     };
+    for warning in &dockerfile.warnings {
+        let (file, place) = (&session.dockerfile.file, warning.span);
+        let text = format!("`{file}`, {place}: {}", warning.value);
+        session.events.send(Event::Warning { text });
+    }
     for warning in &plan.warnings {
         session.events.send(Event::Warning { text: warning_text(warning) });
     }
