@@ -17,6 +17,8 @@ pub enum Operation {
     Stat,
     /// Following symbolic links.
     Resolve,
+    /// Listing the mounts below.
+    ListMounts,
     /// Opening a directory.
     OpenDirectory,
     /// Listing a directory.
@@ -60,6 +62,7 @@ impl fmt::Display for Operation {
         formatter.write_str(match self {
             Self::Stat => "look up",
             Self::Resolve => "resolve",
+            Self::ListMounts => "list the mounts below",
             Self::OpenDirectory => "open directory",
             Self::ReadDirectory => "read directory",
             Self::OpenFile => "open",

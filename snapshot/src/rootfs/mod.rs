@@ -144,6 +144,18 @@ impl Rootfs {
         &self.0.host_path
     }
 
+    /// Returns the paths on which something is mounted below the root.
+    ///
+    /// # Errors
+    /// When `/proc` does not tell.
+    pub fn mount_points(&self) -> Result<Vec<RootfsPath>, RootfsError> {
+        crate::mountinfo::mount_points_below(self.as_fd()).map_err(|source| RootfsError::Io {
+            operation: Operation::ListMounts,
+            path: RootfsPath::root(),
+            source,
+        })
+    }
+
     /// Returns the directory `path` as a root of its own, with the same options.
     ///
     /// # Errors
