@@ -78,8 +78,8 @@ fn run(
     if let Some(warning) = sandbox.warning() {
         say(&format!("warning: {warning}"));
     }
-    let rootfs = match sandbox.root() {
-        Some(root) => root.clone(),
+    let rootfs = match sandbox.in_place() {
+        Some(place) => place.root().clone(),
         None => Rootfs::open(root)?,
     };
     let spec = RunSpec {

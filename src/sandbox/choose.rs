@@ -1,21 +1,24 @@
 //! Which form of sandbox a build uses: found by trying, in a fixed order.
 
+use std::path::Path;
+
 use super::container::{self, Sign};
+use super::in_place::{self, InPlace};
 use super::{Form, Overwrite, Sandbox, SandboxError, SandboxOptions};
-use super::{in_place, probe, user_namespace};
+use super::{probe, user_namespace};
 
 pub(super) fn choose(options: SandboxOptions) -> Result<Sandbox, SandboxError> {
     let is_root = rustix::process::geteuid().is_root();
     match options.form {
         Some(Form::Namespaces) => namespaces(options, "asked for".to_owned()),
         Some(Form::UserNamespace) => user_namespace(options, "asked for".to_owned()),
-        Some(Form::InPlace) => in_place(options, None),
+        Some(Form::InPlace) => take_place(options, None),
         None if is_root => match probe::namespaces(&options.supervisor) {
             Ok(()) => {
                 let reason = "namespaces can be made".to_owned();
                 Ok(sandbox(options, Form::Namespaces, reason))
             }
-            Err(refused @ SandboxError::NoNamespaces { .. }) => in_place(options, Some(refused)),
+            Err(refused @ SandboxError::NoNamespaces { .. }) => take_place(options, Some(refused)),
             Err(error) => Err(error),
         },
         None => {
@@ -44,7 +47,7 @@ fn user_namespace(options: SandboxOptions, reason: String) -> Result<Sandbox, Sa
 }
 
 /// Takes the root that is there, if it may be taken.
-fn in_place(
+fn take_place(
     options: SandboxOptions,
     refused: Option<SandboxError>,
 ) -> Result<Sandbox, SandboxError> {
@@ -70,8 +73,8 @@ fn in_place(
         Some(_) | None => "asked for".to_owned(),
     };
     let reason = format!("{}; {why}", describe(&signs));
-    let root = in_place::open(&options.protected)?;
-    Ok(Sandbox { root: Some(root), warning, ..sandbox(options, Form::InPlace, reason) })
+    let in_place = InPlace::open(Path::new("/"), &options.protected)?;
+    Ok(Sandbox { in_place: Some(in_place), warning, ..sandbox(options, Form::InPlace, reason) })
 }
 
 fn describe(signs: &[Sign]) -> String {
@@ -86,5 +89,5 @@ fn describe(signs: &[Sign]) -> String {
 
 fn sandbox(options: SandboxOptions, form: Form, reason: String) -> Sandbox {
     let SandboxOptions { supervisor, host_files, .. } = options;
-    Sandbox { form, supervisor, host_files, root: None, reason, warning: None }
+    Sandbox { form, supervisor, host_files, in_place: None, reason, warning: None }
 }

@@ -44,6 +44,12 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
+    /// An entry of a stage cannot be taken out of the root.
+    #[error("cannot take `{path}` out of the root after its stage")]
+    Evict {
+        /// The entry.
+        path: RootfsPath,
+    },
     /// The root that a step is given is not the one that is there.
     #[error("a step in place has `{}` as its root, which is not `/`", path.display())]
     NotTheRoot {
@@ -194,6 +200,7 @@ impl Fault for SandboxError {
             | Self::NotAContainer { .. }
             | Self::NotRoot
             | Self::Protect { .. }
+            | Self::Evict { .. }
             | Self::NoUserNamespace { .. }
             | Self::NoSubordinateIds { .. }
             | Self::NoMapper { .. }
@@ -230,6 +237,7 @@ impl Fault for SandboxError {
             }
             Self::NoMapping { .. }
             | Self::Protect { .. }
+            | Self::Evict { .. }
             | Self::NotTheRoot { .. }
             | Self::Setup { .. }
             | Self::MountPoint { .. }

@@ -25,11 +25,10 @@ mod wire;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use snapshot::Rootfs;
-
 pub use container::{Sign, Surroundings};
 pub use error::{SandboxError, SetupAction, StartFailure};
 pub use host::{HOSTNAME, HostFiles};
+pub use in_place::{Eviction, InPlace, Residents};
 pub use output::OutputLine;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
 pub use user_namespace::Obstacle;
@@ -96,7 +95,7 @@ pub struct Sandbox {
     form: Form,
     supervisor: PathBuf,
     host_files: HostFiles,
-    root: Option<Rootfs>,
+    in_place: Option<InPlace>,
     reason: String,
     warning: Option<String>,
 }
@@ -122,10 +121,8 @@ impl Sandbox {
 
     /// Returns the root of all stages, one after the other, where they are built in place; `None`
     /// where each has a directory of its own.
-    ///
-    /// Writes to what is protected, and to anything that is mounted below it, are refused.
-    pub fn root(&self) -> Option<&Rootfs> {
-        self.root.as_ref()
+    pub fn in_place(&self) -> Option<&InPlace> {
+        self.in_place.as_ref()
     }
 
     /// Returns why this form was chosen, for the log.

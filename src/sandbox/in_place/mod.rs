@@ -1,33 +1,68 @@
-//! The root that is there already: what in it is not the build's, and what it would overwrite.
+//! The root that is there already: what in it is not the build's, and what becomes of the rest.
+//!
+//! Owns [`InPlace`]. What is protected, or on another mount, is known by what it is, not by name:
+//! it stays so when RUN moves it.
 
+mod eviction;
+mod residents;
+
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use snapshot::rootfs::{Guard, RootfsOptions};
-use snapshot::{Rootfs, RootfsPath};
+use snapshot::{InodeId, Rootfs, RootfsPath};
 
 use super::SandboxError;
+pub use eviction::Eviction;
+pub use residents::Residents;
 
-/// Opens `/` so that nothing in `protected`, and nothing on another mount, can be written to.
-///
-/// Both are known by what they are, not by name: what is protected stays so when RUN moves it.
-pub(super) fn open(protected: &[PathBuf]) -> Result<Rootfs, SandboxError> {
-    let root = Path::new("/");
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let handle = |path: &Path| {
-        rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| SandboxError::Protect { path: path.to_owned(), source: errno.into() })
-    };
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| SandboxError::Protect { path, source }
-    };
-    let mut guard = Guard::none().stay_on_mount_of(handle(root)?.as_fd()).map_err(failed(root))?;
-    for path in protected {
-        guard = guard.protect(handle(path)?.as_fd()).map_err(failed(path))?;
+/// A root that stages are built in one after the other, and that somebody else lives in, too.
+#[derive(Clone, Debug)]
+pub struct InPlace {
+    root: Rootfs,
+    protected: HashSet<InodeId>,
+}
+
+impl InPlace {
+    /// Opens `path` so that nothing in `protected`, and nothing on another mount, can be written
+    /// to.
+    ///
+    /// # Errors
+    /// [`SandboxError::Protect`] when one of the directories cannot be opened.
+    pub fn open(path: &Path, protected: &[PathBuf]) -> Result<Self, SandboxError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = |path: &Path| {
+            rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| SandboxError::Protect {
+                path: path.to_owned(),
+                source: errno.into(),
+            })
+        };
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SandboxError::Protect { path, source }
+        };
+        let mut guard =
+            Guard::none().stay_on_mount_of(handle(path)?.as_fd()).map_err(failed(path))?;
+        let mut inodes = HashSet::new();
+        for directory in protected {
+            let handle = handle(directory)?;
+            guard = guard.protect(handle.as_fd()).map_err(failed(directory))?;
+            let stat = rustix::fs::fstat(&handle).map_err(|errno| SandboxError::Protect {
+                path: directory.clone(),
+                source: errno.into(),
+            })?;
+            inodes.insert(InodeId { dev: stat.st_dev, ino: stat.st_ino });
+        }
+        let options = RootfsOptions { guard, ..RootfsOptions::default() };
+        Ok(Self { root: Rootfs::open_with(path, options)?, protected: inodes })
     }
-    Ok(Rootfs::open_with(root, RootfsOptions { guard, ..RootfsOptions::default() })?)
+
+    /// Returns the root; writes to what is protected or mounted are refused.
+    pub fn root(&self) -> &Rootfs {
+        &self.root
+    }
 }
 
 /// Returns the root without a guard, after making sure that it is the one a step is given.

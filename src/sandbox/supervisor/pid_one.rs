@@ -12,6 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getpid};
 
 use super::reap;
+use crate::sandbox::hide_process;
 use crate::sandbox::wire::Ending;
 
 /// Where this process is process 1, goes on as a child of it.
@@ -28,7 +29,11 @@ pub fn leave_pid_one() -> Option<ExitCode> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).ok()?;
     // SAFETY: `main` has started no thread, so no lock can be held by one that the copy lacks.
     match unsafe { fork() } {
-        Ok(ForkResult::Parent { child }) => Some(attend(child)),
+        Ok(ForkResult::Parent { child }) => {
+            // The environment that the container was given is in this process, too.
+            let _ = hide_process();
+            Some(attend(child))
+        }
         // Without a process of its own the executor still works, as process 1.
         Ok(ForkResult::Child) | Err(_) => {
             let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use zuwai::sandbox::{HostFiles, Overwrite, Sandbox, SandboxOptions, Surroundings};
 
 mod copy;
+mod eviction;
 mod forms;
 mod sandbox;
 mod steps;

@@ -1,0 +1,168 @@
+//! What was in a root before the first stage: it is no part of any image, and it stays.
+
+use std::collections::BTreeMap;
+
+use rustix::fs::{AtFlags, StatxFlags};
+use serde::{Deserialize, Serialize};
+use snapshot::{Directory, FileKind, InodeId, Metadata, Rootfs, RootfsPath, Row, Timestamp};
+
+use super::InPlace;
+use crate::sandbox::SandboxError;
+
+/// The root and the entries in it before the first stage, apart from what is protected or mounted.
+///
+/// Serializable, so that a later build in the same container knows what an earlier one, which may
+/// have been killed, left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(Vec<u8>, Resident)>", into = "Vec<(Vec<u8>, Resident)>")]
+pub struct Residents {
+    /// By the bytes of the path.
+    entries: BTreeMap<Vec<u8>, Resident>,
+}
+
+impl From<Vec<(Vec<u8>, Resident)>> for Residents {
+    fn from(entries: Vec<(Vec<u8>, Resident)>) -> Self {
+        Self { entries: entries.into_iter().collect() }
+    }
+}
+
+impl From<Residents> for Vec<(Vec<u8>, Resident)> {
+    fn from(residents: Residents) -> Self {
+        residents.entries.into_iter().collect()
+    }
+}
+
+/// What an entry was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Resident {
+    dev: u64,
+    ino: u64,
+    /// When the inode was made, where the file system remembers: inode numbers are used again at
+    /// once, so that what replaced a resident may have the resident's.
+    birth: Option<(i64, u32)>,
+    pub is_directory: bool,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: (i64, u32),
+}
+
+impl Resident {
+    fn new(metadata: &Metadata, birth: Option<(i64, u32)>) -> Self {
+        Self {
+            dev: metadata.dev,
+            ino: metadata.ino,
+            birth,
+            is_directory: metadata.kind == FileKind::Directory,
+            mode: metadata.mode,
+            uid: metadata.uid,
+            gid: metadata.gid,
+            mtime: (metadata.mtime.seconds, metadata.mtime.nanoseconds),
+        }
+    }
+
+    /// Tells whether this is what `name` is, whatever was changed of it.
+    pub fn is(&self, directory: &Directory, name: &[u8], found: &Metadata) -> bool {
+        let own = InodeId { dev: self.dev, ino: self.ino };
+        own == found.inode()
+            && self.is_directory == (found.kind == FileKind::Directory)
+            && self.birth == birth(directory, name)
+    }
+
+    /// Gives a directory back the metadata that it had.
+    pub fn restore(&self, root: &Rootfs, path: &RootfsPath) -> Result<(), SandboxError> {
+        root.set_owner(path, self.uid, self.gid)?;
+        root.set_mode(path, self.mode)?;
+        let (seconds, nanoseconds) = self.mtime;
+        root.set_mtime(path, Timestamp { seconds, nanoseconds })?;
+        Ok(())
+    }
+}
+
+/// Returns when the inode of `name` was made; `None` where the file system does not say.
+fn birth(directory: &Directory, name: &[u8]) -> Option<(i64, u32)> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let stat = rustix::fs::statx(directory.as_fd(), name, flags, StatxFlags::BTIME).ok()?;
+    StatxFlags::from_bits_retain(stat.stx_mask)
+        .contains(StatxFlags::BTIME)
+        .then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec))
+}
+
+impl Residents {
+    /// Returns what was at `path`.
+    pub(super) fn get(&self, path: &RootfsPath) -> Option<&Resident> {
+        self.entries.get(path.as_bytes())
+    }
+
+    /// Tells whether something was at `path` before the first stage.
+    pub fn contains(&self, path: &RootfsPath) -> bool {
+        self.get(path).is_some()
+    }
+
+    /// Returns the paths, in the order of their bytes.
+    pub fn paths(&self) -> impl Iterator<Item = RootfsPath> {
+        self.entries
+            .keys()
+            .map(|path| RootfsPath::new(path).expect("a path that the kernel gave has no NUL"))
+    }
+}
+
+impl InPlace {
+    /// Looks at what is in the root now.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn survey(&self) -> Result<Residents, SandboxError> {
+        let mut entries = BTreeMap::new();
+        let root = self.root.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
+        let handle = self.root.open_dir(&RootfsPath::root())?;
+        entries.insert(Vec::new(), Resident::new(&root, birth(&handle, b".")));
+        self.walk(&mut |directory, name, metadata| {
+            let path = directory.path().join_name(name).as_bytes().to_vec();
+            entries.insert(path, Resident::new(metadata, birth(directory, name)));
+        })?;
+        Ok(Residents { entries })
+    }
+
+    /// Returns rows for the residents that are still there and that `is_known` answers false for:
+    /// with them in its index, a snapshot does not take them for something that a stage made.
+    ///
+    /// # Errors
+    /// When the root cannot be looked at.
+    pub fn resident_rows(
+        &self,
+        residents: &Residents,
+        is_known: impl Fn(&RootfsPath) -> bool,
+    ) -> Result<Vec<(RootfsPath, Row)>, SandboxError> {
+        let mut rows = Vec::new();
+        for path in residents.paths().filter(|path| !is_known(path)) {
+            if let Some(metadata) = self.root.metadata(&path)? {
+                let xattrs = snapshot::xattr::digest(&self.root.xattrs(&path)?);
+                rows.push((path, Row { metadata, content: None, xattrs, shadow: false }));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Hands every entry below the root to `each`, but what is protected or mounted and what is in
+    /// there.
+    fn walk(&self, each: &mut dyn FnMut(&Directory, &[u8], &Metadata)) -> Result<(), SandboxError> {
+        let mounts = self.root.mount_points()?;
+        let mut pending = vec![RootfsPath::root()];
+        while let Some(directory) = pending.pop() {
+            let handle = self.root.open_dir(&directory)?;
+            for entry in handle.entries()? {
+                let path = directory.join_name(&entry.name);
+                let Some(metadata) = handle.metadata(&entry.name)? else { continue };
+                if mounts.contains(&path) || self.protected.contains(&metadata.inode()) {
+                    continue;
+                }
+                if metadata.kind == FileKind::Directory {
+                    pending.push(path);
+                }
+                each(&handle, &entry.name, &metadata);
+            }
+        }
+        Ok(())
+    }
+}
