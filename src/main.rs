@@ -15,6 +15,10 @@ fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == zuwai::sandbox::SUBCOMMAND) {
         return zuwai::sandbox::supervisor::main();
     }
+    // Process 1 of a container reaps and waits; a child of it does the work.
+    if let Some(code) = zuwai::sandbox::supervisor::leave_pid_one() {
+        return code;
+    }
     match invocation(&words) {
         Ok(Invocation::Print(text)) => {
             Terminal::open(ReportSettings::default()).print(&text);
