@@ -1,0 +1,170 @@
+#!/bin/sh
+# hack/pod.sh [OPTION…] PROGRAM [ARGUMENT…]: runs a program as a container of an ordinary Pod would.
+#
+# Default capabilities, Docker's seccomp rules, an overlay as root that holds nothing but the
+# executor in /kaniko, and the mounts that a kubelet adds. The network is the machine's, so that a
+# registry on loopback can be reached. Needs root or sudo; installs runc and jq where missing.
+#
+#   --binary FILE        the executor; must be static (default: zuwai, compiled so)
+#   --volume DIR:PLACE   mounts a directory of the machine; may be repeated
+#   --file FILE:PLACE    puts a copy of a file into the image; may be repeated
+#   --empty-dir PLACE    mounts an empty directory (default: /workspace); may be repeated
+#   --directory DIR      where the container's files are (default: a new one in /var/tmp)
+#   --no-seccomp         without a seccomp profile, as Pods are where the kubelet sets none
+#   --privileged         as a privileged container
+#
+# Exits as the program does.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+. "$here/hack/packages.sh"
+
+binary= directory= seccomp=yes privileged=no
+volumes= files= empty=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --binary) binary=$2; shift 2 ;;
+    --volume) volumes="$volumes $2"; shift 2 ;;
+    --file) files="$files $2"; shift 2 ;;
+    --empty-dir) empty="$empty $2"; shift 2 ;;
+    --directory) directory=$2; shift 2 ;;
+    --no-seccomp) seccomp=no; shift ;;
+    --privileged) privileged=yes seccomp=no; shift ;;
+    --) shift; break ;;
+    -*) echo "error: unknown option $1" >&2; exit 1 ;;
+    *) break ;;
+  esac
+done
+[ $# -gt 0 ] || { echo "error: no program given; for example: hack/pod.sh /kaniko/executor version" >&2; exit 1; }
+need_packages runc jq
+
+if [ -z "$binary" ]; then
+  target=${CARGO_TARGET_DIR:-$here/target}
+  triple=$(rustc -vV | sed -n 's/^host: //p')
+  # Only here: in .cargo/config.toml it would break procedural macros.
+  (cd "$here" && cargo build --quiet --bin zuwai --target "$triple" \
+    --config "target.$triple.rustflags=[\"-Ctarget-feature=+crt-static\"]") >&2
+  binary=$target/$triple/debug/zuwai
+fi
+
+[ -n "$directory" ] || directory=$(mktemp -d /var/tmp/zuwai-pod.XXXXXX)
+name=zuwai-pod-$$
+clean_up() {
+  as_root runc --root "$directory/state" delete --force "$name" 2>/dev/null || true
+  as_root umount "$directory/rootfs" 2>/dev/null || true
+  as_root rm -rf "$directory"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The image: the executor, and what belongs to a scratch image with it. /var/run leads to /run, as
+# in every distribution: a mount in it must not make it a directory that a base cannot replace.
+image=$directory/image
+mkdir -p "$image/kaniko" "$image/workspace" "$image/etc" "$image/run" "$image/var" "$image/tmp"
+chmod 1777 "$image/tmp"
+ln -s ../run "$image/var/run"
+cp "$binary" "$image/kaniko/executor"
+ln -s executor "$image/kaniko/warmer"
+for file in $files; do
+  mkdir -p "$image$(dirname "${file#*:}")"
+  cp "${file%%:*}" "$image${file#*:}"
+done
+
+# What the kubelet provides.
+pod=$directory/pod
+mkdir -p "$pod/account" "$directory/upper" "$directory/work" "$directory/rootfs"
+cp -L /etc/resolv.conf "$pod/resolv.conf" 2>/dev/null || : > "$pod/resolv.conf"
+printf '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n10.0.0.7\tzuwai-pod\n' > "$pod/hosts"
+echo zuwai-pod > "$pod/hostname"
+: > "$pod/termination-log"
+echo canary-token > "$pod/account/token"
+echo default > "$pod/account/namespace"
+echo canary-certificate > "$pod/account/ca.crt"
+
+mounts=$(jq -n --arg pod "$pod" '[
+  {destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"]},
+  {destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+  {destination: "/dev/pts", type: "devpts", source: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+  {destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
+  {destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"]},
+  {destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"]},
+  ({"/etc/resolv.conf": "resolv.conf", "/etc/hosts": "hosts", "/etc/hostname": "hostname", "/dev/termination-log": "termination-log"}
+    | to_entries[] | {destination: .key, type: "bind", source: "\($pod)/\(.value)", options: ["bind", "rprivate", "rw"]}),
+  {destination: "/var/run/secrets/kubernetes.io/serviceaccount", type: "bind", source: "\($pod)/account", options: ["bind", "rprivate", "ro"]}
+]')
+bind() {
+  mounts=$(printf %s "$mounts" | jq --arg source "$1" --arg place "$2" \
+    '. + [{destination: $place, type: "bind", source: $source, options: ["rbind", "rprivate", "rw"]}]')
+}
+for place in ${empty:-/workspace}; do
+  mkdir -p "$pod/empty$place"
+  bind "$pod/empty$place" "$place"
+done
+for volume in $volumes; do
+  bind "${volume%%:*}" "${volume#*:}"
+done
+
+# Docker's and containerd's default, without CAP_SYS_ADMIN: what it keeps from a container. Theirs
+# is a list of what is allowed; the difference is in calls that nobody makes.
+denied="acct add_key bpf clock_adjtime clock_settime create_module delete_module fanotify_init
+  finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_mempolicy init_module
+  io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl
+  lookup_dcookie mbind migrate_pages mount mount_setattr move_mount move_pages nfsservctl
+  open_by_handle_at open_tree perf_event_open pidfd_getfd pivot_root process_madvise query_module
+  quotactl quotactl_fd reboot request_key set_mempolicy setdomainname sethostname setns settimeofday
+  swapoff swapon sysfs syslog umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old"
+# A flag of clone that makes a namespace (mount, cgroup, UTS, IPC, user, PID, network).
+namespaces='[131072, 33554432, 67108864, 134217728, 268435456, 536870912, 1073741824]'
+profile=$(jq -n --arg denied "$denied" --argjson namespaces "$namespaces" '{
+  defaultAction: "SCMP_ACT_ALLOW",
+  architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+  syscalls: (
+    [{names: [$denied | splits("\\s+")], action: "SCMP_ACT_ERRNO", errnoRet: 1},
+     {names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 38}]
+    + [$namespaces[] | {names: ["clone"], action: "SCMP_ACT_ERRNO", errnoRet: 1,
+        args: [{index: 0, value: ., valueTwo: ., op: "SCMP_CMP_MASKED_EQ"}]}])
+}')
+
+capabilities='["CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
+  "CAP_KILL", "CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID",
+  "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"]'
+if [ $privileged = yes ]; then
+  last=$(cat /proc/sys/kernel/cap_last_cap)
+  all="chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable
+    net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio
+    sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config
+    mknod lease audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm
+    block_suspend audit_read perfmon bpf checkpoint_restore"
+  capabilities=$(jq -n --arg all "$all" --argjson count "$((last + 1))" \
+    '[$all | splits("\\s+")] | .[:$count] | map("CAP_" + ascii_upcase)')
+fi
+
+jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabilities "$capabilities" \
+  --arg seccomp "$seccomp" --arg privileged "$privileged" --arg group "/$name" '{
+  ociVersion: "1.0.2",
+  hostname: "zuwai-pod",
+  root: {path: "rootfs", readonly: false},
+  process: {
+    terminal: false, cwd: "/workspace", noNewPrivileges: false,
+    user: {uid: 0, gid: 0},
+    args: $ARGS.positional,
+    env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko", "HOME=/root",
+      "HOSTNAME=zuwai-pod", "KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443",
+      "POD_CANARY=canary-variable"],
+    capabilities: {bounding: $capabilities, effective: $capabilities, permitted: $capabilities}
+  },
+  mounts: $mounts,
+  linux: ({
+    namespaces: [{type: "pid"}, {type: "ipc"}, {type: "uts"}, {type: "mount"}],
+    cgroupsPath: $group
+  } + (if $privileged == "yes" then {} else {
+    maskedPaths: ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/sys/firmware"],
+    readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+  } end) + (if $seccomp == "yes" then {seccomp: $profile} else {} end))
+}' --args -- "$@" > "$directory/config.json"
+
+as_root mount -t overlay overlay \
+  -o "lowerdir=$image,upperdir=$directory/upper,workdir=$directory/work" "$directory/rootfs"
+code=0
+as_root runc --root "$directory/state" run --bundle "$directory" "$name" || code=$?
+exit $code
