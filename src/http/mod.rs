@@ -11,6 +11,7 @@
 mod address;
 mod body;
 mod client;
+mod download;
 
 mod error;
 mod hosts;
@@ -23,12 +24,14 @@ mod resolver;
 mod response;
 mod retry;
 mod roots;
+mod sink;
 mod trust;
 
 pub use address::Reach;
 pub use body::OutgoingBody;
 pub use client::{HttpClient, Outgoing};
 
+pub use download::{Download, DownloadError, Downloaded};
 pub use error::HttpError;
 pub use options::{HttpOptions, NameResolution, ProxyOptions, RootSources, Timeouts};
 pub use origin::Origin;
@@ -36,4 +39,5 @@ pub use redact::redact;
 pub use redirect::{RedirectError, is_redirect, redirect_target};
 pub use response::Response;
 pub use retry::{Backoff, RetryPolicy, is_temporary_status, retry_after};
+pub use sink::write_blocking;
 pub use trust::{ClientCertificate, Trust, TrustRequest, Verification};

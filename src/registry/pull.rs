@@ -12,7 +12,7 @@ use super::error::{Cause, RegistryError};
 use super::manifest;
 use super::scope::Scopes;
 use super::transport::{Call, pause};
-use crate::http::{Backoff, Response};
+use crate::http::{Backoff, Response, write_blocking};
 use crate::image::{Descriptor, Reference};
 
 /// What one transfer cost.
@@ -175,8 +175,7 @@ impl<'a> Transfer<'a> {
         if let Some(digester) = &mut self.digester {
             digester.update(bytes);
         }
-        let sink = &mut *self.sink;
-        blocking(|| sink.write_all(bytes))
+        write_blocking(self.sink, bytes)
             .map_err(|source| Cause::Sink { host: host.to_owned(), source })?;
         self.received = total;
         Ok(())
@@ -210,14 +209,6 @@ impl<'a> Transfer<'a> {
             expected: self.size,
             actual,
         }
-    }
-}
-
-/// Runs something that may wait for a disk or a consumer, without holding up other transfers.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    match tokio::runtime::Handle::current().runtime_flavor() {
-        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
     }
 }
 

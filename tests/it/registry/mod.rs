@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod auth;
+mod download;
 mod mirrors;
 mod network;
 mod pull;

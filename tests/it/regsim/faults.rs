@@ -38,6 +38,8 @@ pub enum Fault {
     IgnoreRange,
     /// Does the work, then answers with this status instead.
     Status(u16),
+    /// All of these at once.
+    Several(Vec<Fault>),
     /// Does the work, and sets these headers on the answer.
     Headers(Vec<(&'static str, String)>),
 }

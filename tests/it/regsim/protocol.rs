@@ -313,19 +313,12 @@ fn respond(
     connection: &Connection,
     is_head: bool,
 ) -> Response<Body> {
-    match &fault {
-        Some(Fault::Status(status)) => answer.status = *status,
-        Some(Fault::Headers(headers)) => {
-            for (name, value) in headers {
-                answer.set(name, value.clone());
-            }
-        }
-        Some(Fault::Corrupt(at)) => answer.body[*at] ^= 1,
-        Some(Fault::Shorten(to)) => {
-            answer.body.truncate(*to);
-            answer.length = None;
-        }
-        _ => {}
+    let faults = match fault {
+        Some(Fault::Several(faults)) => faults,
+        one => one.into_iter().collect(),
+    };
+    for fault in &faults {
+        change(&mut answer, fault);
     }
     let mut response = Response::builder().status(StatusCode::from_u16(answer.status).unwrap());
     let headers = response.headers_mut().unwrap();
@@ -342,7 +335,7 @@ fn respond(
         return response.body(Body::empty()).unwrap();
     }
     let length = answer.body.len();
-    let (body, announced) = match fault {
+    let (body, announced) = match faults.last().cloned() {
         Some(Fault::CutResponseAfter(count)) => {
             (cut_after(answer.body, count, Some(connection.clone())), true)
         }
@@ -364,6 +357,23 @@ fn respond(
         headers.insert("content-length", length.into());
     }
     response.body(body).unwrap()
+}
+
+fn change(answer: &mut Answer, fault: &Fault) {
+    match fault {
+        Fault::Status(status) => answer.status = *status,
+        Fault::Headers(headers) => {
+            for (name, value) in headers {
+                answer.set(name, value.clone());
+            }
+        }
+        Fault::Corrupt(at) => answer.body[*at] ^= 1,
+        Fault::Shorten(to) => {
+            answer.body.truncate(*to);
+            answer.length = None;
+        }
+        _ => {}
+    }
 }
 
 /// Sends the first `count` bytes; then cuts the connection, or without one is silent for ever.
