@@ -109,3 +109,13 @@ async fn addresses_are_filtered_after_the_lookup() {
     assert_eq!(filtered(Reach::PublicOnly, &[], private).await, refused(private, "10.0.0.7"));
     assert_eq!(filtered(Reach::PublicOnly, &[], "mixed").await, refused("mixed", "127.0.0.1"));
 }
+
+#[test]
+fn the_resolver_is_made_before_there_is_a_runtime() {
+    let directory = tempfile::tempdir().unwrap();
+    let resolv_conf = directory.path().join("resolv.conf");
+    std::fs::write(&resolv_conf, "nameserver 192.0.2.53\nsearch a.example\noptions ndots:5\n")
+        .unwrap();
+    let names = NameLookup::new(&NameResolution { resolv_conf, hosts: "/nonexistent".into() });
+    assert!(names.servers.is_ok());
+}
