@@ -351,3 +351,16 @@ fn bombs_stop_at_their_limits() {
     // And with the limits that hold when nobody sets any.
     add(&compress(0, &bomb(101_000_000)), Limits::default());
 }
+
+#[test]
+fn what_the_reader_takes_gnu_tar_and_python_read_alike() {
+    let directory = tempfile::tempdir().unwrap();
+    // A few seconds' worth; `hack/fuzz.sh` does as many as one likes.
+    match crate::differential::run(1, 1500, directory.path()) {
+        None => println!("skipped the comparison of readers: needs GNU tar and python3"),
+        Some(outcome) => {
+            assert!(outcome.differences.is_empty(), "{}", crate::differential::summary(&outcome));
+            assert!(outcome.accepted >= 150, "{}", crate::differential::summary(&outcome));
+        }
+    }
+}

@@ -582,8 +582,8 @@ fn malformed() -> Vec<Case> {
             archive(&[
                 pax(&[
                     ("GNU.sparse.size", b"9"),
-                    ("GNU.sparse.numblocks", b"1"),
-                    ("GNU.sparse.map", b"4,4"),
+                    ("GNU.sparse.numblocks", b"2"),
+                    ("GNU.sparse.map", b"4,4,9,0"),
                 ]),
                 file("a"),
                 pax(&[

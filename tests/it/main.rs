@@ -4,6 +4,7 @@
 
 mod cli;
 mod cli_spellings;
+mod differential;
 mod hostile;
 mod hostile_cases;
 mod layering;

@@ -1,7 +1,6 @@
 //! One 512-byte header block, field by field.
 //!
-//! Pure; knows nothing of what extended headers say, so each field is parsed when it is asked for:
-//! a field that an extended header overrides may hold anything.
+//! Pure; knows nothing of what extended headers say.
 
 use snapshot::Timestamp;
 use thiserror::Error;
@@ -112,6 +111,11 @@ impl Block {
         Ok(name.to_vec())
     }
 
+    /// Tells whether the header's own name is a directory's, whatever an extension calls it.
+    pub(super) fn name_ends_in_slash(&self) -> bool {
+        until_nul(field(&self.bytes, &NAME)).ends_with(b"/")
+    }
+
     pub(super) fn link_name(&self) -> &[u8] {
         until_nul(field(&self.bytes, &LINK_NAME))
     }
@@ -150,6 +154,15 @@ impl Block {
             _ => Err(BlockError::OutOfRange(part.name)),
         };
         Ok((part(&DEVICE_MAJOR, 0xfff)?, part(&DEVICE_MINOR, 0xf_ffff)?))
+    }
+
+    /// Checks that every numeric field holds a number, used or not: GNU tar or Python refuses the
+    /// archive otherwise, also for an extension's header and for what an extension overrides.
+    pub(super) fn check_numbers(&self) -> Result<(), BlockError> {
+        for field in [&MODE, &UID, &GID, &SIZE, &MTIME, &DEVICE_MAJOR, &DEVICE_MINOR] {
+            self.number(field)?;
+        }
+        Ok(())
     }
 
     /// Returns the sparse map's part in a GNU `S` header, and whether more blocks of it follow.

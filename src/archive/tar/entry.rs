@@ -83,6 +83,9 @@ pub enum EntryProblem {
     /// GNU's long name and PAX's differ in rank between readers.
     #[error("it has a GNU long name and a PAX name")]
     TwoNames,
+    /// A file by its long name and a directory by its short one, or the other way round.
+    #[error("it is a directory by one of its names and a file by the other")]
+    TwoKinds,
     /// A file whose name ends as a directory's.
     #[error("it is no directory, but its name ends in a slash")]
     TrailingSlash,
@@ -117,11 +120,14 @@ pub(super) struct Extensions {
     pub(super) long_name: Option<Vec<u8>>,
     pub(super) long_link: Option<Vec<u8>>,
     pub(super) extended: Option<Extended>,
+    /// There was a global header, which says nothing, but after which Python expects an entry.
+    pub(super) global: bool,
 }
 
 impl Extensions {
-    pub(super) fn is_empty(&self) -> bool {
-        self.long_name.is_none() && self.long_link.is_none() && self.extended.is_none()
+    /// Tells whether any of them is for the next entry.
+    pub(super) fn any(&self) -> bool {
+        self.long_name.is_some() || self.long_link.is_some() || self.extended.is_some()
     }
 }
 
@@ -161,6 +167,9 @@ pub(super) fn entry(
     };
     let kind = match block.type_flag() {
         // Before POSIX, a directory was a file whose name ends in a slash.
+        b'\0' if block.name_ends_in_slash() != name.ends_with(b"/") => {
+            return Err(EntryProblem::TwoKinds);
+        }
         b'\0' if name.ends_with(b"/") => EntryKind::Directory,
         b'\0' | b'0' | b'7' | b'S' => EntryKind::Regular,
         b'1' => EntryKind::HardLink(clean_target(&link()?)?),
@@ -189,13 +198,15 @@ pub(super) fn entry(
     if size != 0 && kind != EntryKind::Regular {
         return Err(EntryProblem::Content);
     }
+    block.check_numbers()?;
+    let (uid, gid, mtime) = (block.uid()?, block.gid()?, block.mtime()?);
     Ok(Entry {
         path,
         kind,
         mode: block.mode()?,
-        uid: extended.uid.map_or_else(|| block.uid(), Ok)?,
-        gid: extended.gid.map_or_else(|| block.gid(), Ok)?,
-        mtime: extended.mtime.map_or_else(|| block.mtime(), Ok)?,
+        uid: extended.uid.unwrap_or(uid),
+        gid: extended.gid.unwrap_or(gid),
+        mtime: extended.mtime.unwrap_or(mtime),
         size,
         xattrs: extended.xattrs,
     })

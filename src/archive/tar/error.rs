@@ -29,6 +29,9 @@ pub enum TarError {
         /// What was being read.
         within: &'static str,
     },
+    /// The stream has not one byte.
+    #[error("the archive is empty: it has not even an end")]
+    Nothing,
     /// The first block is no header at all.
     #[error("not a tar archive")]
     NotTar,

@@ -11,6 +11,7 @@ mod error;
 mod pax;
 mod reader;
 mod sparse;
+mod sparse_map;
 
 pub use block::BlockError;
 pub use entry::{Entry, EntryKind, EntryProblem};

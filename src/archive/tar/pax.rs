@@ -59,7 +59,7 @@ const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 impl Extended {
     /// Parses the content of an `x` header.
     ///
-    /// Keys that no reader acts on (`comment`, `atime`, vendors' own) are passed over, as POSIX asks.
+    /// Keys that no reader acts on (`comment`, vendors' own) are passed over, as POSIX asks.
     ///
     /// # Errors
     /// Every way in which two readers would see two different entries.
@@ -74,6 +74,8 @@ impl Extended {
                 b"uid" => found.uid = Some(id(value).ok_or_else(invalid)?),
                 b"gid" => found.gid = Some(id(value).ok_or_else(invalid)?),
                 b"mtime" => found.mtime = Some(time(value).ok_or_else(invalid)?),
+                // Not kept, but GNU tar refuses an archive for a malformed one.
+                b"atime" | b"ctime" if time(value).is_none() => return Err(invalid()),
                 b"hdrcharset" if !is_charset(value) => return Err(invalid()),
                 b"GNU.sparse.major" => found.sparse.major = Some(size(value).ok_or_else(invalid)?),
                 b"GNU.sparse.minor" => found.sparse.minor = Some(size(value).ok_or_else(invalid)?),

@@ -4,12 +4,13 @@ use std::io::BufRead;
 
 use snapshot::path::Escaped;
 
-use super::block::{BLOCK_SIZE, Block, BlockError, Dialect, sparse_block};
+use super::block::{BLOCK_SIZE, Block, Dialect};
 use super::blocks::Blocks;
 use super::entry::{Entry, EntryProblem, Extensions, entry, raw_name};
 use super::error::TarError;
-use super::pax::{self, Extended, SparseKeys};
-use super::sparse::{MapLines, Region, SparseError, check_count, parse_list, regions};
+use super::pax::{self, Extended};
+use super::sparse::{Region, regions};
+use super::sparse_map::{MapError, read_map};
 use crate::archive::limits::{EXTENDED_HEADER_BYTES, GNU_NAME_BYTES, Limits};
 
 const BLOCK_BYTES: u64 = BLOCK_SIZE as u64;
@@ -93,7 +94,10 @@ impl<R: BufRead> Reader<R> {
         loop {
             let start = self.offset();
             let Some(bytes) = self.blocks.next()? else {
-                // GNU tar, Python and Go all take an archive without an end mark.
+                // GNU tar, Python and Go all take an archive without an end mark, but not nothing.
+                if start == 0 {
+                    return Err(TarError::Nothing);
+                }
                 return self.end(&extensions);
             };
             if bytes == ZERO_BLOCK {
@@ -111,19 +115,20 @@ impl<R: BufRead> Reader<R> {
             })?;
             match block.type_flag() {
                 b'x' => {
-                    let data = self.read_extension(&block, start, EXTENDED_HEADER_BYTES)?;
+                    let data = self.read_records(&block, start)?;
                     let extended = Extended::parse(&data)
                         .map_err(|source| TarError::Pax { offset: start, source })?;
                     put(&mut extensions.extended, extended, &block, start)?;
                 }
                 b'g' => {
-                    let data = self.read_extension(&block, start, EXTENDED_HEADER_BYTES)?;
+                    let data = self.read_records(&block, start)?;
                     pax::check_global(&data)
                         .map_err(|source| TarError::Pax { offset: start, source })?;
                     // Readers differ in whether what came before still counts for the next entry.
-                    if !extensions.is_empty() {
+                    if extensions.any() {
                         return Err(misplaced(&block, start));
                     }
+                    extensions.global = true;
                 }
                 b'L' => {
                     let name = self.read_name(&block, start)?;
@@ -199,19 +204,15 @@ impl<R: BufRead> Reader<R> {
             return Err(TarError::EntryCount { limit: self.limits.entry_count });
         }
         let raw_name = raw_name(block, &extensions);
-        let name = || match &raw_name {
-            Ok(name) => shown(name),
-            Err(_) => format!("at byte {start}"),
-        };
+        let name = || raw_name.as_ref().map_or(format!("at byte {start}"), |name| shown(name));
         let problem = |source| TarError::Entry { name: name(), source };
         let extended_size = extensions.extended.as_ref().and_then(|extended| extended.size);
-        let stored = match extended_size {
-            Some(size) => size,
-            None => block.size().map_err(|source| problem(source.into()))?,
-        };
+        let header_size = block.size().map_err(|source| problem(source.into()))?;
+        let stored = extended_size.unwrap_or(header_size);
         let padding = stored.wrapping_neg() % BLOCK_BYTES;
         let sparse = |source| TarError::Sparse { name: name(), source };
-        let (size, stored, map) = match self.sparse_map(block, &extensions, stored) {
+        let keys = extensions.extended.as_ref().map(|extended| &extended.sparse);
+        let (size, stored, map) = match read_map(&mut self.blocks, block, keys, stored) {
             Ok(Some(map)) => (map.size, map.stored, map.pairs),
             Ok(None) => (stored, stored, vec![(0, stored)]),
             Err(MapError::Sparse(source)) => return Err(sparse(source)),
@@ -228,106 +229,44 @@ impl<R: BufRead> Reader<R> {
         Ok(entry)
     }
 
-    /// Returns the map of a sparse file, having read those parts of it that follow the header;
-    /// `None` for an ordinary file of `stored` bytes.
-    fn sparse_map(
-        &mut self,
-        block: &Block,
-        extensions: &Extensions,
-        stored: u64,
-    ) -> Result<Option<SparseMap>, MapError> {
-        let none = SparseKeys::default();
-        let keys = extensions.extended.as_ref().map_or(&none, |extended| &extended.sparse);
-        if block.type_flag() == b'S' {
-            if *keys != none {
-                return Err(SparseError::Format("GNU and PAX at once".to_owned()).into());
-            }
-            let size = block.sparse_size()?;
-            let mut part = block.sparse()?;
-            let mut pairs = part.pairs;
-            while part.more {
-                let within = "a sparse map";
-                let bytes = self.blocks.expect_next(within)?;
-                part = sparse_block(&bytes)?;
-                pairs.append(&mut part.pairs);
-                check_count(pairs.len())?;
-            }
-            return Ok(Some(SparseMap { size, stored, pairs }));
-        }
-        match (keys.major, keys.minor, keys.real_size, keys.size, &keys.map) {
-            (None, None, None, None, None) if *keys == none => Ok(None),
-            (Some(1), Some(0), Some(size), None, None) if keys.block_count.is_none() => {
-                let (pairs, map_bytes) = self.read_map_lines(stored)?;
-                let stored = stored.checked_sub(map_bytes).ok_or(SparseError::Malformed)?;
-                Ok(Some(SparseMap { size, stored, pairs }))
-            }
-            (None, None, None, Some(size), Some(map)) => {
-                let count = keys.block_count.ok_or(SparseError::Malformed)?;
-                Ok(Some(SparseMap { size, stored, pairs: parse_list(map, count)? }))
-            }
-            (major, minor, ..) => {
-                let shown = |number: Option<u64>| number.map_or("?".to_owned(), |n| n.to_string());
-                Err(SparseError::Format(format!("{}.{}", shown(major), shown(minor))).into())
-            }
-        }
-    }
-
-    /// Reads the map at the start of a content of `stored` bytes; returns it and its size.
-    fn read_map_lines(&mut self, stored: u64) -> Result<(Vec<(u64, u64)>, u64), MapError> {
-        let mut lines = MapLines::default();
-        let mut map_bytes = 0;
-        while map_bytes < stored {
-            let within = "a sparse map";
-            let bytes = self.blocks.expect_next(within)?;
-            map_bytes += BLOCK_BYTES;
-            let mut pairs = None;
-            for byte in bytes {
-                match &pairs {
-                    None => pairs = lines.push(byte)?,
-                    Some(_) if byte == 0 => {}
-                    Some(_) => return Err(SparseError::Malformed.into()),
-                }
-            }
-            if let Some(pairs) = pairs {
-                return Ok((pairs, map_bytes));
-            }
-        }
-        Err(SparseError::Malformed.into())
-    }
-
+    /// Reads an extension header's data, its padding included, and its size.
     fn read_extension(
         &mut self,
         block: &Block,
         start: u64,
         limit: u64,
-    ) -> Result<Vec<u8>, TarError> {
+    ) -> Result<(Vec<u8>, usize), TarError> {
         // Without a magic these types are a vendor's; readers differ.
         if block.dialect == Dialect::V7 {
             return Err(misplaced(block, start));
         }
-        let size = block.size().map_err(|source| TarError::Block { offset: start, source })?;
+        let size = block.check_numbers().and_then(|()| block.size());
+        let size = size.map_err(|source| TarError::Block { offset: start, source })?;
         if size > limit {
             return Err(TarError::ExtensionSize { offset: start, size, limit });
         }
-        let within = "an extension header";
         let mut data = Vec::new();
-        let mut rest = size.next_multiple_of(BLOCK_BYTES);
-        while rest > 0 {
-            let bytes = self.blocks.expect_next(within)?;
-            data.extend_from_slice(&bytes);
-            rest -= BLOCK_BYTES;
+        while (data.len() as u64) < size {
+            data.extend_from_slice(&self.blocks.expect_next("an extension header")?);
         }
-        data.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        Ok((data, usize::try_from(size).unwrap_or(usize::MAX)))
+    }
+
+    /// Reads the records of an extended header.
+    fn read_records(&mut self, block: &Block, start: u64) -> Result<Vec<u8>, TarError> {
+        let (mut data, size) = self.read_extension(block, start, EXTENDED_HEADER_BYTES)?;
+        data.truncate(size);
         Ok(data)
     }
 
     /// Reads the name in an `L` or `K` header: up to the first NUL, after which only NULs may come.
     fn read_name(&mut self, block: &Block, start: u64) -> Result<Vec<u8>, TarError> {
-        let mut name = self.read_extension(block, start, GNU_NAME_BYTES)?;
+        let (mut name, size) = self.read_extension(block, start, GNU_NAME_BYTES)?;
         let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-        let nul_in_name = name.iter().skip(end).any(|&byte| byte != 0);
+        // GNU tar reads on to a NUL in the padding, Python stops at the size.
+        let ends_twice = end > size || name.iter().skip(end).any(|&byte| byte != 0);
         name.truncate(end);
-        let problem = match (name.is_empty(), nul_in_name) {
+        let problem = match (name.is_empty(), ends_twice) {
             (_, true) => EntryProblem::Nul,
             (true, _) => EntryProblem::NoName,
             _ => return Ok(name),
@@ -341,43 +280,12 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn end(&mut self, extensions: &Extensions) -> Result<Option<Entry>, TarError> {
-        if !extensions.is_empty() {
+        if extensions.any() || extensions.global {
             return Err(TarError::Orphaned { offset: self.offset() });
         }
         self.blocks.drain()?;
         self.ended = true;
         Ok(None)
-    }
-}
-
-struct SparseMap {
-    size: u64,
-    stored: u64,
-    pairs: Vec<(u64, u64)>,
-}
-
-#[derive(Debug)]
-enum MapError {
-    Sparse(SparseError),
-    Field(EntryProblem),
-    Tar(TarError),
-}
-
-impl From<SparseError> for MapError {
-    fn from(error: SparseError) -> Self {
-        Self::Sparse(error)
-    }
-}
-
-impl From<BlockError> for MapError {
-    fn from(error: BlockError) -> Self {
-        Self::Field(error.into())
-    }
-}
-
-impl From<TarError> for MapError {
-    fn from(error: TarError) -> Self {
-        Self::Tar(error)
     }
 }
 

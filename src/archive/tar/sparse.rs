@@ -4,6 +4,7 @@
 
 use thiserror::Error;
 
+use super::block::BLOCK_SIZE;
 use super::pax::decimal;
 use crate::archive::limits::SPARSE_REGIONS;
 
@@ -16,6 +17,12 @@ pub enum SparseError {
     /// Regions overlap, are out of order or reach past the end of the file.
     #[error("the sparse map's regions are not in order within the file")]
     Order,
+    /// A region before the last is not a whole number of blocks.
+    #[error("the sparse map has a region of part of a block")]
+    Alignment,
+    /// The last region does not end where the file does.
+    #[error("the sparse map does not reach the end of the file")]
+    End,
     /// The regions and the data that follow differ in size.
     #[error("the sparse map covers {mapped} bytes, the entry holds {stored}")]
     Size {
@@ -51,6 +58,10 @@ pub(super) fn regions(
     let mut regions = Vec::with_capacity(pairs.len());
     let (mut end, mut mapped) = (0, 0);
     for &(offset, length) in pairs {
+        // GNU tar reads each region from a block of its own, others read on where the last ended.
+        if length > 0 && mapped % BLOCK_SIZE as u64 != 0 {
+            return Err(SparseError::Alignment);
+        }
         let next_end = offset.checked_add(length).ok_or(SparseError::Order)?;
         if offset < end || next_end > size {
             return Err(SparseError::Order);
@@ -62,6 +73,11 @@ pub(super) fn regions(
             regions.push(Region { offset, length });
         }
     }
+    // Writers end a map with an empty region at the file's end. Without it GNU tar leaves the last
+    // hole out, and Python does not.
+    if end != size {
+        return Err(SparseError::End);
+    }
     if mapped != stored {
         return Err(SparseError::Size { mapped, stored });
     }
@@ -71,11 +87,9 @@ pub(super) fn regions(
 /// Parses the map of format 0.1: `OFFSET,LENGTH,OFFSET,LENGTH,…`.
 pub(super) fn parse_list(value: &[u8], count: u64) -> Result<Vec<(u64, u64)>, SparseError> {
     let mut numbers = Vec::new();
-    if !value.is_empty() {
-        for number in value.split(|&byte| byte == b',') {
-            numbers.push(decimal(number).ok_or(SparseError::Malformed)?);
-            check_count(numbers.len() / 2)?;
-        }
+    for number in value.split(|&byte| byte == b',') {
+        numbers.push(decimal(number).ok_or(SparseError::Malformed)?);
+        check_count(numbers.len() / 2)?;
     }
     pairs(&numbers, count)
 }
