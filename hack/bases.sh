@@ -6,7 +6,8 @@
 #   busybox   one static program and its links
 #   large     about 65,000 entries and 1.1 GB, for benches: compilers, python3, nodejs, npm, git,
 #             boost headers and a Java runtime
-# Without arguments the first three. They lie in $ZUWAI_BASES, or in ~/.cache/zuwai/bases.
+# Without arguments the first three, and beside them some packages with maintainer scripts, for tests.
+# They lie in $ZUWAI_BASES, or in ~/.cache/zuwai/bases.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/packages.sh"
@@ -26,6 +27,9 @@ if [ "${1:-}" != --inside ]; then
     esac
     [ -e "$bases/$base/index.json" ] || wanted="$wanted $base"
   done
+  if [ -z "$wanted" ] && [ ! -e "$bases/packages" ]; then
+    wanted=" debian"
+  fi
   if [ -z "$wanted" ]; then
     echo "base images are ready in $bases" >&2
     exit 0
@@ -74,11 +78,24 @@ install() {
   clean "$tree"
 }
 
+# packages: keeps packages that change more than their own files.
+packages() {
+  [ ! -e "$ZUWAI_BASES/packages" ] || return 0
+  tree=$trees/packages
+  cp -a "$trees/debian" "$tree"
+  cp /etc/resolv.conf "$tree/etc/resolv.conf"
+  chroot "$tree" sh -c 'cd /tmp && apt-get update -qq && apt-get download -qq ucf sensible-utils' \
+    >"$trees/log" 2>&1 || { tail -n 20 "$trees/log" >&2; exit 1; }
+  mkdir "$ZUWAI_BASES/packages"
+  mv "$tree"/tmp/*.deb "$ZUWAI_BASES/packages"
+}
+
 for base in "$@"; do
   echo "making the base image '$base'" >&2
   case $base in
     debian)
       bootstrap
+      packages
       tree=$trees/debian
       ;;
     build)

@@ -20,7 +20,7 @@ pub fn unavailable() -> Option<String> {
     if !bases().join("build/index.json").exists() {
         return Some(format!("no base images in {}: run hack/bases.sh", bases().display()));
     }
-    let tools = ["docker-registry", "skopeo", "umoci", "python3"];
+    let tools = ["docker-registry", "skopeo", "umoci", "python3", "runc"];
     let missing = |tool: &&&str| !has_program(tool);
     tools.iter().find(missing).map(|tool| format!("{tool} is not installed: run hack/test.sh"))
 }
@@ -52,6 +52,18 @@ pub fn bases() -> PathBuf {
         Some(bases) => PathBuf::from(bases),
         None => cache().join("zuwai/bases"),
     }
+}
+
+/// Says whether packages can be installed from a mirror: whether the machine's own list can be
+/// refreshed, into a folder of its own.
+pub fn has_package_mirror() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let lists = format!("Dir::State::lists={}", folder.path().display());
+    let update = Command::new("apt-get")
+        .args(["-o", &lists, "-o", "Acquire::Retries=0", "-o", "APT::Update::Error-Mode=any"])
+        .args(["-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Acquire::Languages=none", "update"])
+        .output();
+    update.is_ok_and(|output| output.status.success())
 }
 
 /// A real registry on loopback, shared by the tests of this binary.
@@ -241,6 +253,20 @@ impl ReadBack {
             .arg(format!("{}:image", self.layout().display()))
             .arg(&bundle));
         bundle.join("rootfs")
+    }
+
+    /// Runs a command in a container of the image, unpacked before, with `runc`.
+    pub fn run_in_container(&self, arguments: &[&str]) -> Output {
+        let bundle = self.folder.path().join("bundle");
+        let path = bundle.join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["process"]["terminal"] = false.into();
+        if !arguments.is_empty() {
+            config["process"]["args"] = arguments.into();
+        }
+        fs::write(&path, config.to_string()).unwrap();
+        let name = format!("zuwai-test-{}", std::process::id());
+        run(Command::new("runc").args(["run", "--bundle"]).arg(&bundle).arg(name))
     }
 
     /// Returns the image's config as skopeo reports it from the registry.

@@ -63,8 +63,9 @@ fn the_hello_example_is_the_same_image_in_every_output_and_runs() {
     let from_tarball: serde_json::Value = serde_json::from_slice(&from_tarball.stdout).unwrap();
     assert_eq!(from_tarball["rootfs"], config["rootfs"]);
 
-    let rootfs = ReadBack::pull("hello:one").unpack();
-    let said = run(Command::new("chroot").arg(&rootfs).arg("/usr/bin/hello"));
+    let image = ReadBack::pull("hello:one");
+    let rootfs = image.unpack();
+    let said = image.run_in_container(&[]);
     assert_eq!(String::from_utf8(said.stdout).unwrap(), "Hello from a test\n");
     let installed = fs::read_to_string(rootfs.join("etc/hello.installed")).unwrap();
     assert_eq!(installed, "configured by its postinst as root\n");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::harness::{Build, ReadBack, Tree, registry, validate_layout};
+use super::harness::{Build, ReadBack, Tree, bases, has_package_mirror, registry, validate_layout};
 use crate::skip_unless_available;
 
 fn witness(path: &str) -> PathBuf {
@@ -91,4 +91,59 @@ fn every_mode_gives_the_same_bytes_and_misses_nothing() {
         .collect();
     assert_eq!(digests[0], digests[1], "redo differs from full");
     assert_eq!(digests[0], digests[2], "time differs from full");
+}
+
+/// Builds a Dockerfile of `tests/witness/packages` in a prepared context, and compares.
+fn build_packages(context: &Path, dockerfile: &str) {
+    let tag = format!("packages:{}", dockerfile.rsplit('.').next().unwrap());
+    fs::copy(witness("tree.py"), context.join("tree.py")).unwrap();
+    let built = Build::of(context)
+        .base("base", "build")
+        .arg("--dockerfile")
+        .arg(witness("packages").join(dockerfile))
+        .arg(format!("--destination={}/{tag}", registry().host))
+        .arg(format!("--insecure-registry={}", registry().host))
+        .succeed();
+    let image = ReadBack::pull(&tag);
+    validate_layout(&image.layout());
+    image_content(built.printed_tree())
+        .assert_equals(&image_content(Tree::of(&image.unpack(), &[])), &tag);
+}
+
+#[test]
+fn dpkg_installs_real_packages_with_maintainer_scripts() {
+    skip_unless_available!();
+    let context = tempfile::tempdir().unwrap();
+    let mut packages = 0;
+    for entry in fs::read_dir(bases().join("packages")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), context.path().join(entry.file_name())).unwrap();
+        packages += 1;
+    }
+    assert!(packages > 1, "hack/bases.sh keeps packages beside the bases");
+    build_packages(context.path(), "Dockerfile.dpkg");
+}
+
+#[test]
+fn apt_installs_a_server_from_the_network() {
+    skip_unless_available!();
+    if !has_package_mirror() {
+        eprintln!("skipped: no Debian mirror can be reached from here");
+        return;
+    }
+    build_packages(tempfile::tempdir().unwrap().path(), "Dockerfile.apt");
+}
+
+#[test]
+fn twenty_thousand_copied_files_are_in_the_image() {
+    skip_unless_available!();
+    let context = tempfile::tempdir().unwrap();
+    for directory in 0..200 {
+        let path = context.path().join(format!("files/{}/{directory}", directory % 7));
+        fs::create_dir_all(&path).unwrap();
+        for file in 0..100 {
+            fs::write(path.join(format!("{file}.txt")), format!("{directory}/{file}")).unwrap();
+        }
+    }
+    build_packages(context.path(), "Dockerfile.copy");
 }
