@@ -1,6 +1,5 @@
 //! The network side of a build, made from its options before anything is unpacked.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -73,9 +72,6 @@ fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
     });
     let maps =
         access.maps.iter().map(|one| RegistryMap { from: one.from.clone(), to: one.to.clone() });
-    let home = access.home.iter().map(|home| (OsString::from("HOME"), OsString::from(home)));
-    let path = std::env::join_paths(&access.helper_directories).ok();
-    let path = path.map(|path| (OsString::from("PATH"), path));
     RegistryOptions {
         push: security(access.push),
         pull: security(access.pull),
@@ -91,7 +87,7 @@ fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
         credentials: CredentialOptions {
             directories: access.credential_directories.clone(),
             helper_directories: access.helper_directories.clone(),
-            helper_environment: home.chain(path).collect(),
+            helper_environment: access.helper_environment.clone(),
         },
         pull_retry: retry(access.download_retry_count),
         push_retry: retry(access.push_retry_count),

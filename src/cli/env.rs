@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use crate::secret::SecretVariables;
 
 /// The environment variables of the process.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -41,6 +42,11 @@ impl Environment {
     /// A value that is not UTF-8.
     pub fn filled(&self, name: &str) -> Result<Option<&str>, Error> {
         Ok(self.get(name)?.filter(|value| !value.is_empty()))
+    }
+
+    /// Returns all variables, for programs that are run on the user's behalf.
+    pub fn all(&self) -> SecretVariables {
+        self.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Returns a variable's value as a path, `None` when it is unset or empty.

@@ -1,9 +1,9 @@
 //! What the user said about registries, as values. Hosts are `host[:port]`, without scheme.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::http::{ClientCertificate, RetryPolicy, Verification};
+use crate::secret::SecretVariables;
 
 /// Everything that decides how registries are reached.
 #[derive(Clone, Debug, Default)]
@@ -110,5 +110,5 @@ pub struct CredentialOptions {
     /// Directories searched for helper programs (`PATH`); relative ones are skipped.
     pub helper_directories: Vec<PathBuf>,
     /// The whole environment of helper programs.
-    pub helper_environment: Vec<(OsString, OsString)>,
+    pub helper_environment: SecretVariables,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretVariables};
 
 /// How registries are reached. Hosts are `host[:port]`, without scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +28,9 @@ pub struct RegistryAccess {
     pub credential_directories: Vec<PathBuf>,
     /// Directories searched for credential helper programs (`PATH`).
     pub helper_directories: Vec<PathBuf>,
-    /// The user's home directory, for helper programs.
-    pub home: Option<PathBuf>,
+    /// The whole environment of this process, for helper programs: those of clouds read their
+    /// region, role and token files from it.
+    pub helper_environment: SecretVariables,
     /// CA certificates (`SSL_CERT_FILE`).
     pub ca_file: Option<PathBuf>,
     /// Directories of CA certificates (`SSL_CERT_DIR`, split at `:`).

@@ -61,7 +61,7 @@ pub fn access(
         },
         credential_directories: credential_directories(work_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
-        home: environment.path("HOME").map(PathBuf::from),
+        helper_environment: environment.all(),
         ca_file: environment.path("SSL_CERT_FILE").map(|path| facts.current_directory.join(path)),
         ca_directories: environment
             .paths("SSL_CERT_DIR")

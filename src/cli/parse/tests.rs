@@ -10,7 +10,7 @@ use crate::cli::env::{Stderr, Surroundings, User};
 use crate::image::Platform;
 use crate::report::fault::Fault;
 use crate::report::settings::{Clock, Colors, Format, Level};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretVariables};
 
 fn facts() -> Facts {
     Facts {
@@ -104,7 +104,7 @@ fn defaults() -> BuildOptions {
             fallback: RegistryFallback::Origin,
             credential_directories: vec!["/kaniko/.docker".into()],
             helper_directories: vec![],
-            home: None,
+            helper_environment: SecretVariables::default(),
             ca_file: None,
             ca_directories: vec![],
             proxy: ProxySettings::default(),
@@ -559,28 +559,26 @@ fn values_that_cannot_mean_anything_are_refused() {
 
 #[test]
 fn the_environment_reaches_the_options() {
-    let request = request_in(
-        &["executor", "--destination=r/x"],
-        &[
-            ("KANIKO_REGISTRY_MAP", "a=b"),
-            ("KANIKO_REGISTRY_MIRROR", "m"),
-            ("DOCKER_CONFIG", "/creds"),
-            ("HOME", "/root"),
-            ("PATH", "/usr/bin:/bin"),
-            ("SSL_CERT_DIR", "/kaniko/ssl/certs:certs"),
-            ("SSL_CERT_FILE", "/ca.pem"),
-            ("HTTP_PROXY", "http://upper"),
-            ("http_proxy", "http://lower"),
-            ("https_proxy", "http://u:p@tls"),
-            ("NO_PROXY", "a,b"),
-        ],
-    );
+    let variables = [
+        ("KANIKO_REGISTRY_MAP", "a=b"),
+        ("KANIKO_REGISTRY_MIRROR", "m"),
+        ("DOCKER_CONFIG", "/creds"),
+        ("HOME", "/root"),
+        ("PATH", "/usr/bin:/bin"),
+        ("SSL_CERT_DIR", "/kaniko/ssl/certs:certs"),
+        ("SSL_CERT_FILE", "/ca.pem"),
+        ("HTTP_PROXY", "http://upper"),
+        ("http_proxy", "http://lower"),
+        ("https_proxy", "http://u:p@tls"),
+        ("NO_PROXY", "a,b"),
+    ];
+    let request = request_in(&["executor", "--destination=r/x"], &variables);
     let mut expected = defaults();
     let registry = &mut expected.registry;
     registry.credential_directories =
         ["/creds", "/kaniko/.docker", "/root/.docker"].map(PathBuf::from).into();
     registry.helper_directories = ["/usr/bin", "/bin"].map(PathBuf::from).into();
-    registry.home = Some("/root".into());
+    registry.helper_environment = SecretVariables::from_iter(variables);
     registry.maps = [("a", "b"), ("index.docker.io", "m")]
         .map(|(from, to)| RegistryMap { from: from.into(), to: to.into() })
         .into();

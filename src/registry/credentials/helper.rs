@@ -5,7 +5,6 @@
 //! rights and identity.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +19,7 @@ use snapshot::digest::{Digest, Digester};
 
 use super::Credential;
 use crate::registry::options::CredentialOptions;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretVariables};
 
 /// Largest answer that is read, in bytes.
 const LARGEST_ANSWER: u64 = 1 << 20;
@@ -101,7 +100,7 @@ pub(super) struct Helpers {
 pub(super) struct Helper {
     path: PathBuf,
     digest: Digest,
-    environment: Arc<Vec<(OsString, OsString)>>,
+    environment: Arc<SecretVariables>,
 }
 
 #[derive(Deserialize)]
@@ -189,7 +188,7 @@ impl Helper {
         let mut child = Command::new(&self.path)
             .arg("get")
             .env_clear()
-            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .envs(self.environment.expose())
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())

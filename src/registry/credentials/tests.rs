@@ -2,6 +2,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
+use crate::secret::SecretVariables;
 
 fn password(username: &str, password: &str) -> Option<Credential> {
     Some(Credential::Password { username: username.into(), password: Secret::new(password) })
@@ -13,10 +14,10 @@ fn with_file(name: &str, text: &str) -> (tempfile::TempDir, CredentialOptions) {
     let options = CredentialOptions {
         directories: vec![directory.path().join("missing"), directory.path().to_owned()],
         helper_directories: vec!["relative".into(), directory.path().join("bin")],
-        helper_environment: vec![
-            ("GIVEN".into(), "yes".into()),
-            ("PATH".into(), "/usr/bin:/bin".into()),
-        ],
+        helper_environment: SecretVariables::from_iter([
+            ("GIVEN", "yes"),
+            ("PATH", "/usr/bin:/bin"),
+        ]),
     };
     (directory, options)
 }
