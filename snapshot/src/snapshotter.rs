@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::change::Changeset;
 use crate::clock;
-use crate::diff::{self, Rules, Sighting};
+use crate::diff::{self, Rules, Sighting, Verdict};
 use crate::digest::Digest;
 use crate::error::SnapshotError;
 use crate::ignore::IgnoreList;
@@ -18,8 +18,9 @@ use crate::metadata::Timestamp;
 use crate::mode::Mode;
 use crate::path::RootfsPath;
 use crate::rootfs::Rootfs;
-use crate::scope::{PathSet, Scope};
+use crate::scope::{PathSet, Reason, Scope};
 use crate::self_test::{self, Blindness, SelfTest};
+use crate::track::{ChangeTracker, Tracked, TrackerKind};
 use crate::walk::{self, Found, Part, WalkInput};
 
 /// How snapshots are taken.
@@ -45,8 +46,14 @@ pub struct Snapshot {
 /// The work of one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnapshotStats {
+    /// Why everything was looked at, if it was.
+    pub everything_because: Option<Reason>,
     /// Paths in the scope, once closed; `None` when everything was.
     pub scope_path_count: Option<u64>,
+    /// The tracker that gave the scope, if one did.
+    pub tracker: Option<TrackerKind>,
+    /// Inodes and names that the tracker's events named.
+    pub tracker_note_count: u64,
     /// Directories whose names were read.
     pub directories_listed: u64,
     /// Entries whose metadata was read.
@@ -82,6 +89,7 @@ pub struct Snapshotter {
     rootfs: Rootfs,
     index: Index,
     options: SnapshotOptions,
+    tracker: Option<ChangeTracker>,
     /// `None` until it is run.
     self_test: Option<Result<SelfTest, SelfTestNotRun>>,
     /// Rows with this ctime or a later one prove nothing ([`Rules::racy_from`]).
@@ -96,26 +104,57 @@ impl Snapshotter {
     pub fn new(rootfs: Rootfs, index: Index, options: SnapshotOptions) -> Self {
         // Nobody has waited for the clock yet.
         let racy_from = Timestamp { seconds: i64::MIN, nanoseconds: 0 };
-        Self { rootfs, index, options, self_test: None, racy_from }
+        Self { rootfs, index, options, tracker: None, self_test: None, racy_from }
+    }
+
+    /// Has the steps from now on recorded by `tracker`.
+    pub fn track_with(&mut self, tracker: ChangeTracker) {
+        self.tracker = Some(tracker);
+    }
+
+    /// Returns the tracker, if there is one.
+    pub fn tracker(&self) -> Option<&ChangeTracker> {
+        self.tracker.as_ref()
     }
 
     /// Gets ready for a step that may write to the root: to be called before it starts.
     ///
-    /// Waits, one or two ticks of the clock at most, until whatever is written next gets a later
-    /// ctime than anything in the index. Without it the next snapshot is as right, but reads more.
-    ///
-    /// # Errors
-    /// None today; trackers that start here can fail.
-    pub fn begin(&mut self) -> Result<(), SnapshotError> {
+    /// Has the tracker record, if there is one. Waits, one or two ticks of the clock at most, until
+    /// whatever is written next gets a later ctime than anything in the index; without that the next
+    /// snapshot is as right, but reads more.
+    pub fn begin(&mut self) {
+        // First the self-test, whose own writes are no step's.
         let granularity = self.granularity();
+        if let Some(tracker) = &mut self.tracker {
+            tracker.begin(&self.rootfs, &self.index);
+        }
         clock::wait_past(self.index.latest_ctime(), 2 * clock::tick());
         self.racy_from = self_test::floor(clock::coarse_now(), granularity);
-        Ok(())
     }
 
-    /// Finds out what changed since the last snapshot, and takes it into the index.
+    /// Finds out what the step changed since [`Snapshotter::begin`], and takes it into the index:
+    /// looks where the tracker says, or at everything.
     ///
     /// No process of the step may be alive: what it writes now could be lost.
+    ///
+    /// # Errors
+    /// A path that could not be looked at. The index is then as before.
+    pub fn take_step(&mut self) -> Result<Snapshot, SnapshotError> {
+        let Some(tracker) = &mut self.tracker else {
+            return self.take(Scope::Everything(Reason::NoTracker));
+        };
+        let kind = tracker.kind();
+        let Tracked { scope, note_count } = tracker.take(&self.rootfs, &self.index);
+        let is_tracked = matches!(scope, Scope::Only(_));
+        let mut snapshot = self.take(scope)?;
+        snapshot.stats.tracker = is_tracked.then_some(kind);
+        snapshot.stats.tracker_note_count = note_count;
+        Ok(snapshot)
+    }
+
+    /// Finds out what changed in `scope` since the last snapshot, and takes it into the index.
+    ///
+    /// No process that writes to the root may be alive: what it writes now could be lost.
     ///
     /// # Errors
     /// A path that could not be looked at. The index is then as before, and the snapshot can be
@@ -132,24 +171,35 @@ impl Snapshotter {
             rules: Rules { mode, racy_from: self.racy_from },
             threads: self.options.threads,
         };
-        let (found, scope_path_count) = match scope {
+        let (found, everything_because, scope_path_count) = match scope {
             Scope::Everything(reason) => {
-                tracing::debug!(%reason, "looking at everything");
-                (walk::walk(&input, &Part::Everything)?, None)
+                (walk::walk(&input, &Part::Everything)?, Some(reason), None)
             }
             Scope::Only(paths) => {
                 let (found, path_count) = walk_scope(&input, paths)?;
-                (found, Some(path_count))
+                (found, None, Some(path_count))
             }
         };
-        let mut stats = stats_of(&found, scope_path_count, fallbacks);
         let (sightings, removed) = settle(&self.index, &found);
-        let noted = sightings.iter().filter(|sighting| sighting.verdict == diff::Verdict::Noted);
-        stats.candidates_dismissed = noted.count() as u64;
+        let noted = sightings.iter().filter(|sighting| sighting.verdict == Verdict::Noted);
+        let stats = SnapshotStats {
+            everything_because,
+            scope_path_count,
+            candidates_dismissed: noted.count() as u64,
+            fallbacks,
+            ..stats_of(&found)
+        };
         let changeset = diff::changeset(&self.index, &sightings, &removed, &found.links);
         diff::apply(&mut self.index, &sightings, &removed);
+        if let Some(tracker) = &mut self.tracker {
+            let entries = sightings.iter().map(|sighting| (&sighting.path, &sighting.row.metadata));
+            tracker.follow(&self.rootfs, entries);
+        }
         // Until the next `begin`, a write may share its ctime with what was just looked at.
         self.racy_from = started;
+        let SnapshotStats { entries_stated, files_opened, bytes_hashed, .. } = stats;
+        let changes = changeset.len();
+        tracing::debug!(changes, entries_stated, files_opened, bytes_hashed, "snapshot taken");
         Ok(Snapshot { changeset, stats })
     }
 
@@ -277,23 +327,18 @@ fn settle(index: &Index, found: &Found) -> (Vec<Sighting>, Vec<RootfsPath>) {
     (sightings, removed)
 }
 
-fn stats_of(
-    found: &Found,
-    scope_path_count: Option<u64>,
-    fallbacks: Vec<Fallback>,
-) -> SnapshotStats {
+/// Returns the part of the stats that is the walk's.
+fn stats_of(found: &Found) -> SnapshotStats {
     let mut sockets = found.sockets.clone();
     sockets.sort();
     sockets.dedup();
     SnapshotStats {
-        scope_path_count,
         directories_listed: found.counts.directories_listed,
         entries_stated: found.counts.entries_stated,
         files_opened: found.counts.files_opened,
         bytes_hashed: found.counts.bytes_hashed,
-        candidates_dismissed: 0,
         mounts_skipped: found.counts.mounts_skipped,
         sockets,
-        fallbacks,
+        ..SnapshotStats::default()
     }
 }

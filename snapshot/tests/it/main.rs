@@ -8,3 +8,4 @@ mod oracle;
 mod property;
 mod scopes;
 mod special;
+mod tracked;
