@@ -158,7 +158,7 @@ impl<'a> StageRun<'a> {
     fn execute_run(&mut self, run: &RunStep) -> Result<Scope, StepError> {
         let session = self.session;
         let files = self.files();
-        files.snapshotter.begin()?;
+        files.snapshotter.begin();
         let rootfs = files.rootfs.clone();
         let outcome = timed(session.events, Phase::Run, || {
             execute::run(&session.sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
