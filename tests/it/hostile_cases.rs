@@ -589,7 +589,7 @@ fn malformed() -> Vec<Case> {
                 pax(&[
                     ("GNU.sparse.size", b"9"),
                     ("GNU.sparse.numblocks", b"2"),
-                    ("GNU.sparse.map", b"4,2,0,2"),
+                    ("GNU.sparse.map", b"4,4,0,0"),
                 ]),
                 file("b"),
             ]),
