@@ -57,13 +57,7 @@ fn files_stay_small() {
 }
 
 /// Files that are longer still, and how long they may be; the list only shrinks.
-const LONGER: &[(&str, usize)] = &[
-    ("snapshot/src/index/mod.rs", 500),
-    ("snapshot/src/rootfs/directory.rs", 460),
-    ("snapshot/src/rootfs/mod.rs", 500),
-    ("src/archive/tar/reader.rs", 405),
-    ("src/dockerfile/instruction/build.rs", 415),
-];
+const LONGER: &[(&str, usize)] = &[("src/archive/tar/reader.rs", 405)];
 
 fn too_long(file: &SourceFile) -> Vec<String> {
     let count = file.without_tests().lines().count();
