@@ -115,8 +115,8 @@ pub struct SnapshotChoices {
     pub mode: SnapshotMode,
     /// After which steps (`--single-snapshot`).
     pub frequency: SnapshotFrequency,
-    /// Paths kept out of snapshots: absolute, without `.` or `..`; components may hold the
-    /// wildcards of Go's `path.Match` (`--ignore-path`).
+    /// Paths kept out of snapshots with what is below them: absolute, without `.` or `..`
+    /// (`--ignore-path`).
     pub ignored_paths: Vec<String>,
     /// Whether `/var/run` is kept out too (`--ignore-var-run`).
     pub var_run: VarRun,
@@ -253,4 +253,6 @@ pub enum Isolation {
     Auto,
     /// Mount and PID namespaces, a root directory per stage.
     Namespaces,
+    /// The same, inside a user namespace.
+    UserNamespace,
 }

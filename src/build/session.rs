@@ -103,6 +103,7 @@ pub(super) fn sandbox_options(options: &BuildOptions, host_files: HostFiles) -> 
             Isolation::Auto if rustix::process::geteuid().is_root() => Some(Form::Namespaces),
             Isolation::Auto => None,
             Isolation::Namespaces => Some(Form::Namespaces),
+            Isolation::UserNamespace => Some(Form::UserNamespace),
         },
         overwrite: Overwrite::Refused,
         surroundings: Surroundings { is_kubernetes: false },

@@ -12,8 +12,8 @@ pub struct ExecutionArgs {
     /// Sandbox for the build's commands
     ///
     /// `auto` takes the best that the machine allows. `namespaces` gives each stage a root of its
-    /// own. One that cannot work here is an error that says why. `userns` (the same inside a user
-    /// namespace) and `in-place` (in `/` of a container) are not supported yet.
+    /// own, `userns` does so inside a user namespace. One that cannot work here is an error that
+    /// says why. `in-place` (in `/` of a container) is not supported yet.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub isolation: String,
 

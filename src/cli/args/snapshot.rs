@@ -29,7 +29,7 @@ pub struct SnapshotArgs {
 
     /// Path to keep out of layers, repeatable
     ///
-    /// Absolute; components may hold `*`, `?` and `[…]`. What lies below is left out too.
+    /// Absolute, without wildcards. What lies below is left out too.
     #[arg(long, value_name = "PATH", action = ArgAction::Append)]
     pub ignore_path: Vec<String>,
 

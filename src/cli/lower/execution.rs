@@ -15,8 +15,9 @@ pub fn execution(args: &ExecutionArgs, work_directory: PathBuf) -> Result<Execut
     let isolation = match args.isolation.as_str() {
         "auto" => Isolation::Auto,
         "namespaces" => Isolation::Namespaces,
-        "userns" | "in-place" => {
-            return Err(Error::NotSupported { flag: format!("--isolation={}", args.isolation) });
+        "userns" => Isolation::UserNamespace,
+        "in-place" => {
+            return Err(Error::NotSupported { flag: "--isolation=in-place".to_owned() });
         }
         _ => {
             return Err(Error::WrongValue {

@@ -112,6 +112,9 @@ fn snapshots(args: &SnapshotArgs, warnings: &mut Vec<String>) -> Result<Snapshot
     let mut ignored_paths = Vec::new();
     for text in &args.ignore_path {
         match text.starts_with('/') {
+            true if text.contains(['*', '?', '[']) => {
+                return Err(Error::NotSupported { flag: format!("--ignore-path={text}") });
+            }
             true => ignored_paths.push(ignored_path(text)?),
             // With kaniko it matches nothing, and old pipelines must not fail on it.
             false => warnings.push(format!(
@@ -133,7 +136,7 @@ fn snapshots(args: &SnapshotArgs, warnings: &mut Vec<String>) -> Result<Snapshot
     })
 }
 
-/// Cleans an absolute path as Go's `filepath.Clean` does; wildcards stay.
+/// Cleans an absolute path as Go's `filepath.Clean` does.
 fn ignored_path(text: &str) -> Result<String, Error> {
     let mut parts: Vec<&str> = Vec::new();
     for part in text.split('/') {
