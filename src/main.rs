@@ -39,10 +39,11 @@ fn invocation(words: &[OsString]) -> Result<Invocation, Failure> {
 
 fn build(request: cli::BuildRequest) -> ExitCode {
     let terminal = open_terminal(&request);
-    let outcome = zuwai::build::build(&request.options, &terminal);
-    terminal.finish();
-    match outcome {
-        Ok(_) => ExitCode::SUCCESS,
+    match zuwai::build::build(&request.options, &terminal) {
+        Ok(_) => {
+            terminal.finish();
+            ExitCode::SUCCESS
+        }
         Err(error) => fail(&terminal, &error),
     }
 }

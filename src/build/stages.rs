@@ -110,7 +110,7 @@ impl<'a> Stages<'a> {
     ) -> Result<Finished, BuildError> {
         self.session.events.send(Event::StageStarted {
             index: stage.index,
-            base: stage.text.clone(),
+            base: base_name(&stage.text).to_owned(),
             base_index: match stage.base {
                 Base::Stage(base) => plan.stages.get(base).map(|base| base.index),
                 Base::Scratch | Base::Image(_) => None,
@@ -256,4 +256,9 @@ impl<'a> Stages<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the base that a FROM names, which is what kaniko's line shows of it.
+fn base_name(from: &str) -> &str {
+    from.split_whitespace().skip(1).find(|word| !word.starts_with("--")).unwrap_or(from)
 }
