@@ -203,7 +203,12 @@ impl ChangeTracker {
     /// process of the step is alive.
     pub fn take(&mut self, rootfs: &Rootfs, index: &Index) -> Tracked {
         let Some(Step { reader, surroundings, root }) = self.step.take() else {
-            let reason = self.failure.as_ref().map_or(Reason::NoTracker, TrackError::reason);
+            let reason = match (&self.failure, self.kind) {
+                (Some(error), _) => error.reason(),
+                // This is how they are.
+                (None, TrackerKind::Walk | TrackerKind::Content) => Reason::Mode,
+                (None, _) => Reason::NoTracker,
+            };
             return Tracked { scope: Scope::Everything(reason), note_count: 0 };
         };
         let mut touched = match &self.source {

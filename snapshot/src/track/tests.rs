@@ -250,9 +250,13 @@ fn an_index_that_is_not_what_is_there_is_not_tracked() {
 
 #[test]
 fn a_step_that_was_not_begun_is_everything() {
-    for kind in [TrackerKind::Walk, TrackerKind::Content, TrackerKind::Overlay] {
+    for (kind, reason) in [
+        (TrackerKind::Walk, Reason::Mode),
+        (TrackerKind::Content, Reason::Mode),
+        (TrackerKind::Overlay, Reason::NoTracker),
+    ] {
         let Some(mut fixture) = filled(kind, Weakness::None) else { continue };
-        assert_eq!(fixture.step(|_| {}), Scope::Everything(Reason::NoTracker), "{kind}");
+        assert_eq!(fixture.step(|_| {}), Scope::Everything(reason), "{kind}");
     }
     let Some(mut fixture) = filled(TrackerKind::Inotify, Weakness::None) else { return };
     let index = fixture.index();
