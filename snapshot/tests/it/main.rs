@@ -8,4 +8,5 @@ mod oracle;
 mod property;
 mod scopes;
 mod special;
+mod track;
 mod tracked;

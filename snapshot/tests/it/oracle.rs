@@ -79,7 +79,10 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = vec![0; 65536];
     let length = rustix::fs::llistxattr(path, &mut names[..]).expect("lists attributes");
     names.truncate(length);
-    let names = names.split(|&byte| byte == 0).filter(|name| name.starts_with(b"user."));
+    let in_images: [&[u8]; 3] = [b"user.", b"security.capability", b"system.posix_acl_"];
+    let names = names
+        .split(|&byte| byte == 0)
+        .filter(|name| in_images.iter().any(|prefix| name.starts_with(prefix)));
     names
         .map(|name| {
             let mut value = vec![0; 65536];
