@@ -4,6 +4,7 @@
 
 mod auth;
 mod download;
+mod flags;
 mod mirrors;
 mod network;
 mod pull;

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// A running `hack/registry.sh`. It ends when this process does, because its standard input ends.
-struct Real {
+pub struct Real {
     address: String,
     directory: TempDir,
     _child: Child,
@@ -32,7 +32,7 @@ struct Real {
 }
 
 /// Returns the registry that all tests share, or says why there is none.
-fn real(test: &str) -> Option<&'static Real> {
+pub fn real(test: &str) -> Option<&'static Real> {
     static REAL: OnceLock<Real> = OnceLock::new();
     let programs =
         ["/usr/bin/docker-registry", "/usr/sbin/nginx", "/usr/bin/openssl", "/usr/bin/skopeo"];
@@ -44,7 +44,7 @@ fn real(test: &str) -> Option<&'static Real> {
 }
 
 #[expect(clippy::print_stdout, reason = "who runs the tests must see what was not tested")]
-fn skip(test: &str, reason: &str) {
+pub fn skip(test: &str, reason: &str) {
     println!("skipped {test}: {reason}");
 }
 
@@ -69,7 +69,7 @@ fn start() -> Real {
 }
 
 impl Real {
-    fn host(&self, port: u16) -> String {
+    pub fn host(&self, port: u16) -> String {
         format!("{}:{port}", self.address)
     }
 
@@ -77,7 +77,7 @@ impl Real {
         format!("{}/{name}", self.host(port)).parse().unwrap()
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 

@@ -17,13 +17,13 @@ use super::{
 use crate::regsim::{Auth, Fault, RegSim, Rule};
 
 /// A registry whose certificate for 127.0.0.1 is of an own authority.
-struct Tls {
-    sim: RegSim,
+pub struct Tls {
+    pub sim: RegSim,
     directory: TempDir,
 }
 
 impl Tls {
-    async fn start(auth: Auth) -> Self {
+    pub async fn start(auth: Auth) -> Self {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,7 +39,7 @@ impl Tls {
         Self { sim, directory }
     }
 
-    fn authority(&self) -> PathBuf {
+    pub fn authority(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
