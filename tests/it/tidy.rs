@@ -116,7 +116,7 @@ fn nothing_names_the_machine_it_was_written_on() {
     let machine = [
         concat!("/wo", "rk/main"),
         concat!("/wo", "rk/shared"),
-        concat!("/tmp/", "zuwai"),
+        concat!("/tmp/", "zuwai/"),
         concat!("/ro", "ot/.cargo"),
         concat!("farm", "-bench"),
     ];
