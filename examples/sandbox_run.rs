@@ -71,14 +71,13 @@ fn run(
         form,
         overwrite,
         surroundings: Surroundings::default(),
-        protected,
     })?;
     hide_process()?;
     say(&format!("{}: {}", sandbox.form(), sandbox.reason()));
     if let Some(warning) = sandbox.warning() {
         say(&format!("warning: {warning}"));
     }
-    let rootfs = match sandbox.in_place() {
+    let rootfs = match sandbox.open_place(&protected)? {
         Some(place) => place.root().clone(),
         None => Rootfs::open(root)?,
     };

@@ -102,6 +102,15 @@ pub enum BuildError {
     /// The image's documents cannot be written.
     #[error("cannot write the image's manifest and config")]
     Encode(#[source] ImageError),
+    /// The list of what a build leaves in `/` cannot be kept.
+    #[error("cannot keep the list of what is left in `/` in `{}`", path.display())]
+    Record {
+        /// Where it is kept.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The system does not say how much may be unpacked.
     #[error("cannot find out how much space is free for the root file system")]
     FreeSpace {
@@ -267,6 +276,7 @@ impl BuildError {
             | Self::Unpack(_)
             | Self::IgnoredPath { .. }
             | Self::FreeSpace { .. }
+            | Self::Record { .. }
             | Self::Status { .. }
             | Self::Redirect { .. }
             | Self::ForeignLayer { .. }
@@ -285,7 +295,9 @@ impl Fault for BuildError {
     fn class(&self) -> Class {
         match self {
             Self::Encode(_) | Self::Descriptor(_) => Class::Internal,
-            Self::Runtime(source) | Self::FreeSpace { source } => Class::of_io(source),
+            Self::Runtime(source) | Self::FreeSpace { source } | Self::Record { source, .. } => {
+                Class::of_io(source)
+            }
             Self::Http(_) | Self::Status { .. } | Self::Redirect { .. } => Class::Infrastructure,
             Self::Rootfs(error) => class_of_cause(error),
             Self::Unpack(error) => class_of_cause(error),

@@ -10,6 +10,7 @@ mod error;
 mod network;
 pub mod options;
 mod output;
+mod roots;
 mod session;
 mod sources;
 mod stages;
@@ -28,7 +29,7 @@ use crate::dockerfile;
 use crate::image::Platform;
 use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
 use crate::report::event::{Event, EventSink, Phase};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, hide_process};
 use crate::store::Store;
 use bases::Bases;
 use options::{NamedContextSource, PermissionCheck, Push};
@@ -51,7 +52,7 @@ pub fn build(options: &BuildOptions, events: &dyn EventSink) -> Result<Built, Bu
     let (session, dockerfile) = prepare(options, events)?;
     let bases = Bases::new(&session);
     let plan = make_plan(&session, &bases, &dockerfile)?;
-    let image = Stages::new(&session, &bases).run(&plan)?;
+    let image = Stages::new(&session, &bases)?.run(&plan)?;
     let encoded = output::deliver(&session, &bases, &image)?;
     drop(bases);
     timed(events, Phase::Cleanup, || session.close())?;
@@ -86,6 +87,8 @@ fn prepare<'a>(
     let network = network::open(options)?;
     let sandbox = Sandbox::choose(session::sandbox_options(options, network.host_files))?;
     tracing::info!(sandbox = %sandbox.form(), reason = sandbox.reason(), "sandbox chosen");
+    // Credentials are in this process' memory, and RUN may belong to the same user.
+    hide_process()?;
     if let Some(warning) = sandbox.warning() {
         events.send(Event::Warning { text: warning.to_owned() });
     }

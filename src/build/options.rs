@@ -15,6 +15,7 @@ pub use crate::context::ContextSource;
 pub use crate::context::dockerfile::DockerfileSource;
 use crate::image::Platform;
 pub use crate::plan::StageSelection;
+pub use crate::sandbox::{Overwrite, Surroundings};
 
 pub use registry::{
     HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck, PlainHttp,
@@ -240,6 +241,12 @@ pub enum DigestSink {
 pub struct ExecutionOptions {
     /// The sandbox asked for (`--isolation`).
     pub isolation: Isolation,
+    /// Whether a root that is not a container's may be built in (`--force`).
+    pub overwrite: Overwrite,
+    /// What the environment says of where this runs.
+    pub surroundings: Surroundings,
+    /// What becomes of `/` after a build in it (`--cleanup`).
+    pub cleanup: Cleanup,
     /// The directory that `store` owns; may not exist yet (`--kaniko-dir`, `KANIKO_DIR`).
     pub work_directory: PathBuf,
     /// This program, re-executed as supervisor of each RUN.
@@ -253,6 +260,17 @@ pub enum Isolation {
     Auto,
     /// Mount and PID namespaces, a root directory per stage.
     Namespaces,
-    /// The same, inside a user namespace.
+    /// The same inside a user namespace.
     UserNamespace,
+    /// `/` of a disposable container.
+    InPlace,
+}
+
+/// What becomes of `/` after a build in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// The last stage stays there, until the next build in the container.
+    Kept,
+    /// What the build put there is removed, whatever its outcome.
+    Removed,
 }

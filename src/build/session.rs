@@ -13,8 +13,8 @@ use url::Url;
 use super::error::{BuildError, FailedStep, InDockerfile, StepError};
 use super::network;
 use super::options::{
-    BuildOptions, CompressionChoice, ContextSource, Isolation, NamedContextSource,
-    SnapshotFrequency, SnapshotMode, Timestamps, VarRun,
+    BuildOptions, CompressionChoice, Isolation, NamedContextSource, SnapshotFrequency,
+    SnapshotMode, Timestamps, VarRun,
 };
 use crate::context::BuildContext;
 use crate::dockerfile::{ParseError, Source};
@@ -23,7 +23,7 @@ use crate::image::{History, ImageFormat, LayerCompression};
 use crate::plan::{HISTORY_COMMENT, Origin, PlanError, Step};
 use crate::registry::Registry;
 use crate::report::event::EventSink;
-use crate::sandbox::{Form, HostFiles, Overwrite, Sandbox, SandboxOptions, Surroundings};
+use crate::sandbox::{Form, HostFiles, Sandbox, SandboxOptions};
 use crate::store::{Store, StoreError};
 
 /// What every phase of one build shares.
@@ -87,27 +87,20 @@ pub(super) fn creation_time(options: &BuildOptions) -> String {
     }
 }
 
-/// Returns where commands shall run, and what a build in `/` must leave alone.
+/// Returns where commands shall run.
 pub(super) fn sandbox_options(options: &BuildOptions, host_files: HostFiles) -> SandboxOptions {
     let execution = &options.execution;
-    let mut protected = vec![execution.work_directory.clone()];
-    protected.extend(execution.supervisor.parent().map(Path::to_path_buf));
-    if let ContextSource::Directory(path) = &options.context.source {
-        protected.push(path.clone());
-    }
     SandboxOptions {
         supervisor: execution.supervisor.clone(),
         host_files,
-        // Building in `/` is not strung together yet, so root gets namespaces or an error.
         form: match execution.isolation {
-            Isolation::Auto if rustix::process::geteuid().is_root() => Some(Form::Namespaces),
             Isolation::Auto => None,
             Isolation::Namespaces => Some(Form::Namespaces),
             Isolation::UserNamespace => Some(Form::UserNamespace),
+            Isolation::InPlace => Some(Form::InPlace),
         },
-        overwrite: Overwrite::Refused,
-        surroundings: Surroundings { is_kubernetes: false },
-        protected,
+        overwrite: execution.overwrite,
+        surroundings: execution.surroundings,
     }
 }
 

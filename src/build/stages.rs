@@ -2,29 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use snapshot::{Index, Rootfs};
 
 use super::bases::{Bases, name_of};
 use super::error::BuildError;
+use super::roots::{Home, Root, Roots};
 use super::session::Session;
 use super::steps::{Layers, StageRun};
 use super::timed;
-use crate::archive::limits_for;
+use crate::archive::{NotOnDisk, limits_for};
 use crate::image::{Image, digest_of, size_of};
-use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, StepKind};
+use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, Step, StepKind};
 use crate::report::event::{Event, Phase};
 use crate::store::Blob;
 use crate::unpack::{LayerInput, UnpackOptions, Unpacked, unpack};
-
-/// A root file system on disk, and what is known of it.
-pub(super) struct Root {
-    pub(super) rootfs: Rootfs,
-    pub(super) index: Index,
-    pub(super) folder: PathBuf,
-}
 
 /// A finished stage.
 pub(super) struct Finished {
@@ -80,24 +73,33 @@ pub(super) struct Stages<'a> {
     finished: Vec<Finished>,
     /// Root file systems of images that stages copy from.
     copied_images: BTreeMap<ImageRequest, Root>,
-    root_count: usize,
+    roots: Roots<'a>,
 }
 
 impl<'a> Stages<'a> {
-    pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>) -> Self {
-        Self { session, bases, finished: Vec::new(), copied_images: BTreeMap::new(), root_count: 0 }
+    pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>) -> Result<Self, BuildError> {
+        let roots = Roots::open(session)?;
+        Ok(Self { session, bases, finished: Vec::new(), copied_images: BTreeMap::new(), roots })
     }
 
     /// Runs every stage of the plan and returns the target's image.
     pub(super) fn run(mut self, plan: &Plan) -> Result<Image, BuildError> {
+        let image = self.run_all(plan);
+        let closed = self.roots.close();
+        let image = image?;
+        closed?;
+        Ok(image)
+    }
+
+    fn run_all(&mut self, plan: &Plan) -> Result<Image, BuildError> {
         let uses = uses(plan);
         for (position, (stage, its_uses)) in plan.stages.iter().zip(&uses).enumerate() {
             let finished = self.run_stage(plan, position, stage, *its_uses, &uses)?;
             self.finished.push(finished);
             self.drop_unneeded(position, &uses)?;
         }
-        let target = self.finished.into_iter().nth(plan.target);
-        Ok(target.expect("the plan's target is one of its stages").image)
+        let target = self.finished.get(plan.target);
+        Ok(target.expect("the plan's target is one of its stages").image.clone())
     }
 
     fn run_stage(
@@ -149,34 +151,84 @@ impl<'a> Stages<'a> {
         image: &Image,
         uses: &[Uses],
     ) -> Result<Root, BuildError> {
+        let runs = |step: &Step| matches!(step.kind, StepKind::Run(_));
+        let needs_place = self.roots.are_in_place() && stage.steps.iter().any(runs);
         if let Base::Stage(base) = stage.base {
             let is_last = uses.get(base).is_some_and(|uses| uses.last_reader == Some(position));
             let copies_too = copied_stages(stage).any(|source| source == base);
             // The base's files are taken over where nobody else will look at them.
             if is_last
                 && !copies_too
-                && let Some(root) = self.finished.get_mut(base).and_then(|base| base.root.take())
+                && let Some(root) = self.take_over(base, position, needs_place)
             {
                 return Ok(root);
             }
         }
         let first = stage.steps.iter().find(|step| !matches!(step.kind, StepKind::Metadata));
         let because_of = first.map_or_else(|| stage.text.clone(), |step| step.text.clone());
-        self.unpack(image, because_of)
+        if needs_place {
+            self.make_room(position, uses)?;
+            let rootfs = self.roots.occupy(position)?;
+            let index = self.unpack_into(&rootfs, image, because_of)?;
+            self.roots.settle(index)
+        } else {
+            self.unpack(image, because_of)
+        }
+    }
+
+    /// Takes the files of the stage `base` for the one at `position`, if they are where that needs
+    /// them.
+    fn take_over(&mut self, base: usize, position: usize, needs_place: bool) -> Option<Root> {
+        let root = self.finished.get_mut(base)?.root.take()?;
+        match root.home {
+            Home::Place(_) => {
+                self.roots.pass_on(position);
+                Some(root)
+            }
+            Home::Folder(_) if !needs_place => Some(root),
+            Home::Folder(_) => {
+                // Its layers are unpacked into `/` again; the folder goes when the stage is done.
+                self.finished.get_mut(base)?.root = Some(root);
+                None
+            }
+        }
+    }
+
+    /// Moves the stage that is in `/` aside if a stage from `position` on still reads its files.
+    fn make_room(&mut self, position: usize, uses: &[Uses]) -> Result<(), BuildError> {
+        let Some(occupant) = self.roots.occupant() else { return Ok(()) };
+        let last_reader = uses.get(occupant).and_then(|uses| uses.last_reader);
+        let is_read = last_reader.is_some_and(|last| last >= position);
+        let finished = self.finished.get_mut(occupant);
+        if let Some(finished) = finished
+            && let Some(root) = finished.root.take()
+            && is_read
+        {
+            finished.root = Some(self.roots.move_aside(root)?);
+        }
+        Ok(())
     }
 
     fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
-        let folder = self.session.store.create_root(&self.root_count.to_string())?;
-        self.root_count += 1;
-        let rootfs = Rootfs::open(&folder)?;
+        let (rootfs, folder) = self.roots.create()?;
+        let index = self.unpack_into(&rootfs, image, because_of)?;
+        Ok(Root { rootfs, index, home: Home::Folder(folder) })
+    }
+
+    fn unpack_into(
+        &self,
+        rootfs: &Rootfs,
+        image: &Image,
+        because_of: String,
+    ) -> Result<Index, BuildError> {
         if image.layers().is_empty() {
-            return Ok(Root { rootfs, index: Index::default(), folder });
+            return Ok(Index::default());
         }
         let layers = image.layers().iter().map(|layer| &layer.descriptor);
         let blobs = timed(self.session.events, Phase::Pull, || self.bases.blobs(layers))?;
         let start = Instant::now();
         self.session.events.send(Event::UnpackStarted { because_of });
-        let unpacked = self.unpack_layers(&rootfs, image, blobs)?;
+        let unpacked = self.unpack_layers(rootfs, image, blobs)?;
         let elapsed = start.elapsed();
         self.session.events.send(Event::PhaseTimed { phase: Phase::Unpack, elapsed });
         self.session.events.send(Event::UnpackFinished {
@@ -184,8 +236,7 @@ impl<'a> Stages<'a> {
             bytes: unpacked.stats.tar_bytes,
             elapsed,
         });
-        let index = unpacked.index;
-        Ok(Root { rootfs, index, folder })
+        Ok(unpacked.index)
     }
 
     fn unpack_layers(
@@ -209,7 +260,16 @@ impl<'a> Stages<'a> {
         let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
         let unpacked = unpack(rootfs, inputs, &UnpackOptions { limits })?;
         for (path, reason) in &unpacked.not_on_disk {
-            tracing::warn!(%path, ?reason, "in the base image, but cannot be on disk here");
+            match reason {
+                // The machine's own is there instead, or it is the executor's; the image keeps its
+                // file.
+                NotOnDisk::OnMount | NotOnDisk::Protected | NotOnDisk::TargetNotOnDisk => {
+                    tracing::debug!(%path, ?reason, "in the base image, but not on disk here");
+                }
+                NotOnDisk::DeviceNotPermitted => {
+                    tracing::warn!(%path, "a device of the base image cannot be made here");
+                }
+            }
         }
         for (name, dropped) in &unpacked.dropped_xattrs {
             tracing::warn!(name, ?dropped, "an extended attribute cannot be set here");
@@ -249,9 +309,7 @@ impl<'a> Stages<'a> {
             if uses.last_reader.is_none_or(|last| last <= done)
                 && let Some(root) = finished.root.take()
             {
-                timed(self.session.events, Phase::Cleanup, || {
-                    self.session.store.remove_root(&root.folder)
-                })?;
+                self.roots.remove(&root)?;
             }
         }
         Ok(())

@@ -6,8 +6,8 @@ use snapshot::layer::{Contents, WrittenLayer, write_layer};
 use snapshot::{Changeset, Reason, Rootfs, RootfsPath, Scope, Snapshotter};
 
 use super::error::{BuildError, StepError};
+use super::roots::{Home, Root};
 use super::session::Session;
-use super::stages::Root;
 use super::timed;
 use crate::context::BuildContext;
 use crate::execute::{self, Copied, Source};
@@ -40,7 +40,7 @@ pub(super) struct StageRun<'a> {
 }
 
 struct Files {
-    folder: std::path::PathBuf,
+    home: Home,
     rootfs: Rootfs,
     snapshotter: Snapshotter,
 }
@@ -54,10 +54,13 @@ impl<'a> StageRun<'a> {
         layers: Layers,
     ) -> Result<Self, BuildError> {
         let files = match root {
-            Some(Root { rootfs, index, folder }) => {
-                let options = session.snapshot_options()?;
+            Some(Root { rootfs, index, home }) => {
+                let mut options = session.snapshot_options()?;
+                if let Home::Place(foreign) = &home {
+                    foreign.protected().for_each(|inode| options.ignore.insert_inode(inode));
+                }
                 let snapshotter = Snapshotter::new(rootfs.clone(), index, options);
-                Some(Files { folder, rootfs, snapshotter })
+                Some(Files { home, rootfs, snapshotter })
             }
             None => None,
         };
@@ -93,7 +96,7 @@ impl<'a> StageRun<'a> {
         let root = self.files.map(|files| Root {
             rootfs: files.rootfs,
             index: files.snapshotter.into_index(),
-            folder: files.folder,
+            home: files.home,
         });
         Ok((image, root))
     }
@@ -214,19 +217,23 @@ impl<'a> StageRun<'a> {
         let files = self.files();
         let start = Instant::now();
         let taken = files.snapshotter.take(scope)?;
+        let changeset = match &mut files.home {
+            Home::Place(foreign) => foreign.without_removals(taken.changeset),
+            Home::Folder(_) => taken.changeset,
+        };
         let elapsed = start.elapsed();
         session.events.send(Event::PhaseTimed { phase: Phase::Snapshot, elapsed });
         session.events.send(Event::SnapshotTaken {
             examined_count: taken.stats.entries_stated,
-            changed_count: taken.changeset.len() as u64,
+            changed_count: changeset.len() as u64,
             hashed_bytes: taken.stats.bytes_hashed,
             elapsed,
         });
-        if taken.changeset.is_empty() {
+        if changeset.is_empty() {
             session.events.send(Event::NothingChanged);
             return Ok(None);
         }
-        let layer = write(session, files, &taken.changeset)?;
+        let layer = write(session, files, &changeset)?;
         Ok(Some(layer))
     }
 }

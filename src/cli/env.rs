@@ -85,6 +85,8 @@ pub struct Facts {
     pub user: User,
     /// What it runs in.
     pub surroundings: Surroundings,
+    /// Whether `KUBERNETES_SERVICE_HOST` is set.
+    pub is_kubernetes: bool,
     /// What standard error is.
     pub stderr: Stderr,
 }
@@ -128,6 +130,7 @@ impl Facts {
             current_directory,
             user: if rustix::process::geteuid().is_root() { User::Root } else { User::Other },
             surroundings: surroundings(environment),
+            is_kubernetes: environment.path("KUBERNETES_SERVICE_HOST").is_some(),
             stderr: match std::io::stderr().is_terminal() {
                 true => Stderr::Terminal,
                 false => Stderr::Stream,

@@ -155,13 +155,15 @@ pub const BUILD: &[Flag] = &[
     not_yet("cache-run-layers"),
     not_yet("no-push-cache"),
     ours("isolation"),
-    by_design(
+    differs(
         "force",
-        "each stage has a root of its own, so that no file of the machine can be overwritten",
+        "needed only where no namespaces can be made and `/` is not a container's; in the rest of \
+         cases no file of the machine is overwritten",
     ),
-    by_design(
+    differs(
         "cleanup",
-        "what a build unpacked and made is removed when it ends, whatever its outcome",
+        "removes what the build put there and nothing else, also after a failure; not given, the \
+         next build in the same container does",
     ),
     differs(
         "kaniko-dir",

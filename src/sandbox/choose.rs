@@ -1,11 +1,8 @@
 //! Which form of sandbox a build uses: found by trying, in a fixed order.
 
-use std::path::Path;
-
 use super::container::{self, Sign};
-use super::in_place::{self, InPlace};
 use super::{Form, Overwrite, Sandbox, SandboxError, SandboxOptions};
-use super::{probe, user_namespace};
+use super::{in_place, probe, user_namespace};
 
 pub(super) fn choose(options: SandboxOptions) -> Result<Sandbox, SandboxError> {
     let is_root = rustix::process::geteuid().is_root();
@@ -73,8 +70,7 @@ fn take_place(
         Some(_) | None => "asked for".to_owned(),
     };
     let reason = format!("{}; {why}", describe(&signs));
-    let in_place = InPlace::open(Path::new("/"), &options.protected)?;
-    Ok(Sandbox { in_place: Some(in_place), warning, ..sandbox(options, Form::InPlace, reason) })
+    Ok(Sandbox { warning, ..sandbox(options, Form::InPlace, reason) })
 }
 
 fn describe(signs: &[Sign]) -> String {
@@ -89,5 +85,5 @@ fn describe(signs: &[Sign]) -> String {
 
 fn sandbox(options: SandboxOptions, form: Form, reason: String) -> Sandbox {
     let SandboxOptions { supervisor, host_files, .. } = options;
-    Sandbox { form, supervisor, host_files, in_place: None, reason, warning: None }
+    Sandbox { form, supervisor, host_files, reason, warning: None }
 }

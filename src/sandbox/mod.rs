@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub use container::{Sign, Surroundings};
 pub use error::{SandboxError, SetupAction, StartFailure};
 pub use host::{HOSTNAME, HostFiles};
-pub use in_place::{Eviction, InPlace, Residents};
+pub use in_place::{Eviction, InPlace, Leftovers, Residents};
 pub use output::OutputLine;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
 pub use user_namespace::Obstacle;
@@ -84,9 +84,6 @@ pub struct SandboxOptions {
     pub overwrite: Overwrite,
     /// What the environment says of where we are.
     pub surroundings: Surroundings,
-    /// Directories that a build in `/` neither writes to nor removes, with all that is in them;
-    /// they must exist. The context, the work directory and that of the program belong here.
-    pub protected: Vec<PathBuf>,
 }
 
 /// The chosen way to run commands; one for a whole build, used by all its stages.
@@ -95,7 +92,6 @@ pub struct Sandbox {
     form: Form,
     supervisor: PathBuf,
     host_files: HostFiles,
-    in_place: Option<InPlace>,
     reason: String,
     warning: Option<String>,
 }
@@ -119,10 +115,19 @@ impl Sandbox {
         self.form
     }
 
-    /// Returns the root of all stages, one after the other, where they are built in place; `None`
+    /// Opens the root of all stages, one after the other, where they are built in place; `None`
     /// where each has a directory of its own.
-    pub fn in_place(&self) -> Option<&InPlace> {
-        self.in_place.as_ref()
+    ///
+    /// A build neither writes to nor removes the directories in `protected`, nor anything in them.
+    /// They must exist; the context, the work directory and that of the program belong there.
+    ///
+    /// # Errors
+    /// [`SandboxError::Protect`] when one of the directories cannot be looked at, or is the root.
+    pub fn open_place(&self, protected: &[PathBuf]) -> Result<Option<InPlace>, SandboxError> {
+        match self.form {
+            Form::Namespaces | Form::UserNamespace => Ok(None),
+            Form::InPlace => InPlace::open(Path::new("/"), protected).map(Some),
+        }
     }
 
     /// Returns why this form was chosen, for the log.

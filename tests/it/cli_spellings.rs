@@ -31,6 +31,7 @@ fn words(line: &str) -> Vec<String> {
 
 fn facts() -> Facts {
     Facts {
+        is_kubernetes: false,
         current_directory: PathBuf::from("/project"),
         user: User::Root,
         surroundings: Surroundings::Container,

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails with it")]
 
-mod archive_witness;
 mod cli;
 mod cli_spellings;
 mod differential;

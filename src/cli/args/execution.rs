@@ -12,22 +12,25 @@ pub struct ExecutionArgs {
     /// Sandbox for the build's commands
     ///
     /// `auto` takes the best that the machine allows. `namespaces` gives each stage a root of its
-    /// own, `userns` does so inside a user namespace. One that cannot work here is an error that
-    /// says why. `in-place` (in `/` of a container) is not supported yet.
+    /// own. `userns` does the same inside a user namespace, which is how users other than root
+    /// build. `in-place` builds in `/` of a container, as kaniko does. One that cannot work here is
+    /// an error that says why.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub isolation: String,
 
-    /// Build outside a container
+    /// Build in `/` even outside a container
     ///
-    /// Accepted for kaniko's sake: each stage has a root of its own, and no file of the machine is
-    /// overwritten.
+    /// Only where each stage cannot have a root of its own. The files of the machine are
+    /// overwritten; a warning names which.
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub force: bool,
 
-    /// Remove the build's root file systems at the end
+    /// Remove what the build put into `/` at the end
     ///
-    /// Accepted for kaniko's sake: they are removed anyway, whatever the outcome.
+    /// Also after a failure. Without it the last stage stays there until the next build in the same
+    /// container, which starts clean in any case. Where each stage has a root of its own, that is
+    /// removed anyway.
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub cleanup: bool,

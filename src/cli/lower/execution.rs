@@ -4,21 +4,23 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::{absolute, filled};
-use crate::build::options::{ExecutionOptions, Isolation};
+use crate::build::options::{Cleanup, ExecutionOptions, Isolation, Overwrite};
 use crate::cli::args::ExecutionArgs;
 use crate::cli::env::Facts;
 use crate::cli::error::Error;
 use crate::sandbox;
 
 /// Lowers the flags of the execution.
-pub fn execution(args: &ExecutionArgs, work_directory: PathBuf) -> Result<ExecutionOptions, Error> {
+pub fn execution(
+    args: &ExecutionArgs,
+    facts: &Facts,
+    work_directory: PathBuf,
+) -> Result<ExecutionOptions, Error> {
     let isolation = match args.isolation.as_str() {
         "auto" => Isolation::Auto,
         "namespaces" => Isolation::Namespaces,
         "userns" => Isolation::UserNamespace,
-        "in-place" => {
-            return Err(Error::NotSupported { flag: "--isolation=in-place".to_owned() });
-        }
+        "in-place" => Isolation::InPlace,
         _ => {
             return Err(Error::WrongValue {
                 flag: "--isolation",
@@ -29,6 +31,9 @@ pub fn execution(args: &ExecutionArgs, work_directory: PathBuf) -> Result<Execut
     };
     Ok(ExecutionOptions {
         isolation,
+        overwrite: if args.force { Overwrite::Forced } else { Overwrite::Refused },
+        surroundings: sandbox::Surroundings { is_kubernetes: facts.is_kubernetes },
+        cleanup: if args.cleanup { Cleanup::Removed } else { Cleanup::Kept },
         work_directory,
         supervisor: PathBuf::from(sandbox::THIS_BINARY),
     })

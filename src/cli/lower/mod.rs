@@ -56,7 +56,7 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
         },
         output: output::output(&args.output, facts)?,
         registry: registry::access(args, &work_directory, environment, facts, &mut warnings)?,
-        execution: execution::execution(&args.execution, work_directory)?,
+        execution: execution::execution(&args.execution, facts, work_directory)?,
     };
     Ok(Lowered { options, warnings })
 }

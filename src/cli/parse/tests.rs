@@ -17,6 +17,7 @@ fn facts() -> Facts {
         current_directory: PathBuf::from("/project"),
         user: User::Root,
         surroundings: Surroundings::Container,
+        is_kubernetes: false,
         stderr: Stderr::Stream,
     }
 }
@@ -115,6 +116,9 @@ fn defaults() -> BuildOptions {
         },
         execution: ExecutionOptions {
             isolation: Isolation::Auto,
+            overwrite: Overwrite::Refused,
+            surroundings: crate::sandbox::Surroundings { is_kubernetes: false },
+            cleanup: Cleanup::Kept,
             work_directory: "/kaniko".into(),
             supervisor: "/proc/self/exe".into(),
         },
@@ -333,7 +337,9 @@ fn flags_of_snapshots() {
 fn flags_of_the_execution() {
     check(&["--isolation=namespaces"], |o| o.execution.isolation = Isolation::Namespaces);
     check(&["--isolation=userns"], |o| o.execution.isolation = Isolation::UserNamespace);
-    assert_eq!(error(&["--isolation=in-place"]), "`--isolation=in-place` is not supported yet");
+    check(&["--isolation", "in-place"], |o| o.execution.isolation = Isolation::InPlace);
+    check(&["--force"], |o| o.execution.overwrite = Overwrite::Forced);
+    check(&["--cleanup=true"], |o| o.execution.cleanup = Cleanup::Removed);
     check(&["--kaniko-dir=work"], |o| {
         o.execution.work_directory = "/project/work".into();
         o.registry.credential_directories =
@@ -425,6 +431,8 @@ fn every_working_flag_changes_what_is_done() {
         ("ignore-path", "/i"),
         ("ignore-var-run", "false"),
         ("isolation", "namespaces"),
+        ("force", "true"),
+        ("cleanup", "true"),
         ("kaniko-dir", "/k"),
         ("threads", "2"),
         ("verbosity", "warn"),
@@ -495,22 +503,13 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
 
 #[test]
 fn flags_satisfied_by_design_change_nothing_and_say_why() {
-    let request = request(&[
-        "--compressed-caching=false",
-        "--image-fs-extract-retry=3",
-        "--force",
-        "--cleanup=true",
-    ]);
+    let request = request(&["--compressed-caching=false", "--image-fs-extract-retry=3"]);
     assert_eq!(request.options, defaults());
     assert_eq!(
         request.notes,
         [
             "--compressed-caching has nothing to do: a layer is compressed once, on its way to disk, and \
          never held in memory",
-            "--force has nothing to do: each stage has a root of its own, so that no file of the machine \
-         can be overwritten",
-            "--cleanup has nothing to do: what a build unpacked and made is removed when it ends, \
-         whatever its outcome",
             "--image-fs-extract-retry has nothing to do: a layer is complete and verified on disk before \
          it is extracted",
         ]

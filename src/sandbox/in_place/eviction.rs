@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use snapshot::{Directory, FileKind, Metadata, Rootfs, RootfsError, RootfsPath};
 
 use super::InPlace;
-use super::residents::Residents;
+use super::leftovers::Leftovers;
+use super::residents::{Resident, Residents};
 use crate::sandbox::SandboxError;
 
 /// What becomes of what a stage left in the root.
@@ -24,6 +25,35 @@ pub enum Eviction<'a> {
 }
 
 impl InPlace {
+    /// Names what [`InPlace::evict`] would take away, for a later build to remove.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn leftovers(&self, residents: &Residents) -> Result<Leftovers, SandboxError> {
+        let mut leftovers = Leftovers::new(self)?;
+        let root = &self.root;
+        let evictor = Evictor::new(self, residents, Eviction::Remove)?;
+        let mut pending = vec![RootfsPath::root()];
+        while let Some(path) = pending.pop() {
+            let directory = root.open_dir(&path)?;
+            if let Some(resident) = residents.get(&path) {
+                leftovers.restore(&path, *resident);
+            }
+            for entry in directory.entries()? {
+                let inner = path.join_name(&entry.name);
+                let Some(found) = directory.metadata(&entry.name)? else { continue };
+                match evictor.judge(&directory, &inner, &found) {
+                    Verdict::Leave => {}
+                    Verdict::Enter => pending.push(inner),
+                    Verdict::Take => {
+                        leftovers.remove(&inner, Resident::of(&directory, &entry.name, &found));
+                    }
+                }
+            }
+        }
+        Ok(leftovers)
+    }
+
     /// Takes everything out of the root that was not there before the first stage.
     ///
     /// Directories that were there get back the owner, mode and time they had. What is mounted or
@@ -33,10 +63,7 @@ impl InPlace {
     /// # Errors
     /// What the kernel says. Half of it may have been taken out then.
     pub fn evict(&self, residents: &Residents, to: Eviction<'_>) -> Result<(), SandboxError> {
-        let mounts: HashSet<RootfsPath> = self.root.mount_points()?.into_iter().collect();
-        let above = mounts.iter().flat_map(RootfsPath::ancestors).collect();
-        let place = self;
-        Evictor { place, residents, mounts, above, to }.run()
+        Evictor::new(self, residents, to)?.run()
     }
 }
 
@@ -60,7 +87,17 @@ enum Verdict {
     Enter,
 }
 
-impl Evictor<'_> {
+impl<'a> Evictor<'a> {
+    fn new(
+        place: &'a InPlace,
+        residents: &'a Residents,
+        to: Eviction<'a>,
+    ) -> Result<Self, SandboxError> {
+        let mounts: HashSet<RootfsPath> = place.root.mount_points()?.into_iter().collect();
+        let above = mounts.iter().flat_map(RootfsPath::ancestors).collect();
+        Ok(Self { place, residents, mounts, above, to })
+    }
+
     fn run(&self) -> Result<(), SandboxError> {
         let root = &self.place.root;
         let mut pending = vec![RootfsPath::root()];

@@ -4,6 +4,7 @@
 //! it stays so when RUN moves it.
 
 mod eviction;
+mod leftovers;
 mod residents;
 
 use std::collections::HashSet;
@@ -16,6 +17,7 @@ use snapshot::{InodeId, Rootfs, RootfsPath};
 
 use super::SandboxError;
 pub use eviction::Eviction;
+pub use leftovers::Leftovers;
 pub use residents::Residents;
 
 /// A root that stages are built in one after the other, and that somebody else lives in, too.
@@ -56,7 +58,18 @@ impl InPlace {
             inodes.insert(InodeId { dev: stat.st_dev, ino: stat.st_ino });
         }
         let options = RootfsOptions { guard, ..RootfsOptions::default() };
-        Ok(Self { root: Rootfs::open_with(path, options)?, protected: inodes })
+        let root = Rootfs::open_with(path, options)?;
+        let own = root.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
+        if inodes.contains(&own.inode()) {
+            let source = std::io::Error::other("it is the root that is built in");
+            return Err(SandboxError::Protect { path: path.to_owned(), source });
+        }
+        Ok(Self { root, protected: inodes })
+    }
+
+    /// Returns the directories that are protected, which no snapshot looks at either.
+    pub fn protected(&self) -> impl Iterator<Item = InodeId> + '_ {
+        self.protected.iter().copied()
     }
 
     /// Returns the root; writes to what is protected or mounted are refused.

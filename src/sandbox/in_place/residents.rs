@@ -10,26 +10,10 @@ use super::InPlace;
 use crate::sandbox::SandboxError;
 
 /// The root and the entries in it before the first stage, apart from what is protected or mounted.
-///
-/// Serializable, so that a later build in the same container knows what an earlier one, which may
-/// have been killed, left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(Vec<u8>, Resident)>", into = "Vec<(Vec<u8>, Resident)>")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Residents {
     /// By the bytes of the path.
     entries: BTreeMap<Vec<u8>, Resident>,
-}
-
-impl From<Vec<(Vec<u8>, Resident)>> for Residents {
-    fn from(entries: Vec<(Vec<u8>, Resident)>) -> Self {
-        Self { entries: entries.into_iter().collect() }
-    }
-}
-
-impl From<Residents> for Vec<(Vec<u8>, Resident)> {
-    fn from(residents: Residents) -> Self {
-        residents.entries.into_iter().collect()
-    }
 }
 
 /// What an entry was.
@@ -48,11 +32,12 @@ pub(super) struct Resident {
 }
 
 impl Resident {
-    fn new(metadata: &Metadata, birth: Option<(i64, u32)>) -> Self {
+    /// Describes what `name` is.
+    pub fn of(directory: &Directory, name: &[u8], metadata: &Metadata) -> Self {
         Self {
             dev: metadata.dev,
             ino: metadata.ino,
-            birth,
+            birth: birth(directory, name),
             is_directory: metadata.kind == FileKind::Directory,
             mode: metadata.mode,
             uid: metadata.uid,
@@ -116,10 +101,10 @@ impl InPlace {
         let mut entries = BTreeMap::new();
         let root = self.root.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
         let handle = self.root.open_dir(&RootfsPath::root())?;
-        entries.insert(Vec::new(), Resident::new(&root, birth(&handle, b".")));
+        entries.insert(Vec::new(), Resident::of(&handle, b".", &root));
         self.walk(&mut |directory, name, metadata| {
             let path = directory.path().join_name(name).as_bytes().to_vec();
-            entries.insert(path, Resident::new(metadata, birth(directory, name)));
+            entries.insert(path, Resident::of(directory, name, metadata));
         })?;
         Ok(Residents { entries })
     }

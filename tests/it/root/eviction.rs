@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::mount::{MountFlags, UnmountFlags};
 use snapshot::Rootfs;
 use tempfile::TempDir;
-use zuwai::sandbox::{Eviction, InPlace, Residents};
+use zuwai::sandbox::{Eviction, InPlace, Leftovers};
 
 use super::may_run;
 
@@ -218,18 +218,37 @@ fn what_is_protected_or_mounted_cannot_be_written_to() {
 }
 
 #[test]
-fn residents_are_remembered_across_builds() {
-    if !may_run("residents_are_remembered_across_builds") {
+fn a_build_removes_what_the_one_before_left_and_nothing_else() {
+    if !may_run("a_build_removes_what_the_one_before_left_and_nothing_else") {
         return;
     }
     let home = Home::make();
-    let residents = home.open().survey().expect("survey");
-    let text = serde_json::to_vec(&residents).expect("written");
+    let place = home.open();
+    let residents = place.survey().expect("survey");
     home.build_a_stage();
-    let read: Residents = serde_json::from_slice(&text).expect("read");
-    assert_eq!(read, residents);
-    home.open().evict(&read, Eviction::Remove).expect("evict");
-    assert_eq!(list(home.directory.path()), after());
+    let text = serde_json::to_vec(&place.leftovers(&residents).expect("listed")).expect("written");
+    // Somebody works here between the two builds.
+    home.write("image.tar", "result of the first");
+    home.write("etc/mine", "mine");
+    fs::remove_file(home.path("bin")).expect("remove");
+    home.write("bin", "mine now");
+    let leftovers: Leftovers = serde_json::from_slice(&text).expect("read");
+    assert!(home.open().remove_leftovers(&leftovers).expect("removed"));
+    let mut expected = after();
+    expected.extend([
+        "bin=mine now 644 0:0",
+        "etc/mine=mine 644 0:0",
+        "image.tar=result of the first 644 0:0",
+    ]);
+    expected.sort_unstable();
+    assert_eq!(list(home.directory.path()), expected);
+
+    // In another root nothing is touched.
+    let other = Home::make();
+    other.build_a_stage();
+    let before = list(other.directory.path());
+    assert!(!other.open().remove_leftovers(&leftovers).expect("looked at"));
+    assert_eq!(list(other.directory.path()), before);
 }
 
 #[test]

@@ -81,6 +81,5 @@ fn options(supervisor: &str) -> SandboxOptions {
         form: None,
         overwrite: Overwrite::Refused,
         surroundings: Surroundings::default(),
-        protected: Vec::new(),
     }
 }
