@@ -171,7 +171,7 @@ impl Snapshotter {
             rules: Rules { mode, racy_from: self.racy_from },
             threads: self.options.threads,
         };
-        let (found, everything_because, scope_path_count) = match scope {
+        let (mut found, everything_because, scope_path_count) = match scope {
             Scope::Everything(reason) => {
                 (walk::walk(&input, &Part::Everything)?, Some(reason), None)
             }
@@ -180,7 +180,7 @@ impl Snapshotter {
                 (found, None, Some(path_count))
             }
         };
-        let (sightings, removed) = settle(&self.index, &found);
+        let (sightings, removed) = settle(&self.index, &mut found);
         let noted = sightings.iter().filter(|sighting| sighting.verdict == Verdict::Noted);
         let stats = SnapshotStats {
             everything_because,
@@ -313,12 +313,14 @@ fn walk_scope(input: &WalkInput<'_>, paths: PathSet) -> Result<(Found, u64), Sna
 }
 
 /// Puts what was found in order: sightings by path, one each, and the topmost removed paths.
-fn settle(index: &Index, found: &Found) -> (Vec<Sighting>, Vec<RootfsPath>) {
-    let vanished: HashSet<&RootfsPath> = found.vanished.iter().collect();
-    let still_there = |sighting: &&Sighting| !vanished.contains(&sighting.path);
-    let mut sightings: Vec<Sighting> =
-        found.sightings.iter().filter(still_there).cloned().collect();
-    sightings.sort_by(|a, b| a.path.cmp(&b.path));
+fn settle(index: &Index, found: &mut Found) -> (Vec<Sighting>, Vec<RootfsPath>) {
+    let mut sightings = std::mem::take(&mut found.sightings);
+    if !found.vanished.is_empty() {
+        let vanished: HashSet<&RootfsPath> = found.vanished.iter().collect();
+        sightings.retain(|sighting| !vanished.contains(&sighting.path));
+    }
+    sightings.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    // Walks of further parts meet the directories above again.
     sightings.dedup_by(|later, kept| later.path == kept.path);
     let mut removed: Vec<RootfsPath> = found.removed.iter().map(|&id| index.path(id)).collect();
     removed.sort();

@@ -8,11 +8,13 @@
 
 mod names;
 mod packed;
+mod siblings;
 mod upkeep;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::digest::Digest;
@@ -21,6 +23,7 @@ use crate::path::RootfsPath;
 use names::{NameRef, Names};
 pub(crate) use packed::NodeId;
 use packed::{Body, Packed, Table};
+pub(crate) use siblings::Siblings;
 
 /// One entry of an [`Index`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,7 @@ impl Index {
             names: Names::default(),
             by_name: HashTable::new(),
             by_inode: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             // Number 0 is what a placeholder has.
             devices: vec![0],
             xattrs: Vec::new(),

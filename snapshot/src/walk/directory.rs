@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::io_error;
-use crate::index::NodeId;
+use crate::index::{NodeId, Siblings};
 use crate::path::RootfsPath;
 use crate::rootfs::{Operation, Rootfs, RootfsError};
 
@@ -24,6 +24,8 @@ pub(super) struct OpenDirectory {
     pub(super) node: Option<NodeId>,
     /// Names in it that are left out.
     pub(super) ignored: Vec<Vec<u8>>,
+    /// What the index has in it, while it is listed.
+    pub(super) siblings: Option<Siblings>,
     /// Entries of the index that were met, while it is listed.
     pub(super) met: AtomicUsize,
     /// Tasks that still look at names in it, while it is listed.
@@ -86,6 +88,7 @@ impl Unopened {
                     path,
                     node,
                     ignored,
+                    siblings: None,
                     met: AtomicUsize::new(0),
                     pending: AtomicUsize::new(1),
                     open_count: Arc::clone(open_count),

@@ -123,7 +123,7 @@ impl Worker<'_, '_> {
             FileKind::Regular if now.size == 0 => Some(Digest::of(b"")),
             _ => None,
         };
-        let xattrs = rootfs::read_xattrs(directory.fd.as_fd(), name)
+        let xattrs = rootfs::read_xattrs(directory.fd.as_fd(), name, now.kind)
             .map_err(|errno| (Operation::ReadXattrs, errno))?;
         Ok(Contents { content, xattrs: xattr::digest(&xattrs) })
     }

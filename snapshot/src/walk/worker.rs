@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::directory::{OpenDirectory, Unopened};
 use super::{Found, Walk, io_error, metadata, stat};
-use crate::index::NodeId;
+use crate::index::{NodeId, Siblings};
 use crate::metadata::{FileKind, Metadata};
 use crate::path::RootfsPath;
 use crate::rootfs::{Operation, RootfsError};
@@ -151,9 +151,11 @@ impl<'w, 'a> Worker<'w, 'a> {
     }
 
     fn list(&mut self, directory: Unopened) -> Result<(), RootfsError> {
-        let Some(directory) = self.open(directory, OFlags::RDONLY)? else {
+        let Some(mut directory) = self.open(directory, OFlags::RDONLY)? else {
             return Ok(());
         };
+        let index = self.walk.input.index;
+        directory.siblings = directory.node.map(|node| Siblings::of(index, node));
         self.found.counts.directories_listed += 1;
         let directory = Arc::new(directory);
         let mut buffer = std::mem::take(&mut self.listing);
@@ -290,7 +292,11 @@ impl<'w, 'a> Worker<'w, 'a> {
     }
 
     fn known(&self, directory: &OpenDirectory, name: &CStr) -> Option<NodeId> {
-        self.walk.input.index.child(directory.node?, name.to_bytes())
+        let index = self.walk.input.index;
+        match &directory.siblings {
+            Some(siblings) => siblings.get(index, name.to_bytes()),
+            None => index.child(directory.node?, name.to_bytes()),
+        }
     }
 
     /// Looks at one name in a directory.
