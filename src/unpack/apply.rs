@@ -7,7 +7,7 @@ use snapshot::{FileKind, Index, Metadata, Rootfs, RootfsPath, Row, Timestamp, Xa
 
 use super::error::{LayerError, UnpackError};
 use super::layer::Identity;
-use super::stream::LayerStream;
+use super::stream::{LayerStream, Summary};
 use super::whiteout::{Meaning, meaning};
 use super::{UnpackStats, Unpacked};
 use crate::archive::{
@@ -57,10 +57,7 @@ impl Applier {
         while let Some(entry) = reader.next_entry()? {
             self.entry(&entry, &mut reader)?;
         }
-        let summary = reader.get_ref().summary().ok_or(LayerError::ReaderStopped)?;
-        if summary.diff_id != identity.diff_id {
-            return Err(LayerError::DiffId { expected: identity.diff_id, found: summary.diff_id });
-        }
+        let summary = Summary::of(reader.get_ref(), identity)?;
         tracing::debug!(
             digest = %identity.digest,
             format = %summary.format,

@@ -8,28 +8,27 @@
 
 mod apply;
 mod error;
+mod headers;
 mod layer;
 mod stream;
 mod whiteout;
 
-use std::collections::VecDeque;
-
 use snapshot::{Index, Rootfs, RootfsPath};
 
 pub use error::{LayerError, UnpackError};
+pub use headers::{
+    HeaderEntry, HeaderIndex, HeaderKind, HeadersError, ImageHeaders, KEPT_FILE_BYTES, Kept,
+    read_headers,
+};
 pub use layer::{LayerInput, OpenLayer};
 pub use whiteout::WhiteoutError;
 
 use crate::archive::{DroppedXattrs, Limits, NotOnDisk};
 use apply::Applier;
-use stream::LayerStream;
+use stream::in_turn;
 
 /// Most layers in one image. Docker takes 127, overlayfs 500.
 pub const LAYER_COUNT: usize = 512;
-
-/// How many layers are read and decompressed before their turn. Each costs a thread and the
-/// buffers of its channel.
-const LAYERS_AHEAD: usize = 2;
 
 /// How layers are unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,24 +78,9 @@ pub fn unpack(
     layers: Vec<LayerInput>,
     options: &UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    if layers.len() > LAYER_COUNT {
-        return Err(UnpackError::LayerCount { count: layers.len(), limit: LAYER_COUNT });
-    }
-    let mut layers = layers.into_iter();
     let mut applier = Applier::new(rootfs);
-    std::thread::scope(|scope| {
-        let mut ahead = VecDeque::new();
-        loop {
-            while ahead.len() <= LAYERS_AHEAD
-                && let Some(layer) = layers.next()
-            {
-                ahead.push_back(LayerStream::start(scope, layer, options.limits));
-            }
-            let Some((identity, stream)) = ahead.pop_front() else { return Ok(()) };
-            applier.apply(stream, &identity, options.limits).map_err(|source| {
-                UnpackError::Layer { digest: identity.digest, source: Box::new(source) }
-            })?;
-        }
+    in_turn(layers, options.limits, |identity, stream| {
+        applier.apply(stream, identity, options.limits)
     })?;
     applier.finish()
 }

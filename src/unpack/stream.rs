@@ -3,6 +3,7 @@
 //! The thread fills buffers, the reader empties them, and a fixed number of them goes round: memory
 //! does not grow with the layer, and a layer before its turn waits when they are full.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -10,9 +11,14 @@ use std::thread::Scope;
 
 use snapshot::{Digest, Digester};
 
-use super::error::SizeError;
+use super::LAYER_COUNT;
+use super::error::{LayerError, SizeError, UnpackError};
 use super::layer::{Identity, LayerInput};
 use crate::archive::{Format, Limits, decompress};
+
+/// How many layers are read and decompressed before their turn. Each costs a thread and the
+/// buffers of its channel.
+const LAYERS_AHEAD: usize = 2;
 
 const BUFFER_BYTES: usize = 256 << 10;
 const BUFFER_COUNT: usize = 8;
@@ -24,6 +30,47 @@ pub(super) struct Summary {
     pub(super) diff_id: Digest,
     pub(super) tar_bytes: u64,
     pub(super) compressed_bytes: u64,
+}
+
+impl Summary {
+    /// Returns what the layer was, all of it read, if that is what it should be.
+    pub(super) fn of<'a>(
+        stream: &'a LayerStream,
+        identity: &Identity,
+    ) -> Result<&'a Self, LayerError> {
+        let summary = stream.summary.as_ref().ok_or(LayerError::ReaderStopped)?;
+        if summary.diff_id == identity.diff_id {
+            return Ok(summary);
+        }
+        Err(LayerError::DiffId { expected: identity.diff_id, found: summary.diff_id })
+    }
+}
+
+/// Hands `layers` to `apply`, lowest first, each being read by a thread of its own.
+pub(super) fn in_turn(
+    layers: Vec<LayerInput>,
+    limits: Limits,
+    mut apply: impl FnMut(&Identity, LayerStream) -> Result<(), LayerError>,
+) -> Result<(), UnpackError> {
+    if layers.len() > LAYER_COUNT {
+        return Err(UnpackError::LayerCount { count: layers.len(), limit: LAYER_COUNT });
+    }
+    let mut layers = layers.into_iter();
+    std::thread::scope(|scope| {
+        let mut ahead = VecDeque::new();
+        loop {
+            while ahead.len() <= LAYERS_AHEAD
+                && let Some(layer) = layers.next()
+            {
+                ahead.push_back(LayerStream::start(scope, layer, limits));
+            }
+            let Some((identity, stream)) = ahead.pop_front() else { return Ok(()) };
+            apply(&identity, stream).map_err(|source| UnpackError::Layer {
+                digest: identity.digest,
+                source: Box::new(source),
+            })?;
+        }
+    })
 }
 
 enum Message {
@@ -45,7 +92,7 @@ pub(super) struct LayerStream {
 
 impl LayerStream {
     /// Starts to read `layer`.
-    pub(super) fn start<'scope>(
+    fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         layer: LayerInput,
         limits: Limits,
@@ -65,11 +112,6 @@ impl LayerStream {
         });
         let stream = Self { full, empty, current: Vec::new(), unread: 0..0, summary: None };
         (identity, stream)
-    }
-
-    /// Returns what the layer was; `None` before its end.
-    pub(super) fn summary(&self) -> Option<&Summary> {
-        self.summary.as_ref()
     }
 }
 

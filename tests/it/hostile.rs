@@ -19,7 +19,7 @@ use zuwai::unpack::{UnpackOptions, unpack};
 use crate::hostile_cases::{Case, Ending, cases};
 use crate::tarball::{Member, archive};
 use crate::tree::{names, tree};
-use crate::unpack::{is_root, layer, message};
+use crate::unpack::{assert_headers_agree, is_root, layer, message};
 
 /// A directory to play in: `canary` and `root` side by side.
 struct World {
@@ -103,9 +103,10 @@ fn bring_in(world: &World, way: Way, archives: &[Vec<u8>]) -> Result<PathBuf, St
     let rootfs = world.rootfs();
     let (destination, ownership) = match way {
         Way::Layers => {
-            let layers = archives.iter().map(|archive| layer(archive.clone())).collect();
+            let layers = || archives.iter().map(|archive| layer(archive.clone())).collect();
             let options = UnpackOptions { limits: LIMITS };
-            let unpacked = unpack(&rootfs, layers, &options).map_err(|error| message(&error))?;
+            let unpacked = unpack(&rootfs, layers(), &options).map_err(|error| message(&error))?;
+            assert_headers_agree(layers(), &unpacked.index);
             let left = unpacked.index.iter().filter(|(_, row)| row.shadow).count();
             assert_eq!(left, 0, "everything is on disk");
             return Ok(world.path("root"));

@@ -11,7 +11,10 @@ use snapshot::{
 };
 use tempfile::TempDir;
 use zuwai::archive::NotOnDisk;
-use zuwai::unpack::{LayerInput, UnpackError, UnpackOptions, Unpacked, unpack};
+use zuwai::unpack::{
+    HeaderKind, ImageHeaders, Kept, LayerInput, UnpackError, UnpackOptions, Unpacked, read_headers,
+    unpack,
+};
 
 use crate::tarball::{Member, archive, base256, gnu_long, pax};
 use crate::tree::{names, tree};
@@ -73,8 +76,11 @@ impl Fixture {
     }
 
     fn unpack(&self, layers: &[Vec<Member>]) -> Result<Unpacked, UnpackError> {
-        let layers = layers.iter().map(|members| layer(archive(members))).collect();
-        unpack(&self.rootfs, layers, &UnpackOptions::default())
+        let archives: Vec<_> = layers.iter().map(|members| archive(members)).collect();
+        let inputs = || archives.iter().map(|archive| layer(archive.clone())).collect();
+        let unpacked = unpack(&self.rootfs, inputs(), &UnpackOptions::default())?;
+        assert_headers_agree(inputs(), &unpacked.index);
+        Ok(unpacked)
     }
 
     /// The lines of the tree, the root's own left out.
@@ -109,6 +115,38 @@ fn assert_index_is_true(rootfs: &Rootfs, index: &Index) {
         }
     }
     assert_eq!(rows.keys().collect::<Vec<_>>(), Vec::<&RootfsPath>::new(), "not on disk");
+}
+
+/// Asserts that the layers' headers alone say the same as what they were unpacked to.
+pub fn assert_headers_agree(layers: Vec<LayerInput>, index: &Index) {
+    let layers = read_headers(layers, &UnpackOptions::default()).unwrap();
+    let image = ImageHeaders::of(&layers).unwrap();
+    let said: Vec<_> = image
+        .iter()
+        .filter(|(path, _)| !path.is_root())
+        .map(|(path, entry)| {
+            let kind = match &entry.kind {
+                HeaderKind::Directory => Some(FileKind::Directory),
+                HeaderKind::Regular { .. } => Some(FileKind::Regular),
+                HeaderKind::Symlink(_) => Some(FileKind::Symlink),
+                HeaderKind::Special => None,
+            };
+            (path.clone(), kind, entry.mode, (entry.uid, entry.gid), entry.mtime)
+        })
+        .collect();
+    let found: Vec<_> = index
+        .iter()
+        .filter(|(path, _)| !path.is_root())
+        .zip(&said)
+        .map(|((path, row), said)| {
+            let Metadata { kind, uid, gid, mtime, .. } = row.metadata;
+            let special = kind.is_device() || kind == FileKind::Fifo;
+            // On disk a link has no mode of its own.
+            let mode = if kind == FileKind::Symlink { said.2 } else { row.metadata.mode };
+            (path, (!special).then_some(kind), mode, (uid, gid), mtime)
+        })
+        .collect();
+    assert_eq!((said.len(), said), (index.len(), found));
 }
 
 fn dir(name: &str) -> Member {
@@ -715,6 +753,61 @@ fn no_layers_are_an_empty_root() {
     let unpacked = fixture.unpack(&[]).unwrap();
     assert_index_is_true(&fixture.rootfs, &unpacked.index);
     assert!(unpacked.index.is_empty());
+}
+
+#[test]
+fn headers_answer_for_links_and_users_of_a_base_that_is_not_unpacked() {
+    let layers = vec![
+        layer(archive(&[
+            dir("usr/bin"),
+            Member::link(b'2', "bin", "usr/bin"),
+            Member::link(b'2', "deep/up", "../../../../usr"),
+            Member::link(b'2', "loop", "loop"),
+            file("etc/shadow"),
+            Member::file("etc/passwd", "old"),
+            Member::file("etc/group", "staff:x:50:"),
+        ])),
+        layer(archive(&[
+            Member::file("etc/passwd", "me:x:7:8::/:"),
+            Member::link(b'2', "usr/etc", "../etc"),
+            file("bin/sh").owner(3, 4).mode(0o4755),
+            whiteout("deep/.wh.gone"),
+        ])),
+    ];
+    let layers = read_headers(layers, &UnpackOptions::default()).unwrap();
+    let image = ImageHeaders::of(&layers).unwrap();
+    let resolved = |name: &str| image.resolve(&path(name)).unwrap().to_string();
+    assert_eq!(resolved("bin/sh"), "/usr/bin/sh");
+    assert_eq!(resolved("deep/up/bin/new/file"), "/usr/bin/new/file");
+    assert_eq!(resolved("missing/../x"), "/x");
+    assert_eq!(
+        image.resolve(&path("loop/x")).unwrap_err().to_string(),
+        "too many symbolic links in `/loop/x`"
+    );
+    let shell = image.get(&path("usr/bin/sh")).unwrap();
+    assert_eq!((shell.mode, shell.uid, shell.gid), (0o4755, 3, 4));
+    let read = |name: &str| image.read(&path(name)).unwrap();
+    assert_eq!(read("etc/passwd"), Kept::Content(b"me:x:7:8::/:"));
+    assert_eq!(read("usr/etc/group"), Kept::Content(b"staff:x:50:"));
+    assert_eq!(read("etc/shadow"), Kept::Unknown);
+    assert_eq!(read("etc/none"), Kept::Missing);
+
+    // What cannot be unpacked has no headers to go by either.
+    let image = |members: &[Member]| {
+        let layers = vec![layer(archive(members))];
+        let layers = read_headers(layers, &UnpackOptions::default()).unwrap();
+        ImageHeaders::of(&layers).map(drop).map_err(|error| error.to_string())
+    };
+    let in_file = [file("a"), file("a/b")];
+    assert_eq!(image(&in_file), Err("`/a` is not a directory".to_owned()));
+    for target in ["missing", "d", "l"] {
+        let members = [dir("d"), Member::link(b'1', "l", target)];
+        let expected = format!("cannot make `/l` a hard link to `/{target}`");
+        assert_eq!(image(&members), Err(expected));
+    }
+    let wrong = compressed(Digest::of(b"other"), archive(&[file("a")]));
+    let error = read_headers(vec![wrong], &UnpackOptions::default()).unwrap_err();
+    assert!(message(&error).contains("the image's config says"), "{error:?}");
 }
 
 #[test]

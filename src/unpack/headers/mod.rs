@@ -1,0 +1,136 @@
+//! What a layer's headers say, without anything written.
+//!
+//! Where a stage only copies files or sets metadata, its base need not be on disk: which paths are
+//! links, who owns what and who the users are is in the headers. Owns reading them; what several
+//! layers say together is [`ImageHeaders`]'s.
+
+mod image;
+
+use snapshot::{Digest, RootfsPath, Timestamp};
+
+pub use image::{HeadersError, ImageHeaders, Kept};
+
+use super::UnpackOptions;
+use super::error::{LayerError, UnpackError};
+use super::layer::{Identity, LayerInput};
+use super::stream::{LayerStream, Summary, in_turn};
+use super::whiteout::{Meaning, meaning};
+use crate::archive::{Entry, EntryKind, Limits, Reader};
+
+/// Largest passwd or group file that is kept.
+pub const KEPT_FILE_BYTES: u64 = 1 << 20;
+
+/// What the headers of one layer say, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderIndex {
+    /// The layer's blob.
+    pub digest: Digest,
+    headers: Vec<Header>,
+}
+
+/// One header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Header {
+    Entry(RootfsPath, HeaderEntry),
+    HardLink { path: RootfsPath, target: RootfsPath },
+    Hides(RootfsPath),
+    Opaque(RootfsPath),
+}
+
+/// What an image says of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderEntry {
+    /// What it is.
+    pub kind: HeaderKind,
+    /// Permission, set-id and sticky bits: 0 to 0o7777.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last change of the content.
+    pub mtime: Timestamp,
+}
+
+/// What a path of an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    Regular {
+        /// Bytes.
+        size: u64,
+        /// The content of a passwd or group file in a directory `etc`; `None` for all others.
+        content: Option<Vec<u8>>,
+    },
+    /// A symbolic link to these bytes.
+    Symlink(Vec<u8>),
+    /// A device or named pipe.
+    Special,
+}
+
+/// Reads the headers of `layers`, lowest first, each to its end: size and DiffID are checked as
+/// when it is unpacked.
+///
+/// # Errors
+/// As [`super::unpack`], but for what only a disk can refuse.
+pub fn read_headers(
+    layers: Vec<LayerInput>,
+    options: &UnpackOptions,
+) -> Result<Vec<HeaderIndex>, UnpackError> {
+    let mut indexes = Vec::new();
+    in_turn(layers, options.limits, |identity, stream| {
+        indexes.push(read(identity, stream, options.limits)?);
+        Ok(())
+    })?;
+    Ok(indexes)
+}
+
+fn read(
+    identity: &Identity,
+    stream: LayerStream,
+    limits: Limits,
+) -> Result<HeaderIndex, LayerError> {
+    let mut reader = Reader::new(stream, limits);
+    let mut headers = Vec::new();
+    while let Some(entry) = reader.next_entry()? {
+        let meaning = meaning(&entry)
+            .map_err(|source| LayerError::Whiteout { path: entry.path.clone(), source })?;
+        headers.push(match meaning {
+            Meaning::Hides(path) => Header::Hides(path),
+            Meaning::Opaque(path) => Header::Opaque(path),
+            Meaning::Entry => {
+                let content = match is_kept(&entry) {
+                    true => Some(reader.read_content(KEPT_FILE_BYTES)?),
+                    false => None,
+                };
+                header(entry, content)
+            }
+        });
+    }
+    Summary::of(reader.get_ref(), identity)?;
+    Ok(HeaderIndex { digest: identity.digest, headers })
+}
+
+fn is_kept(entry: &Entry) -> bool {
+    let directory = entry.path.parent().unwrap_or_default();
+    entry.kind == EntryKind::Regular
+        && entry.size <= KEPT_FILE_BYTES
+        && directory.file_name() == Some(b"etc")
+        && matches!(entry.path.file_name(), Some(b"passwd" | b"group"))
+}
+
+fn header(entry: Entry, content: Option<Vec<u8>>) -> Header {
+    let kind = match entry.kind {
+        EntryKind::HardLink(target) => return Header::HardLink { path: entry.path, target },
+        EntryKind::Directory => HeaderKind::Directory,
+        EntryKind::Regular => HeaderKind::Regular { size: entry.size, content },
+        EntryKind::Symlink(target) => HeaderKind::Symlink(target),
+        EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } | EntryKind::Fifo => {
+            HeaderKind::Special
+        }
+    };
+    let Entry { path, mode, uid, gid, mtime, .. } = entry;
+    Header::Entry(path, HeaderEntry { kind, mode, uid, gid, mtime })
+}
