@@ -1,8 +1,10 @@
 //! The tar reader against GNU tar and Python's `tarfile`, on archives made at random: what it takes
 //! the others have to take and read alike. It may refuse what they take.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -553,11 +555,12 @@ fn gnu(file: &Path) -> Answer {
     }
     let mut all = Vec::new();
     for line in listing.lines() {
-        let mut content = |name: &[u8]| match std::str::from_utf8(name) {
-            Ok(name) if name.starts_with(SPARSE) => {
-                fs::read(sparse.path().join(name)).ok().map(|content| Digest::of(&content).hex())
+        let mut content = |name: &[u8]| {
+            if !name.starts_with(SPARSE.as_bytes()) {
+                return hashes.next();
             }
-            _ => hashes.next(),
+            let content = fs::read(sparse.path().join(OsStr::from_bytes(name)));
+            content.ok().map(|content| Digest::of(&content).hex())
         };
         all.push(parse_listing(line, &mut content).ok_or_else(|| format!("lists {line:?}"))?);
     }

@@ -9,7 +9,7 @@ use super::blocks::Blocks;
 use super::entry::{Entry, EntryProblem, Extensions, entry, raw_name};
 use super::error::TarError;
 use super::pax::{self, Extended};
-use super::sparse::{Region, regions};
+use super::sparse::{Region, SparseError, regions};
 use super::sparse_map::{MapError, read_map};
 use crate::archive::limits::{EXTENDED_HEADER_BYTES, GNU_NAME_BYTES, Limits};
 
@@ -213,6 +213,8 @@ impl<R: BufRead> Reader<R> {
         let sparse = |source| TarError::Sparse { name: name(), source };
         let keys = extensions.extended.as_ref().map(|extended| &extended.sparse);
         let (size, stored, map) = match read_map(&mut self.blocks, block, keys, stored) {
+            // Python takes the extended header's size for that of the file.
+            Ok(Some(_)) if extended_size.is_some() => return Err(sparse(SparseError::TwoSizes)),
             Ok(Some(map)) => (map.size, map.stored, map.pairs),
             Ok(None) => (stored, stored, vec![(0, stored)]),
             Err(MapError::Sparse(source)) => return Err(sparse(source)),

@@ -31,6 +31,9 @@ pub enum SparseError {
         /// Bytes of data in the archive.
         stored: u64,
     },
+    /// A size in the extended header beside that of the map.
+    #[error("a sparse file with a size in its extended header")]
+    TwoSizes,
     /// More regions than the limit.
     #[error("the sparse map has more than {SPARSE_REGIONS} regions")]
     TooMany,

@@ -757,6 +757,10 @@ fn what_the_fuzzer_found_is_refused() {
         "malformed tar header at byte 0: \
          field `uid` holds `x\\x00\\x00\\x00\\x00\\x00\\x00\\x00`, which is no number"
     );
+    // A sparse file whose extended header has a size: Python takes that for the file's.
+    let sparse = sparse_gnu(&[(4, 0)], 4, b"");
+    let bytes = [unended(&[pax(&[("size", b"0")])]), sparse].concat();
+    assert!(refusal(&bytes).ends_with("a sparse file with a size in its extended header"));
     // A global header and nothing after it.
     let global = Member { type_flag: b'g', ..pax(&[("comment", b"x")]) };
     let end = "an extension header at the end of the archive, before byte 2048";
