@@ -225,6 +225,30 @@ fn what_one_place_does_no_other_place_does() {
     check(&shipped, reserved);
 }
 
+/// Returns uses of paths as text in the modules that touch a root file system.
+///
+/// `File` as a type is how `Rootfs` hands out content; it is opening by path that leads out.
+fn raw_paths(file: &SourceFile) -> Vec<String> {
+    let touches = ["src/archive/", "src/execute/", "src/unpack/"];
+    if !touches.iter().any(|place| file.path.starts_with(place)) {
+        return Vec::new();
+    }
+    let is_raw = |path: &str| {
+        (path.starts_with("std::fs") && path != "std::fs::File")
+            || ["File::open", "File::create", "File::create_new", "OpenOptions::new"]
+                .contains(&path)
+            || path.starts_with("fs::")
+    };
+    let uses = paths(file.without_tests()).into_iter().filter(|(path, _)| is_raw(path));
+    uses.map(|(path, line)| format!("line {line}: `{path}`: a `Rootfs` belongs here")).collect()
+}
+
+#[test]
+fn root_file_systems_are_touched_through_rootfs() {
+    let shipped: Vec<SourceFile> = rust().into_iter().filter(|file| !file.is_test()).collect();
+    check(&shipped, raw_paths);
+}
+
 #[test]
 fn kanikos_paths_are_known_to_the_command_line_alone() {
     let shipped: Vec<SourceFile> = rust()
