@@ -47,7 +47,6 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("reqwest::blocking", &["http"]),
     ("reqwest::get", &["http"]),
     ("rustls::ClientConfig", &["http"]),
-    ("tar_core", &["archive"]),
     ("tracing_subscriber", &["report"]),
 ];
 

@@ -23,6 +23,8 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 libc.msync.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 libc.syscall.restype = ctypes.c_long
+libc.read.argtypes = libc.write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+libc.read.restype = libc.write.restype = ctypes.c_ssize_t
 
 OUTSIDE = "../outside"
 AT_FDCWD, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = -100, 0x400, 0x1000
@@ -187,8 +189,26 @@ def mapped(fd):
 
 
 def store(address):
+    # Through the kernel, which answers EFAULT where another writer has cut the file short meanwhile:
+    # a store of our own would end the whole writer with SIGBUS. The page fault is the same.
     data = content(20)
-    ctypes.memmove(address + 7, data, len(data))
+    ends = os.pipe()
+    try:
+        os.write(ends[1], data)
+        check(libc.read(ends[0], address + 7, len(data)))
+    finally:
+        os.close(ends[0])
+        os.close(ends[1])
+
+
+def look(address):
+    # As `store`, for a read fault.
+    ends = os.pipe()
+    try:
+        check(libc.write(ends[1], address, 100))
+    finally:
+        os.close(ends[0])
+        os.close(ends[1])
 
 
 def map_write(path):
@@ -209,8 +229,8 @@ def map_write_after_close(path):
 def map_read_then_write(path):
     with File(path) as fd:
         address = mapped(fd)
-        ctypes.string_at(address, 100)
-    ctypes.string_at(address, 100)
+        look(address)
+    look(address)
     store(address)
     check(libc.munmap(address, 4096))
 
@@ -732,6 +752,7 @@ def uring_write_and_be_killed(path):
 OPERATIONS = {name: act for name, act in list(globals().items())
               if callable(act) and not isinstance(act, type)
               and name not in ("check", "opened", "size", "content", "keep_mtime", "mapped", "store",
+                               "look",
                                "in_child", "source_file", "uring", "rename_flags")}
 for name in ("write", "overwrite", "append", "shrink", "map_write", "chmod", "set_xattr", "clone",
              "copy_range", "truncate_by_path", "uring_write"):
