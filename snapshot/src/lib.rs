@@ -27,7 +27,7 @@ pub mod xattr;
 pub use change::{Change, ChangeKind, Changeset};
 pub use digest::{Digest, DigestError, Digester, HashingReader, HashingWriter};
 pub use error::SnapshotError;
-pub use ignore::IgnoreList;
+pub use ignore::{IgnoreList, NamePredicate, NameRule};
 pub use index::{Index, Row};
 pub use metadata::{FileKind, InodeId, Metadata, Timestamp};
 pub use mode::{Mode, UnknownMode};

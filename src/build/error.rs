@@ -6,7 +6,7 @@ use crate::context::ContextError;
 use crate::dockerfile::{ParseError, Snippet};
 use crate::execute::ExecuteError;
 use crate::export::ExportError;
-use crate::http::{HttpError, RedirectError};
+use crate::http::{DownloadError, HttpError};
 use crate::image::{DescriptorError, ImageError, MediaTypeError};
 use crate::plan::PlanError;
 use crate::registry::RegistryError;
@@ -138,15 +138,9 @@ pub enum BuildError {
         /// The HTTP status.
         status: u16,
     },
-    /// A server sent us where we do not go.
-    #[error("cannot fetch `{url}`")]
-    Redirect {
-        /// The redacted URL.
-        url: String,
-        /// Why its redirect is not followed.
-        #[source]
-        source: RedirectError,
-    },
+    /// A file named by a URL cannot be had.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
     /// A name given by `--build-context` is used as something it is not.
     #[error("the build context `{name}` is not {expected}")]
     NamedContext {
@@ -278,7 +272,7 @@ impl BuildError {
             | Self::FreeSpace { .. }
             | Self::Record { .. }
             | Self::Status { .. }
-            | Self::Redirect { .. }
+            | Self::Download(_)
             | Self::ForeignLayer { .. }
             | Self::Reference { .. }
             | Self::BaseType { .. }
@@ -298,7 +292,7 @@ impl Fault for BuildError {
             Self::Runtime(source) | Self::FreeSpace { source } | Self::Record { source, .. } => {
                 Class::of_io(source)
             }
-            Self::Http(_) | Self::Status { .. } | Self::Redirect { .. } => Class::Infrastructure,
+            Self::Http(_) | Self::Status { .. } | Self::Download(_) => Class::Infrastructure,
             Self::Rootfs(error) => class_of_cause(error),
             Self::Unpack(error) => class_of_cause(error),
             other => other.fault().map_or(Class::User, Fault::class),
@@ -320,6 +314,7 @@ impl Fault for BuildError {
     fn is_temporary(&self) -> bool {
         match self {
             Self::Http(error) => error.is_temporary(),
+            Self::Download(error) => error.is_temporary(),
             Self::Status { status, .. } => *status >= 500,
             other => other.fault().is_some_and(Fault::is_temporary),
         }

@@ -7,6 +7,7 @@
 
 mod bases;
 mod error;
+mod ignored;
 mod network;
 pub mod options;
 mod output;

@@ -1,7 +1,6 @@
 //! The network side of a build, made from its options before anything is unpacked.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -11,9 +10,8 @@ use url::Url;
 use super::error::BuildError;
 use super::options::{self, BuildOptions, ImmutableTags, PlainHttp, RegistryFallback, RetryCount};
 use crate::http::{
-    Backoff, ClientCertificate, HttpClient, HttpOptions, NameResolution, Outgoing, OutgoingBody,
-    ProxyOptions, Reach, Response, RetryPolicy, RootSources, Timeouts, Verification, is_redirect,
-    is_temporary_status, redact, redirect_target, retry_after,
+    ClientCertificate, Download, DownloadError, HttpClient, HttpOptions, NameResolution, Outgoing,
+    OutgoingBody, ProxyOptions, Reach, RetryPolicy, RootSources, Timeouts, Verification, redact,
 };
 use crate::registry::{
     CredentialOptions, Fallback, HostAuthority, HostClientCertificate, Registry, RegistryMap,
@@ -118,63 +116,28 @@ fn retry(count: RetryCount) -> RetryPolicy {
     }
 }
 
-/// Downloads a small file, following redirects and trying again where that can help.
-pub(super) async fn fetch(http: &HttpClient, url: &Url, limit: u64) -> Result<Bytes, BuildError> {
-    let mut backoff = Backoff::new(RetryPolicy::default());
-    let mut at = url.clone();
-    let mut followed = 0;
-    loop {
-        // What the user named may be anywhere; where a server sends us may not be this machine.
-        let reach = if followed == 0 { Reach::Anywhere } else { Reach::PublicAndPrivate };
-        let sent = send(http, Method::GET, &at, None, reach).await;
-        let wait = match sent {
-            Ok(response) if is_redirect(response.status()) => {
-                let location = response.header("location").map(str::to_owned);
-                at = redirect_target(&at, location.as_deref(), followed)
-                    .map_err(|source| BuildError::Redirect { url: redact(url), source })?;
-                followed += 1;
-                continue;
-            }
-            Ok(response) if response.status().is_success() => {
-                return Ok(response.bytes(limit).await?);
-            }
-            Ok(response) => {
-                let status = response.status();
-                let asked = retry_after(response.headers(), SystemTime::now());
-                let again = is_temporary_status(status).then(|| backoff.next_wait(asked)).flatten();
-                again.ok_or(BuildError::Status { url: redact(url), status: status.as_u16() })?
-            }
-            Err(error) if error.is_temporary() => match backoff.next_wait(None) {
-                Some(wait) => wait,
-                None => return Err(error.into()),
-            },
-            Err(error) => return Err(error.into()),
-        };
-        tokio::time::sleep(wait).await;
-    }
+/// Downloads a small file.
+pub(super) async fn fetch(
+    http: &HttpClient,
+    url: &Url,
+    limit: u64,
+) -> Result<Vec<u8>, DownloadError> {
+    // What the user named may be anywhere.
+    let wanted = Download { url, reach: Reach::Anywhere, limit, retry: RetryPolicy::default() };
+    let mut text = Vec::new();
+    http.download(&wanted, &mut text).await?;
+    Ok(text)
 }
 
 /// Sends a digest file's text to where `--digest-file=https://…` says.
 pub(super) async fn put_text(http: &HttpClient, url: &Url, text: String) -> Result<(), BuildError> {
-    let body = Some(Bytes::from(text));
-    let response = send(http, Method::PUT, url, body, Reach::Anywhere).await?;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let body = Some(OutgoingBody::Bytes(Bytes::from(text)));
+    let (method, trust, reach) = (Method::PUT, http.usual_trust(), Reach::Anywhere);
+    let response = http.send(Outgoing { method, url, headers, body, trust, reach }).await?;
     match response.status().is_success() {
         true => Ok(()),
         false => Err(BuildError::Status { url: redact(url), status: response.status().as_u16() }),
     }
-}
-
-async fn send(
-    http: &HttpClient,
-    method: Method,
-    url: &Url,
-    body: Option<Bytes>,
-    reach: Reach,
-) -> Result<Response, crate::http::HttpError> {
-    let mut headers = HeaderMap::new();
-    if body.is_some() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    }
-    let body = body.map(OutgoingBody::Bytes);
-    http.send(Outgoing { method, url, headers, body, trust: http.usual_trust(), reach }).await
 }

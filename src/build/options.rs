@@ -116,8 +116,8 @@ pub struct SnapshotChoices {
     pub mode: SnapshotMode,
     /// After which steps (`--single-snapshot`).
     pub frequency: SnapshotFrequency,
-    /// Paths kept out of snapshots with what is below them: absolute, without `.` or `..`
-    /// (`--ignore-path`).
+    /// Paths kept out of snapshots with what is below them: absolute, without `.` or `..`, each
+    /// component a well-formed pattern of Go's `filepath.Match` (`--ignore-path`).
     pub ignored_paths: Vec<String>,
     /// Whether `/var/run` is kept out too (`--ignore-var-run`).
     pub var_run: VarRun,

@@ -6,16 +6,16 @@ use std::path::Path;
 use std::thread;
 
 use snapshot::layer::{Compression, GzipLevel, LayerOptions, LevelError, MtimeRule, ZstdLevel};
-use snapshot::{IgnoreList, Mode, RootfsPath, SnapshotOptions, Timestamp};
+use snapshot::{Mode, SnapshotOptions, Timestamp};
 use tokio::runtime::Runtime;
 use url::Url;
 
 use super::error::{BuildError, FailedStep, InDockerfile, StepError};
-use super::network;
 use super::options::{
     BuildOptions, CompressionChoice, Isolation, NamedContextSource, SnapshotFrequency,
-    SnapshotMode, Timestamps, VarRun,
+    SnapshotMode, Timestamps,
 };
+use super::{ignored, network};
 use crate::context::BuildContext;
 use crate::dockerfile::{ParseError, Source};
 use crate::http::HttpClient;
@@ -120,15 +120,7 @@ impl Session<'_> {
     /// Returns how snapshots of a stage are taken.
     pub(super) fn snapshot_options(&self) -> Result<SnapshotOptions, BuildError> {
         let choices = &self.options.snapshots;
-        let mut ignore = IgnoreList::new();
-        for path in &choices.ignored_paths {
-            let path = RootfsPath::new(path)
-                .map_err(|source| BuildError::IgnoredPath { path: path.clone(), source })?;
-            ignore.insert(path);
-        }
-        if choices.var_run == VarRun::Ignored {
-            ignore.insert(RootfsPath::root().join_name(b"var").join_name(b"run"));
-        }
+        let ignore = ignored::ignore_list(choices)?;
         Ok(SnapshotOptions {
             mode: match choices.mode {
                 SnapshotMode::Full => Mode::Full,

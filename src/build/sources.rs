@@ -47,7 +47,7 @@ pub(super) fn read(
         DockerfileSource::Stdin => context::dockerfile::read_stdin(io::stdin())?,
         DockerfileSource::Url(url) => {
             let text = runtime.block_on(network::fetch(http, url, MAX_TEXT_BYTES))?;
-            FoundDockerfile::from_text(&redact(url), text.to_vec())
+            FoundDockerfile::from_text(&redact(url), text)
         }
     };
     let rules = context::dockerfile::ignore_rules(&root, dockerfile.ignore_file.as_ref())?;

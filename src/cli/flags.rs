@@ -145,7 +145,7 @@ pub const BUILD: &[Flag] = &[
     ),
     works("single-snapshot"),
     not_yet("use-new-run"),
-    differs("ignore-path", "wildcards are not supported yet"),
+    works("ignore-path"),
     works("ignore-var-run"),
     not_yet("cache"),
     not_yet("cache-repo"),

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::io_error;
+use crate::ignore::NameRule;
 use crate::index::{NodeId, Siblings};
 use crate::path::RootfsPath;
 use crate::rootfs::{Operation, Rootfs, RootfsError};
@@ -23,7 +24,7 @@ pub(super) struct OpenDirectory {
     /// Its place in the index, if it was a directory there.
     pub(super) node: Option<NodeId>,
     /// Names in it that are left out.
-    pub(super) ignored: Vec<Vec<u8>>,
+    pub(super) ignored: Vec<NameRule>,
     /// What the index has in it, while it is listed.
     pub(super) siblings: Option<Siblings>,
     /// Entries of the index that were met, while it is listed.
@@ -67,7 +68,7 @@ impl Unopened {
         rootfs: &Rootfs,
         purpose: OFlags,
         open_count: &Arc<AtomicUsize>,
-        ignored: Vec<Vec<u8>>,
+        ignored: Vec<NameRule>,
     ) -> Result<Option<OpenDirectory>, RootfsError> {
         let Self { parent, path, node } = self;
         rootfs.fault(Operation::ReadDirectory, &path)?;

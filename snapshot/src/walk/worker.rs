@@ -139,7 +139,7 @@ impl<'w, 'a> Worker<'w, 'a> {
         directory: Unopened,
         purpose: OFlags,
     ) -> Result<Option<OpenDirectory>, RootfsError> {
-        let ignored = self.walk.ignore.names_in(&directory.path);
+        let ignored = self.walk.ignore.rules_in(&directory.path);
         let (path, node) = (directory.path.clone(), directory.node);
         let input = self.walk.input;
         let opened = directory.open(input.rootfs, purpose, &self.walk.open_directories, ignored)?;
@@ -240,7 +240,7 @@ impl<'w, 'a> Worker<'w, 'a> {
     /// Notes that an entry of the index is not there.
     fn miss(&mut self, directory: &OpenDirectory, id: NodeId) {
         let index = self.walk.input.index;
-        let is_ignored = directory.ignored.iter().any(|name| name == index.name(id));
+        let is_ignored = directory.ignored.iter().any(|rule| rule.takes(index.name(id)));
         if !index.is_shadow(id) && !is_ignored {
             self.found.removed.push(id);
         }
@@ -308,7 +308,7 @@ impl<'w, 'a> Worker<'w, 'a> {
     ) -> Result<(), RootfsError> {
         let bytes = name.to_bytes();
         let known = self.known(directory, name);
-        if directory.ignored.iter().any(|ignored| ignored == bytes) {
+        if directory.ignored.iter().any(|rule| rule.takes(bytes)) {
             self.meet(directory, known);
             return Ok(());
         }

@@ -14,6 +14,7 @@ use crate::build::options::{
     BuildArg, BuildOptions, CompressionChoice, Label, LayerChoices, SnapshotChoices,
     SnapshotFrequency, SnapshotMode, StageSelection, Timestamps, VarRun,
 };
+use crate::context::pattern::is_well_formed;
 use crate::image::{Platform, PlatformError};
 
 /// Options, and what to warn of.
@@ -112,9 +113,6 @@ fn snapshots(args: &SnapshotArgs, warnings: &mut Vec<String>) -> Result<Snapshot
     let mut ignored_paths = Vec::new();
     for text in &args.ignore_path {
         match text.starts_with('/') {
-            true if text.contains(['*', '?', '[']) => {
-                return Err(Error::NotSupported { flag: format!("--ignore-path={text}") });
-            }
             true => ignored_paths.push(ignored_path(text)?),
             // With kaniko it matches nothing, and old pipelines must not fail on it.
             false => warnings.push(format!(
@@ -148,14 +146,18 @@ fn ignored_path(text: &str) -> Result<String, Error> {
             part => parts.push(part),
         }
     }
-    match parts.is_empty() {
-        false => Ok(format!("/{}", parts.join("/"))),
-        true => Err(Error::WrongValue {
-            flag: "--ignore-path",
-            value: text.to_owned(),
-            reason: "the root cannot be ignored".to_owned(),
-        }),
-    }
+    let reason = if parts.is_empty() {
+        "the root cannot be ignored"
+    } else if parts.iter().any(|part| !is_well_formed(part.as_bytes())) {
+        "the pattern has a `[` without its `]`, or ends in `\\`"
+    } else {
+        return Ok(format!("/{}", parts.join("/")));
+    };
+    Err(Error::WrongValue {
+        flag: "--ignore-path",
+        value: text.to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 fn compression(args: &ImageArgs) -> Result<CompressionChoice, Error> {

@@ -330,6 +330,9 @@ fn flags_of_snapshots() {
     check(&["--ignore-path=/a/../b//c/", "--ignore-path=/d"], |o| {
         o.snapshots.ignored_paths = vec!["/b/c".into(), "/d".into()];
     });
+    check(&["--ignore-path=/home/*/.cache/"], |o| {
+        o.snapshots.ignored_paths = vec!["/home/*/.cache".into()];
+    });
     check(&["--ignore-var-run=false"], |o| o.snapshots.var_run = VarRun::Included);
 }
 
@@ -492,7 +495,6 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
     for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache"] {
         assert_eq!(options(&[flag]), defaults(), "{flag}");
     }
-    assert_eq!(error(&["--ignore-path=/a/*"]), "`--ignore-path=/a/*` is not supported yet");
     for scheme in ["gs", "s3", "git", "https"] {
         assert_eq!(
             error(&[&format!("--context={scheme}://x/y")]),
@@ -533,6 +535,7 @@ fn values_that_cannot_mean_anything_are_refused() {
         ("--push-retry=-1", "expected a count of 0 or more"),
         ("--threads=-1", "expected a count of 0 or more"),
         ("--ignore-path=/a/..", "the root cannot be ignored"),
+        ("--ignore-path=/a/[b/c", "the pattern has a `[` without its `]`, or ends in `\\`"),
         (
             "--custom-platform=a//b",
             "`a//b` is not a platform of the form `os/architecture[/variant]`",

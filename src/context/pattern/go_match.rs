@@ -16,6 +16,18 @@ pub fn go_match(pattern: &[u8], name: &[u8]) -> Result<bool, PatternError> {
     match_all(pattern, name).ok_or_else(|| PatternError::syntax(pattern))
 }
 
+/// Reports whether all of `pattern` can be read, whatever the name: then [`go_match`] never fails.
+pub fn is_well_formed(mut pattern: &[u8]) -> bool {
+    while !pattern.is_empty() {
+        let (_, chunk, rest) = next_chunk(pattern);
+        if match_chunk(chunk, b"").is_none() {
+            return false;
+        }
+        pattern = rest;
+    }
+    true
+}
+
 /// As [`go_match`]; `None` is a malformed pattern.
 fn match_all(mut pattern: &[u8], mut name: &[u8]) -> Option<bool> {
     'pattern: while !pattern.is_empty() {

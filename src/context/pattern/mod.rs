@@ -13,7 +13,7 @@ mod matcher;
 mod re2;
 mod rune;
 
-pub use go_match::go_match;
+pub use go_match::{go_match, is_well_formed};
 pub use matcher::{ParentMatches, PatternMatcher, matches};
 pub(super) use rune::{clean, trim_space};
 

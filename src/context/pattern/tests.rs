@@ -48,6 +48,16 @@ fn go_match_follows_filepath_match() {
 }
 
 #[test]
+fn a_pattern_is_well_formed_when_all_of_it_can_be_read() {
+    for good in ["", "*", "a?[b-d]*", r"\[", "]", "**", "*[a*]*"] {
+        assert!(is_well_formed(good.as_bytes()), "{good}");
+    }
+    for bad in ["[", "*x[", "a*[b", r"x*\", "[]", "*[a-]*"] {
+        assert!(!is_well_formed(bad.as_bytes()), "{bad}");
+    }
+}
+
+#[test]
 fn go_match_reads_a_malformed_pattern_only_as_far_as_it_gets() {
     for (pattern, name) in [
         ("[", "a"),

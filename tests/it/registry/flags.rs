@@ -120,6 +120,8 @@ impl Build {
             .arg("--kaniko-dir")
             .arg(folder.path().join("work"))
             .args(self.arguments)
+            // A Dockerfile in the current directory would win over the context's.
+            .current_dir(folder.path())
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(self.variables)

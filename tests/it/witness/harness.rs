@@ -127,6 +127,8 @@ impl Build {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zuwai"));
         command.args(["build", "--log-format=text"]).arg("--context").arg(context);
         command.arg("--kaniko-dir").arg(work.path());
+        // A Dockerfile in the current directory wins over the context's, and the checkout has one.
+        command.current_dir(work.path());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         Self { command, work }
     }
