@@ -27,7 +27,7 @@ pub use error::BuildError;
 pub use options::BuildOptions;
 
 use crate::dockerfile;
-use crate::image::Platform;
+use crate::image::{Platform, PlatformText};
 use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
 use crate::report::event::{Event, EventSink, Phase};
 use crate::sandbox::{Sandbox, hide_process};
@@ -161,13 +161,12 @@ fn make_plan(
         .map(|named| (named.name.clone(), planned_context(&named.source)))
         .collect();
     let build_platform = Platform::of_this_machine();
-    let platform = options.platform.as_ref().map(Platform::to_string);
     let mut images = BTreeMap::new();
     let plan = loop {
         let inputs = PlanInputs {
             build_args: &build_args,
             target: options.target.as_deref(),
-            platform: platform.as_deref(),
+            platform: options.platform.as_ref().map(PlatformText::as_str),
             build_platform: &build_platform,
             labels: &labels,
             named_contexts: &named_contexts,

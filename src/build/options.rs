@@ -13,7 +13,7 @@ use url::Url;
 
 pub use crate::context::ContextSource;
 pub use crate::context::dockerfile::DockerfileSource;
-use crate::image::Platform;
+use crate::image::PlatformText;
 pub use crate::plan::StageSelection;
 pub use crate::sandbox::{Overwrite, Surroundings};
 
@@ -39,7 +39,7 @@ pub struct BuildOptions {
     /// Labels for the image's config, in the order given (`--label`).
     pub labels: Vec<Label>,
     /// The platform of the image; `None` is this machine's (`--custom-platform`).
-    pub platform: Option<Platform>,
+    pub platform: Option<PlatformText>,
     /// How changes are found and when.
     pub snapshots: SnapshotChoices,
     /// How layers are written.

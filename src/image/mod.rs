@@ -20,6 +20,6 @@ pub use oci_client::manifest::{
     ImageIndexEntry, OciDescriptor as Descriptor, OciImageIndex as ImageIndex,
     OciImageManifest as Manifest,
 };
-pub use platform::{Platform, PlatformError};
+pub use platform::{Platform, PlatformError, PlatformText};
 pub use validate::{BlobView, ValidateError, validate};
 pub use value::{EncodedImage, Image, ImageError, Layer};

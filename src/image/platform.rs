@@ -19,6 +19,28 @@ pub struct Platform {
     pub os_version: Option<String>,
 }
 
+/// A platform as somebody typed it.
+///
+/// Its normal form does for choosing images. Builds also see the spelling: `TARGETVARIANT` is `v8`
+/// for `linux/arm64/v8` and empty for `linux/arm64`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlatformText(String);
+
+impl PlatformText {
+    /// Returns the text, which parses as a [`Platform`].
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PlatformText {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        text.parse::<Platform>().map(|_| Self(text.to_owned()))
+    }
+}
+
 /// A platform text that does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {

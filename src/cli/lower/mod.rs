@@ -15,7 +15,7 @@ use crate::build::options::{
     SnapshotFrequency, SnapshotMode, StageSelection, Timestamps, VarRun,
 };
 use crate::context::pattern::is_well_formed;
-use crate::image::{Platform, PlatformError};
+use crate::image::{PlatformError, PlatformText};
 
 /// Options, and what to warn of.
 pub struct Lowered {
@@ -72,7 +72,7 @@ fn absolute(text: &str, facts: &Facts) -> PathBuf {
     facts.current_directory.join(text)
 }
 
-fn platform(text: &str) -> Result<Platform, Error> {
+fn platform(text: &str) -> Result<PlatformText, Error> {
     text.parse().map_err(|error: PlatformError| Error::WrongValue {
         flag: "--custom-platform",
         value: text.to_owned(),

@@ -7,7 +7,6 @@ use url::Url;
 use super::*;
 use crate::build::options::*;
 use crate::cli::env::{Stderr, Surroundings, User};
-use crate::image::Platform;
 use crate::report::fault::Fault;
 use crate::report::settings::{Clock, Colors, Format, Level};
 use crate::secret::{Secret, SecretVariables};
@@ -229,7 +228,7 @@ fn flags_of_the_image() {
         o.labels = vec![Label { key: "a".into(), value: "b=c".into() }];
     });
     check(&["--custom-platform=linux/aarch64"], |o| {
-        o.platform = Some(Platform::new("linux", "arm64", None));
+        o.platform = Some("linux/aarch64".parse().unwrap());
     });
     check(&["--skip-unused-stages=false"], |o| o.stages = StageSelection::UpToTarget);
     assert_eq!(options(&["--skip-unused-stages"]), defaults());
