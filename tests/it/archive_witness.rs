@@ -12,16 +12,16 @@ use snapshot::{Digest, Rootfs, RootfsPath};
 use zuwai::archive::{Contents, ExtractOptions, Extracted, Limits, Ownership, extract};
 use zuwai::unpack::{UnpackOptions, unpack};
 
+use crate::skip::{Reason, is_root, skip};
 use crate::tarball::{Member, archive, pax};
 use crate::tree::tree;
-use crate::unpack::{is_root, layer};
+use crate::unpack::layer;
 
 /// Runs a program; `None`, with a printed reason, where it is missing.
-#[expect(clippy::print_stdout, reason = "who runs the tests must see what was not tested")]
 fn run(program: &str, arguments: &[&str]) -> Option<()> {
     match Command::new(program).args(arguments).env("LC_ALL", "C.UTF-8").output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: needs {program}");
+            skip("a comparison of readers", Reason::Lacking(&format!("needs {program}")));
             None
         }
         output => {

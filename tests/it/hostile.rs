@@ -17,9 +17,10 @@ use zuwai::plan::{Archives, CopySource, CopyStep, Destination};
 use zuwai::unpack::{UnpackOptions, unpack};
 
 use crate::hostile_cases::{Case, Ending, cases};
+use crate::skip::{Reason, is_root, skip};
 use crate::tarball::{Member, archive};
 use crate::tree::{names, tree};
-use crate::unpack::{assert_headers_agree, is_root, layer, message};
+use crate::unpack::{assert_headers_agree, layer, message};
 
 /// A directory to play in: `canary` and `root` side by side.
 struct World {
@@ -358,7 +359,7 @@ fn what_the_reader_takes_gnu_tar_and_python_read_alike() {
     let directory = tempfile::tempdir().unwrap();
     // A few seconds' worth; `hack/fuzz.sh` does as many as one likes.
     match crate::differential::run(1, 1500, directory.path()) {
-        None => println!("skipped the comparison of readers: needs GNU tar and python3"),
+        None => skip("the comparison of readers", Reason::Lacking("needs GNU tar and python3")),
         Some(outcome) => {
             assert!(outcome.differences.is_empty(), "{}", crate::differential::summary(&outcome));
             assert!(outcome.accepted >= 150, "{}", crate::differential::summary(&outcome));

@@ -12,6 +12,7 @@ mod layering;
 mod registry;
 mod regsim;
 mod root;
+mod skip;
 mod source;
 mod tarball;
 mod tidy;

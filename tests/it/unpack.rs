@@ -16,21 +16,12 @@ use zuwai::unpack::{
     unpack,
 };
 
+use crate::skip::is_root;
 use crate::tarball::{Member, archive, base256, gnu_long, pax};
 use crate::tree::{names, tree};
 
 pub fn path(path: &str) -> RootfsPath {
     RootfsPath::new(path).unwrap()
-}
-
-/// Tells whether owners and devices can be set here, and prints why a test does nothing.
-#[expect(clippy::print_stdout, reason = "who runs the tests must see what was not tested")]
-pub fn is_root(test: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        println!("skipped {test}: needs root");
-    }
-    is_root
 }
 
 /// A layer that says of itself what is true.

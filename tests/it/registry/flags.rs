@@ -17,6 +17,7 @@ use zuwai::image::descriptor;
 use super::trust::Tls;
 use super::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, SmallImage};
 use crate::regsim::{Auth, Fault, RegSim, Rule};
+use crate::skip::is_root;
 
 /// The name by which builds know this machine where loopback would have privileges.
 const NAME: &str = "registry.example";
@@ -54,14 +55,6 @@ struct Build {
 struct Ended {
     success: bool,
     text: String,
-}
-
-fn skip(test: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        super::real::skip(test, "builds in namespaces need root");
-    }
-    !is_root
 }
 
 /// Returns the port of a scripted registry.
@@ -153,7 +146,7 @@ async fn plain() -> RegSim {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_is_allowed_by_direction_or_by_host() {
-    if skip("plain_http_is_allowed_by_direction_or_by_host") {
+    if !is_root("plain_http_is_allowed_by_direction_or_by_host") {
         return;
     }
     let sim = plain().await;
@@ -173,7 +166,7 @@ async fn plain_http_is_allowed_by_direction_or_by_host() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_believed_or_not_looked_at() {
-    if skip("certificates_are_believed_or_not_looked_at") {
+    if !is_root("certificates_are_believed_or_not_looked_at") {
         return;
     }
     let tls = Tls::start(Auth::None).await;
@@ -198,7 +191,7 @@ async fn certificates_are_believed_or_not_looked_at() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_certificates_are_shown() {
-    if skip("client_certificates_are_shown") {
+    if !is_root("client_certificates_are_shown") {
         return;
     }
     let Some(real) = super::real::real("client_certificates_are_shown") else { return };
@@ -216,7 +209,7 @@ async fn client_certificates_are_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pulls_go_to_maps_and_mirrors() {
-    if skip("pulls_go_to_maps_and_mirrors") {
+    if !is_root("pulls_go_to_maps_and_mirrors") {
         return;
     }
     let mirror = RegSim::start().await;
@@ -249,7 +242,7 @@ async fn pulls_go_to_maps_and_mirrors() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retries_are_as_many_as_asked_for() {
-    if skip("retries_are_as_many_as_asked_for") {
+    if !is_root("retries_are_as_many_as_asked_for") {
         return;
     }
     let sim = plain().await;
@@ -269,7 +262,7 @@ async fn retries_are_as_many_as_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn immutable_tags_and_the_permission_check_can_be_passed_over() {
-    if skip("immutable_tags_and_the_permission_check_can_be_passed_over") {
+    if !is_root("immutable_tags_and_the_permission_check_can_be_passed_over") {
         return;
     }
     let sim = RegSim::start().await;
@@ -291,7 +284,7 @@ async fn immutable_tags_and_the_permission_check_can_be_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_come_from_docker_config_and_its_helpers() {
-    if skip("credentials_come_from_docker_config_and_its_helpers") {
+    if !is_root("credentials_come_from_docker_config_and_its_helpers") {
         return;
     }
     let sim = RegSim::start_with(Auth::Basic("robot", "hunter2")).await;
@@ -320,7 +313,7 @@ async fn credentials_come_from_docker_config_and_its_helpers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proxies_come_from_the_environment() {
-    if skip("proxies_come_from_the_environment") {
+    if !is_root("proxies_come_from_the_environment") {
         return;
     }
     // The scripted registry answers a proxy's requests as if they were its own.

@@ -18,6 +18,8 @@ use zuwai::registry::{
     RegistryOptions,
 };
 
+use crate::skip::{Reason, skip};
+
 use super::{
     OCI_MANIFEST, SmallImage, amd64, blob, layer, lines, noise, options, registry, small_image,
     with_config,
@@ -37,15 +39,11 @@ pub fn real(test: &str) -> Option<&'static Real> {
     let programs =
         ["/usr/bin/docker-registry", "/usr/sbin/nginx", "/usr/bin/openssl", "/usr/bin/skopeo"];
     if let Some(missing) = programs.iter().find(|path| !Path::new(path).exists()) {
-        skip(test, &format!("there is no {missing}; hack/test.sh installs it"));
+        let lacking = format!("there is no {missing}; hack/test.sh installs it");
+        skip(test, Reason::Lacking(&lacking));
         return None;
     }
     Some(REAL.get_or_init(start))
-}
-
-#[expect(clippy::print_stdout, reason = "who runs the tests must see what was not tested")]
-pub fn skip(test: &str, reason: &str) {
-    println!("skipped {test}: {reason}");
 }
 
 fn start() -> Real {

@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use snapshot::RootfsPath;
 use zuwai::sandbox::{RunOutcome, RunSpec};
 
-use super::{Busybox, may_run, sandbox, skip};
+use super::{Busybox, may_run, sandbox};
+use crate::skip::{Reason, skip};
 
 /// Returns the example that runs a command in a sandbox, if it was built.
 fn sandbox_run(test: &str) -> Option<PathBuf> {
@@ -19,7 +20,7 @@ fn sandbox_run(test: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    skip(test, "needs examples/sandbox_run (cargo build --examples)");
+    skip(test, Reason::Lacking("needs examples/sandbox_run (cargo build --examples)"));
     None
 }
 
@@ -79,7 +80,7 @@ fn in_place_is_refused_where_this_is_no_container() {
         .expect("the example runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if said.starts_with("in place: a container") {
-        skip(test, "runs in a container itself");
+        skip(test, Reason::OtherKind("runs in a container itself"));
         return;
     }
     assert_eq!(output.status.code(), Some(1));
@@ -135,8 +136,9 @@ fn in_place_exit_codes_and_signals_come_through() {
 }
 
 /// Runs a command as user 1000, whose subordinate ids are those in `ids`, in a mount namespace of
-/// its own, so that the machine's files stay as they are.
-fn run_as_user(ids: &str, directory: &Path, command: &[&str]) -> Output {
+/// its own, so that the machine's files stay as they are. With `programs` there are no other
+/// programs in `/usr/bin` than those of that directory.
+fn run_as_user(ids: &str, directory: &Path, programs: Option<&Path>, command: &[&str]) -> Output {
     let file = directory.join("ids");
     fs::write(&file, ids).expect("write");
     let script = "set -e; \
@@ -145,10 +147,14 @@ fn run_as_user(ids: &str, directory: &Path, command: &[&str]) -> Output {
             test -e /etc/$name || : > /etc/$name; \
             mount --bind \"$0\" /etc/$name; \
         done; \
+        programs=$1; \
+        shift; \
+        test -z \"$programs\" || mount --bind \"$programs\" /usr/bin; \
         exec setpriv --reuid=1000 --regid=1000 --clear-groups \"$@\"";
     Command::new("unshare")
         .args(["--mount", "sh", "-c", script])
         .arg(&file)
+        .arg(programs.unwrap_or(Path::new("")))
         .args(command)
         .output()
         .expect("unshare runs")
@@ -158,7 +164,7 @@ fn run_as_user(ids: &str, directory: &Path, command: &[&str]) -> Output {
 fn users_root(test: &str) -> Option<(Busybox, PathBuf, PathBuf)> {
     let example = may_run(test).then(|| sandbox_run(test)).flatten()?;
     if !Path::new("/usr/bin/newuidmap").exists() {
-        skip(test, "needs newuidmap (Debian's package uidmap)");
+        skip(test, Reason::Lacking("needs newuidmap (Debian's package uidmap)"));
         return None;
     }
     let root = Busybox::make(test)?;
@@ -195,7 +201,7 @@ fn an_ordinary_user_is_root_of_many_in_a_namespace() {
     let words = [run.to_str(), zuwai.to_str(), Some("best"), place.to_str()];
     let words = words.map(|word| word.expect("text"));
     let arguments: Vec<&str> = words.into_iter().chain(["--", "/bin/sh", "-c", script]).collect();
-    let output = run_as_user("1000:500000:65536\n", ids.path(), &arguments);
+    let output = run_as_user("1000:500000:65536\n", ids.path(), None, &arguments);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "user namespace: started as user 1000\n");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
@@ -217,7 +223,7 @@ fn an_ordinary_user_is_told_what_is_missing() {
     let words = [run.to_str(), zuwai.to_str(), Some("best"), place.to_str()];
     let words = words.map(|word| word.expect("text"));
     let arguments: Vec<&str> = words.into_iter().chain(["--", "/bin/true"]).collect();
-    let output = run_as_user("nobody-at-all:1:1\n", ids.path(), &arguments);
+    let output = run_as_user("nobody-at-all:1:1\n", ids.path(), None, &arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let mut lines = said.lines();
     let first = lines.next().expect("an error");
@@ -226,6 +232,19 @@ fn an_ordinary_user_is_told_what_is_missing() {
     assert!(
         lines.next().expect("a hint").contains("usermod --add-subuids 100000-165535"),
         "{said}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+
+    // `/usr/bin` without the programs that map ids.
+    let programs = ids.path().join("programs");
+    fs::create_dir(&programs).expect("mkdir");
+    fs::copy("/usr/bin/setpriv", programs.join("setpriv")).expect("copy");
+    let output =
+        run_as_user("1000:500000:65536\n", ids.path(), Some(programs.as_path()), &arguments);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "cannot run commands here: `newuidmap` is not installed\n\
+         hint: install it (Debian and Ubuntu: `sudo apt-get install uidmap`)\n"
     );
     assert_eq!(output.status.code(), Some(1));
 }

@@ -14,19 +14,7 @@ mod forms;
 mod sandbox;
 mod steps;
 
-/// Tells whether the tests here can run, and prints why not.
-fn may_run(test: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        skip(test, "needs root");
-    }
-    is_root
-}
-
-#[expect(clippy::print_stdout, reason = "who runs the tests must see what was not tested")]
-fn skip(test: &str, reason: &str) {
-    println!("skipped {test}: {reason}");
-}
+use crate::skip::{Reason, is_root as may_run, skip};
 
 /// A root file system of busybox alone, as a static program and its links.
 struct Busybox {
@@ -41,7 +29,7 @@ impl Busybox {
             .map(Path::new)
             .find(|path| path.exists())
         else {
-            skip(test, "needs busybox (Debian's package busybox-static)");
+            skip(test, Reason::Lacking("needs busybox (Debian's package busybox-static)"));
             return None;
         };
         let directory = tempfile::tempdir().expect("a temporary directory");

@@ -20,7 +20,7 @@ pub fn unavailable() -> Option<String> {
     if !bases().join("build/index.json").exists() {
         return Some(format!("no base images in {}: run hack/bases.sh", bases().display()));
     }
-    let tools = ["docker-registry", "skopeo", "umoci", "python3", "runc"];
+    let tools = ["docker-registry", "skopeo", "umoci", "python3", "runc", "buildah"];
     let missing = |tool: &&&str| !has_program(tool);
     tools.iter().find(missing).map(|tool| format!("{tool} is not installed: run hack/test.sh"))
 }
@@ -30,7 +30,7 @@ pub fn unavailable() -> Option<String> {
 macro_rules! skip_unless_available {
     () => {
         if let Some(reason) = $crate::witness::harness_unavailable() {
-            eprintln!("skipped: {reason}");
+            $crate::skip::skip(module_path!(), $crate::skip::Reason::Lacking(&reason));
             return;
         }
     };
@@ -54,14 +54,18 @@ pub fn bases() -> PathBuf {
     }
 }
 
-/// Says whether packages can be installed from a mirror: whether the machine's own list can be
-/// refreshed, into a folder of its own.
+/// Says whether packages can be installed: whether apt reaches the mirror that the bases name. It
+/// reads one short list, into a folder of its own.
 pub fn has_package_mirror() -> bool {
     let folder = tempfile::tempdir().unwrap();
+    let sources = folder.path().join("sources.list");
+    fs::write(&sources, "deb http://deb.debian.org/debian bookworm-updates main\n").unwrap();
     let lists = format!("Dir::State::lists={}", folder.path().display());
+    let sources = format!("Dir::Etc::sourcelist={}", sources.display());
     let update = Command::new("apt-get")
         .args(["-o", &lists, "-o", "Acquire::Retries=0", "-o", "APT::Update::Error-Mode=any"])
-        .args(["-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Acquire::Languages=none", "update"])
+        .args(["-o", &sources, "-o", "Dir::Etc::sourceparts=/dev/null"])
+        .args(["-o", "Acquire::Languages=none", "update"])
         .output();
     update.is_ok_and(|output| output.status.success())
 }
@@ -182,7 +186,8 @@ impl Built {
 pub struct Tree(pub BTreeMap<String, Value>);
 
 impl Tree {
-    fn parse(text: &str) -> Self {
+    /// Reads what `tree.py` printed, whatever stands before it on a line.
+    pub fn parse(text: &str) -> Self {
         let rows = text.lines().filter_map(|line| line.split_once("TREE ").map(|(_, row)| row));
         let rows = rows.map(|row| serde_json::from_str::<Value>(row).unwrap());
         Self(rows.map(|row| (row["path"].as_str().unwrap().to_owned(), row)).collect())

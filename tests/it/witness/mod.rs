@@ -7,6 +7,8 @@
 mod flags;
 pub mod harness;
 mod images;
+mod peers;
 mod trees;
+mod user;
 
 pub use harness::unavailable as harness_unavailable;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::harness::{Build, ReadBack, Tree, bases, has_package_mirror, registry, validate_layout};
+use crate::skip::{Reason, skip};
 use crate::skip_unless_available;
 
 fn witness(path: &str) -> PathBuf {
@@ -93,14 +94,15 @@ fn every_mode_gives_the_same_bytes_and_misses_nothing() {
     assert_eq!(digests[0], digests[2], "time differs from full");
 }
 
-/// Builds a Dockerfile of `tests/witness/packages` in a prepared context, and compares.
-fn build_packages(context: &Path, dockerfile: &str) {
-    let tag = format!("packages:{}", dockerfile.rsplit('.').next().unwrap());
+/// Builds a Dockerfile of `tests/witness` in a prepared context, compares, and returns what was
+/// said.
+fn build_witness(context: &Path, dockerfile: &str) -> String {
+    let tag = format!("witness/{}:v1", dockerfile.to_lowercase().replace("dockerfile", "of"));
     fs::copy(witness("tree.py"), context.join("tree.py")).unwrap();
     let built = Build::of(context)
         .base("base", "build")
         .arg("--dockerfile")
-        .arg(witness("packages").join(dockerfile))
+        .arg(witness(dockerfile))
         .arg(format!("--destination={}/{tag}", registry().host))
         .arg(format!("--insecure-registry={}", registry().host))
         .succeed();
@@ -108,7 +110,16 @@ fn build_packages(context: &Path, dockerfile: &str) {
     validate_layout(&image.layout());
     image_content(built.printed_tree())
         .assert_equals(&image_content(Tree::of(&image.unpack(), &[])), &tag);
+    built.text()
 }
+
+/// Returns the rest of each line that begins with `mark`, whatever a log puts before it.
+fn marked<'t>(said: &'t str, mark: &str) -> Vec<&'t str> {
+    said.lines().filter_map(|line| line.split_once(mark)).map(|(_, rest)| rest.trim_end()).collect()
+}
+
+/// What a process is reported with that outlived its RUN.
+const KILLED: &str = "a process outlived its RUN and was killed\" name=";
 
 #[test]
 fn dpkg_installs_real_packages_with_maintainer_scripts() {
@@ -121,17 +132,30 @@ fn dpkg_installs_real_packages_with_maintainer_scripts() {
         packages += 1;
     }
     assert!(packages > 1, "hack/bases.sh keeps packages beside the bases");
-    build_packages(context.path(), "Dockerfile.dpkg");
+    build_witness(context.path(), "packages/Dockerfile.dpkg");
 }
 
 #[test]
-fn apt_installs_a_server_from_the_network() {
+fn apt_installs_a_database_server_that_runs_inside_of_steps() {
     skip_unless_available!();
     if !has_package_mirror() {
-        eprintln!("skipped: no Debian mirror can be reached from here");
+        let reason = Reason::NoNetwork("no Debian mirror can be reached from here");
+        skip("apt_installs_a_database_server_that_runs_inside_of_steps", reason);
         return;
     }
-    build_packages(tempfile::tempdir().unwrap().path(), "Dockerfile.apt");
+    let said = build_witness(tempfile::tempdir().unwrap().path(), "packages/Dockerfile.apt");
+    let rows = marked(&said, "WITNESS of ");
+    assert_eq!(rows, ["a server that was stopped", "a server that was killed"], "{said}");
+    assert!(marked(&said, KILLED).contains(&"postgres"), "{said}");
+}
+
+#[test]
+fn a_daemon_runs_inside_of_a_step_and_is_dead_before_its_snapshot() {
+    skip_unless_available!();
+    let context = context(&["daemon/daemon.py"]);
+    let said = build_witness(context.path(), "daemon/Dockerfile");
+    // One step stopped its daemon, the other did not.
+    assert_eq!(marked(&said, KILLED), ["python3"], "{said}");
 }
 
 #[test]
@@ -145,5 +169,5 @@ fn twenty_thousand_copied_files_are_in_the_image() {
             fs::write(path.join(format!("{file}.txt")), format!("{directory}/{file}")).unwrap();
         }
     }
-    build_packages(context.path(), "Dockerfile.copy");
+    build_witness(context.path(), "packages/Dockerfile.copy");
 }

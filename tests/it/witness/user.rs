@@ -1,0 +1,106 @@
+//! Whole builds by an ordinary user, who has subordinate ids.
+//!
+//! A mount namespace of each build gives user 1000 those ids, so that the machine's own files stay
+//! as they are; everything else is as on a workstation.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::harness::{Build, bases, validate_layout};
+use crate::skip_unless_available;
+
+/// A directory that user 1000 can reach, with the program under test in it.
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Self { folder };
+        fs::set_permissions(home.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        chown(home.folder.path(), Some(1000), Some(1000)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_zuwai"), home.path("zuwai")).unwrap();
+        fs::create_dir(home.path("bases")).unwrap();
+        fs::write(home.path("ids"), "1000:500000:65536\n").unwrap();
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs `zuwai build` as user 1000, with the context and further arguments.
+    fn build(&self, context: &Path, arguments: &[String]) -> Output {
+        let script = "set -e; \
+            mount --make-rprivate /; \
+            for name in subuid subgid; do \
+                test -e /etc/$name || : > /etc/$name; \
+                mount --bind \"$0/ids\" /etc/$name; \
+            done; \
+            mount --bind \"$1\" \"$0/bases\"; \
+            mkdir -p \"$0/context\"; \
+            mount --bind \"$2\" \"$0/context\"; \
+            home=$0; \
+            shift 2; \
+            cd /; \
+            exec setpriv --reuid=1000 --regid=1000 --clear-groups \
+                \"$home/zuwai\" build --log-format=text \
+                --context \"$home/context\" --kaniko-dir \"$home/work\" \"$@\"";
+        Command::new("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .arg(self.folder.path())
+            .arg(bases())
+            .arg(context)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Returns the argument that names one of the bases.
+    fn base(&self, name: &str, base: &str) -> String {
+        format!("--build-context={name}=oci-layout://{}", self.path("bases").join(base).display())
+    }
+}
+
+#[test]
+fn an_ordinary_user_builds_the_hello_example_to_roots_digest() {
+    skip_unless_available!();
+    let example = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello"));
+    let home = Home::make();
+    let out = |name: &str| home.path(name).display().to_string();
+    let theirs = home.build(
+        example,
+        &[
+            home.base("base-build", "build"),
+            home.base("base-small", "busybox"),
+            "--reproducible".to_owned(),
+            "--no-push".to_owned(),
+            "--destination=hello:user".to_owned(),
+            format!("--oci-layout-path={}", out("layout")),
+            format!("--digest-file={}", out("digest")),
+        ],
+    );
+    let said = String::from_utf8_lossy(&theirs.stderr).into_owned();
+    assert!(theirs.status.success(), "{said}");
+    validate_layout(&home.path("layout"));
+    let left = fs::read_dir(home.path("work/builds")).map(Iterator::count).unwrap_or_default();
+    assert_eq!(left, 0, "a build leaves nothing in its work directory");
+
+    let digest = home.path("roots-digest");
+    Build::of(example)
+        .base("base-build", "build")
+        .base("base-small", "busybox")
+        .arg("--reproducible")
+        .arg("--no-push")
+        .arg("--destination=hello:user")
+        .arg(format!("--digest-file={}", digest.display()))
+        .succeed();
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    assert_eq!(read(&home.path("digest")), read(&digest), "{said}");
+}
