@@ -64,6 +64,9 @@ pub enum ImageError {
     /// A descriptor that cannot be used.
     #[error("a layer of the manifest cannot be used")]
     Descriptor(#[from] DescriptorError),
+    /// A layer in a form that cannot be read.
+    #[error("a layer of the manifest cannot be used")]
+    LayerType(#[source] MediaTypeError),
     /// A media type that cannot be used in this image's family.
     #[error("a layer cannot be written in the image's media type family")]
     MediaType(#[from] MediaTypeError),
@@ -92,7 +95,8 @@ impl Image {
     /// on the pairing.
     ///
     /// # Errors
-    /// [`ImageError`] when layers and DiffIDs do not pair or a digest is not sha256.
+    /// [`ImageError`] when layers and DiffIDs do not pair, a digest is not sha256, or a layer has a
+    /// form that nobody here can read.
     pub fn from_parts(
         manifest: &Manifest,
         mut config: ImageConfig,
@@ -108,6 +112,7 @@ impl Image {
         let mut layers = Vec::with_capacity(diff_ids.len());
         for (descriptor, text) in manifest.layers.iter().zip(diff_ids) {
             digest_of(descriptor)?;
+            LayerCompression::of_layer(&descriptor.media_type).map_err(ImageError::LayerType)?;
             let diff_id =
                 text.parse().map_err(|source| ImageError::DiffId { text: text.clone(), source })?;
             layers.push(Layer { descriptor: descriptor.clone(), diff_id });
