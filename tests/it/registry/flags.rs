@@ -1,142 +1,15 @@
 //! The flags and variables about registries, each with a build that goes otherwise without it.
 
-use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::json;
-use snapshot::Digest;
-use tempfile::TempDir;
-use zuwai::image::descriptor;
 
+use super::build::{Build, NAME, base, port};
 use super::trust::Tls;
-use super::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, SmallImage};
 use crate::regsim::{Auth, Fault, RegSim, Rule};
 use crate::skip::is_root;
-
-/// The name by which builds know this machine where loopback would have privileges.
-const NAME: &str = "registry.example";
-
-/// An image with one empty layer, which a build can unpack.
-fn base() -> SmallImage {
-    let tar = vec![0; 1024];
-    let mut layer = GzEncoder::new(Vec::new(), Compression::fast());
-    layer.write_all(&tar).unwrap();
-    let layer = layer.finish().unwrap();
-    let config = json!({
-        "architecture": match std::env::consts::ARCH { "aarch64" => "arm64", _ => "amd64" },
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&tar).to_string()]},
-        "history": [{"created_by": "base"}],
-    });
-    let config = serde_json::to_vec(&config).unwrap();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": descriptor(OCI_CONFIG, &Digest::of(&config), config.len() as u64),
-        "layers": [descriptor(OCI_LAYER, &Digest::of(&layer), layer.len() as u64)],
-    });
-    SmallImage { config, layer, manifest: serde_json::to_vec(&manifest).unwrap() }
-}
-
-/// A build of one line upon a base.
-struct Build {
-    folder: TempDir,
-    arguments: Vec<String>,
-    variables: BTreeMap<String, String>,
-}
-
-struct Ended {
-    success: bool,
-    text: String,
-}
-
-/// Returns the port of a scripted registry.
-fn port(sim: &RegSim) -> String {
-    sim.host().rsplit_once(':').unwrap().1.to_owned()
-}
-
-impl Build {
-    fn from(base: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let dockerfile = format!("FROM {base}\nLABEL made=here\n");
-        std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
-        std::fs::write(folder.path().join("hosts"), format!("127.0.0.1 localhost {NAME}\n"))
-            .unwrap();
-        Self { folder, arguments: Vec::new(), variables: BTreeMap::new() }
-    }
-
-    fn arg(mut self, argument: impl Into<String>) -> Self {
-        self.arguments.push(argument.into());
-        self
-    }
-
-    fn to(self, destination: impl Into<String>) -> Self {
-        let destination: String = destination.into();
-        self.arg(format!("--destination={destination}"))
-    }
-
-    fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.variables.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Writes a `config.json` and names its folder in `DOCKER_CONFIG`.
-    fn config(self, config: &serde_json::Value) -> Self {
-        let folder = self.folder.path().join("docker");
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
-        self.env("DOCKER_CONFIG", folder.to_str().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Runs the build with our hosts file, in a mount namespace of its own.
-    async fn run(self) -> Ended {
-        let folder = self.folder;
-        let script = "mount --bind \"$0/hosts\" /etc/hosts && exec \"$@\"";
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "--propagation=private", "sh", "-c", script])
-            .arg(folder.path())
-            .arg(env!("CARGO_BIN_EXE_zuwai"))
-            .args(["build", "--log-format=text", "--context"])
-            .arg(folder.path())
-            .arg("--kaniko-dir")
-            .arg(folder.path().join("work"))
-            .args(self.arguments)
-            // A Dockerfile in the current directory would win over the context's.
-            .current_dir(folder.path())
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .envs(self.variables)
-            .stdin(Stdio::null());
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        drop(folder);
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Ended { success: output.status.success(), text }
-    }
-}
-
-impl Ended {
-    #[track_caller]
-    fn works(&self) {
-        assert!(self.success, "{}", self.text);
-    }
-
-    #[track_caller]
-    fn fails(&self, expected: &str) {
-        assert!(!self.success && self.text.contains(expected), "{}", self.text);
-    }
-}
 
 async fn plain() -> RegSim {
     let sim = RegSim::start().await;
@@ -162,6 +35,17 @@ async fn plain_http_is_allowed_by_direction_or_by_host() {
     to().arg("--insecure-pull").run().await.fails("--insecure-registry");
     to().arg("--insecure").run().await.works();
     assert!(sim.tag("app", "v1").is_some());
+
+    let Some(real) = super::real::real("plain_http_is_allowed_by_direction_or_by_host") else {
+        return;
+    };
+    let push = || {
+        Build::from("scratch")
+            .host(real.address(), "real.example")
+            .to("real.example:5000/flags/plain:v1")
+    };
+    push().run().await.fails("--insecure-registry");
+    push().arg("--insecure-registry=real.example:5000").run().await.works();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,16 +182,28 @@ async fn credentials_come_from_docker_config_and_its_helpers() {
     }});
     push().config(&scoped).run().await.works();
 
+    // As Kubernetes mounts a Secret.
+    let build = push();
+    let secret = build.folder.path().join("secret");
+    std::fs::create_dir_all(secret.join("..2024")).unwrap();
+    std::fs::write(secret.join("..2024/.dockerconfigjson"), scoped.to_string()).unwrap();
+    std::os::unix::fs::symlink("..2024", secret.join("..data")).unwrap();
+    let file = secret.join(".dockerconfigjson");
+    std::os::unix::fs::symlink("..data/.dockerconfigjson", file).unwrap();
+    build.env("DOCKER_CONFIG", secret.to_str().unwrap()).run().await.works();
+
     let helpers = json!({"credHelpers": {&host: "test"}});
-    let build = push().config(&helpers).env("HELPER_PASSWORD", "hunter2");
-    let program = build.path("docker-credential-test");
-    let script =
-        "#!/bin/sh\nprintf '{\"Username\":\"robot\",\"Secret\":\"%s\"}' \"$HELPER_PASSWORD\"\n";
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
-    let path = format!("{}:/usr/bin:/bin:/sbin", build.folder.path().display());
-    build.env("PATH", path).run().await.works();
+    for config in [&helpers, &json!({"credsStore": "test"})] {
+        let build = push().config(config).env("HELPER_PASSWORD", "hunter2");
+        let program = build.path("docker-credential-test");
+        let script = "#!/bin/sh\n\
+                      printf '{\"Username\":\"robot\",\"Secret\":\"%s\"}' \"$HELPER_PASSWORD\"\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        let path = format!("{}:/usr/bin:/bin:/sbin", build.folder.path().display());
+        build.env("PATH", path).run().await.works();
+    }
     push().config(&helpers).run().await.fails("no program `docker-credential-test`");
 }
 
@@ -333,4 +229,68 @@ async fn proxies_come_from_the_environment() {
         .await
         .fails("cannot resolve `far.example`");
     pull().env("HTTPS_PROXY", "socks5://x").run().await.fails("HTTPS_PROXY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_hub_is_reached_through_a_tunnel_under_all_its_names() {
+    if !is_root("docker_hub_is_reached_through_a_tunnel_under_all_its_names") {
+        return;
+    }
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["index.docker.io".to_owned(), "registry-1.docker.io".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let sim = RegSim::start_tls(
+        Auth::Basic("robot", "hunter2"),
+        &certificate.pem(),
+        &key.serialize_pem(),
+    )
+    .await;
+    base().put(&sim, "library/base", "v1");
+    let (proxy, mut asked) = super::trust::tunnel(sim.host()).await;
+    let auth = STANDARD.encode("robot:hunter2");
+    let config = json!({"auths": {"https://index.docker.io/v1/": {"auth": auth}}});
+    for name in ["base:v1", "docker.io/base:v1", "index.docker.io/library/base:v1"] {
+        let pull = || {
+            let build = Build::from(name).arg("--no-push").arg("--image-download-retry=0");
+            let authority = build.path("authority.pem");
+            std::fs::write(&authority, certificate.pem()).unwrap();
+            build.config(&config).env("SSL_CERT_FILE", authority).env("HTTPS_PROXY", &proxy)
+        };
+        pull().run().await.works();
+        let head = asked.recv().await.unwrap();
+        assert_eq!(head[0], "CONNECT index.docker.io:443 HTTP/1.1", "{name}");
+        while asked.try_recv().is_ok() {}
+        pull().env("NO_PROXY", "docker.io").run().await.fails("cannot resolve `index.docker.io`");
+        assert!(asked.try_recv().is_err(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_push_needs_is_read_before_anything_is_unpacked() {
+    if !is_root("what_a_push_needs_is_read_before_anything_is_unpacked") {
+        return;
+    }
+    let from = plain().await;
+    // A blob fails twice, and the files vanish while the build waits to try again.
+    from.rule(Rule::new("GET", "/blobs/", Fault::status(503)).times(2));
+    let tls = Tls::start(Auth::Basic("robot", "hunter2")).await;
+    let host = tls.sim.host();
+    let auth = STANDARD.encode("robot:hunter2");
+    let build = Build::from("scratch")
+        .dockerfile(&format!("FROM {}/base:v1\nCOPY Dockerfile /\n", from.host()))
+        .config(&json!({"auths": {&host: {"auth": auth}}}))
+        .env("SSL_CERT_FILE", tls.authority().to_str().unwrap())
+        .to(format!("{host}/app:v1"));
+    let (config, hosts) = (build.path("docker/config.json"), build.path("hosts"));
+    let built = tokio::spawn(build.run());
+    while from.count("GET", "/blobs/") < 2 && !built.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    if !built.is_finished() {
+        std::fs::remove_file(config).unwrap();
+        std::fs::remove_file(tls.authority()).unwrap();
+        std::fs::write(hosts, "").unwrap();
+    }
+    built.await.unwrap().works();
+    assert!(tls.sim.tag("app", "v1").is_some());
 }

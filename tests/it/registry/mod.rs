@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod auth;
+mod bases;
+mod build;
 mod download;
 mod flags;
 mod mirrors;

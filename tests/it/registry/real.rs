@@ -67,6 +67,10 @@ fn start() -> Real {
 }
 
 impl Real {
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn host(&self, port: u16) -> String {
         format!("{}:{port}", self.address)
     }

@@ -177,7 +177,7 @@ async fn a_registry_that_does_not_know_of_its_own_tls_is_put_right() {
 }
 
 /// Answers CONNECT by connecting to `to`, and tells what was asked for.
-async fn tunnel(to: String) -> (String, tokio::sync::mpsc::UnboundedReceiver<Vec<String>>) {
+pub async fn tunnel(to: String) -> (String, tokio::sync::mpsc::UnboundedReceiver<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();

@@ -92,6 +92,11 @@ impl RegSim {
         self.state.lock().put_manifest(repository, tag, kind, bytes.to_vec())
     }
 
+    /// Returns the bytes of the manifest that a tag names.
+    pub fn manifest(&self, repository: &str, tag: &str) -> Option<Vec<u8>> {
+        self.state.lock().manifest(repository, tag).map(|(_, _, bytes)| bytes)
+    }
+
     /// Returns the digest that a tag names.
     pub fn tag(&self, repository: &str, tag: &str) -> Option<Digest> {
         self.state.lock().repositories.get(repository)?.tags.get(tag).copied()

@@ -4,6 +4,7 @@
 //! `tests/witness/tree.py` describes both the file system that the commands left and the unpacked
 //! one: they must be equal.
 
+mod contexts;
 mod flags;
 pub mod harness;
 mod images;
