@@ -18,6 +18,7 @@ as_root rm -rf "$out"
 mkdir -p "$out"
 as_root "$target/release/zuwai" build \
   --context "$here/examples/hello" \
+  --dockerfile "$here/examples/hello/Dockerfile" \
   --build-context "base-build=oci-layout://$bases/build" \
   --build-context "base-small=oci-layout://$bases/busybox" \
   --destination hello:demo --no-push \
