@@ -128,6 +128,10 @@ impl Snapshotter {
         if let Some(tracker) = &mut self.tracker {
             tracker.begin(&self.rootfs, &self.index);
         }
+        if self.tracker.as_ref().is_some_and(ChangeTracker::believes_clock) {
+            self.racy_from = Timestamp { seconds: i64::MAX, nanoseconds: 0 };
+            return;
+        }
         clock::wait_past(self.index.latest_ctime(), 2 * clock::tick());
         self.racy_from = self_test::floor(clock::coarse_now(), granularity);
     }
@@ -176,7 +180,13 @@ impl Snapshotter {
                 (walk::walk(&input, &Part::Everything)?, Some(reason), None)
             }
             Scope::Only(paths) => {
-                let (found, path_count) = walk_scope(&input, paths)?;
+                let is_weak = self.tracker.as_ref().is_some_and(ChangeTracker::leaves_out_aliases);
+                let (found, path_count) = if is_weak {
+                    let scope = paths.close_above();
+                    (walk::walk(&input, &Part::Only(&scope))?, scope.entries().len() as u64)
+                } else {
+                    walk_scope(&input, paths)?
+                };
                 (found, None, Some(path_count))
             }
         };

@@ -387,6 +387,12 @@ pub(super) fn root_inode(rootfs: &Rootfs) -> Result<InodeId, TrackError> {
 }
 
 fn max_user_watches() -> io::Result<u64> {
-    let text = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches")?;
-    text.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
+    let limit = |path: &str| -> io::Result<u64> {
+        std::fs::read_to_string(path)?.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
+    };
+    let everywhere = limit("/proc/sys/fs/inotify/max_user_watches")?;
+    // A user namespace may have a lower limit of its own. Where it cannot be read there is none that
+    // could be known; the kernel's refusal counts all the same.
+    let here = limit("/proc/sys/user/max_inotify_watches").unwrap_or(everywhere);
+    Ok(everywhere.min(here))
 }

@@ -107,6 +107,8 @@ pub enum Weakness {
     DirectoriesOnly,
     /// That a file is opened is not watched.
     NoOpen,
+    /// Before a step nobody waits for the clock, and timestamps are believed all the same.
+    NoWait,
 }
 
 /// How a tracker is started.
@@ -182,6 +184,16 @@ impl ChangeTracker {
     /// Returns which kind this is.
     pub fn kind(&self) -> TrackerKind {
         self.kind
+    }
+
+    /// Tells whether a snapshot is to look at no other names of what it looks at.
+    pub(crate) fn leaves_out_aliases(&self) -> bool {
+        self.weakness == Weakness::OneName
+    }
+
+    /// Tells whether a snapshot is to believe timestamps that two writes may share.
+    pub(crate) fn believes_clock(&self) -> bool {
+        self.weakness == Weakness::NoWait
     }
 
     /// Returns why the tracker was given up, if it was; every scope is everything from then on.

@@ -67,6 +67,8 @@ impl Image {
                 entry.content = self.files[&link].content.clone();
                 entry.kind = self.files[&link].kind;
                 entry.device = self.files[&link].device;
+                // As for the link's first name.
+                entry.mode = if entry.kind == "link" { 0 } else { entry.mode };
                 self.inodes[&link]
             } else {
                 self.new_inode()

@@ -13,6 +13,8 @@ pub enum FileSystem {
     Here,
     Tmpfs,
     Ext4,
+    /// With timestamps of whole seconds.
+    CoarseExt4,
     Xfs,
     Btrfs,
     /// An overlay whose upper directory is on ext4, the first files in its lower one.
@@ -60,6 +62,10 @@ impl Ground {
             FileSystem::Here => {}
             FileSystem::Tmpfs => self.mount_at(base, &["-t", "tmpfs", "tmpfs"])?,
             FileSystem::Ext4 => self.image(base, &["mkfs.ext4", "-q", "-F"], 64)?,
+            // Inodes of this size have no room for more.
+            FileSystem::CoarseExt4 => {
+                self.image(base, &["mkfs.ext4", "-q", "-F", "-I", "128"], 64)?
+            }
             FileSystem::Xfs => self.image(base, &["mkfs.xfs", "-q", "-m", "reflink=1"], 320)?,
             FileSystem::Btrfs => self.image(base, &["mkfs.btrfs", "-q"], 160)?,
             FileSystem::OverlayOnExt4 | FileSystem::OverlayOnTmpfs => {

@@ -8,6 +8,8 @@
 mod applied;
 #[cfg(test)]
 mod equivalence;
+#[cfg(test)]
+mod faults;
 mod ground;
 #[cfg(test)]
 mod pairs;
@@ -21,6 +23,7 @@ mod writer;
 #[cfg(not(test))]
 pub use {
     ground::FileSystem,
+    random::{Mix, OPERATIONS},
     steps::{Counts, run, shrink},
     trial::{Trial, Way},
 };

@@ -635,15 +635,51 @@ def release_held(key):
     os.close(held.pop(key, -1))
 
 
-def write_in_flight(path):
+def send_into_cycle(fd):
     """Leaves an open descriptor in a socket that only the descriptor itself keeps alive: it is closed
     by the kernel's collector, some time after the process has ended."""
+    one, other = socket.socketpair(socket.AF_UNIX)
+    rights = array.array("i", [fd, one.fileno(), other.fileno()])
+    one.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def write_in_flight(path):
     def act():
         fd = File(path).fd
-        one, other = socket.socketpair(socket.AF_UNIX)
         os.pwrite(fd, content(), 0)
-        rights = array.array("i", [fd, one.fileno(), other.fileno()])
-        one.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        send_into_cycle(fd)
+    in_child(act, "kill")
+
+
+def store_quietly(fd):
+    """Stores to a mapping: until the file's last close nothing tells of that, but that it was opened.
+    Not beyond the file's end, nor does it make the file longer, which would be told."""
+    length = min(size(fd), 20)
+    if length == 0:
+        raise OSError(errno.EINVAL, "nothing to store to")
+    address = libc.mmap(None, 4096, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), "mmap")
+    ends = os.pipe()
+    os.write(ends[1], content(length))
+    check(libc.read(ends[0], address, length))
+    check(libc.munmap(address, 4096))
+
+
+def map_write_in_flight(path):
+    def act():
+        fd = File(path).fd
+        store_quietly(fd)
+        send_into_cycle(fd)
+    in_child(act, "kill")
+
+
+def aio_write_in_flight(path):
+    """The kernel's asynchronous calls tell of no write either."""
+    def act():
+        fd = File(path).fd
+        aio_submit(fd)
+        send_into_cycle(fd)
     in_child(act, "kill")
 
 
@@ -687,24 +723,35 @@ class AioControl(ctypes.Structure):
                 ("reserved", ctypes.c_uint64), ("flags", ctypes.c_uint32), ("event", ctypes.c_uint32)]
 
 
-def aio_write(path):
-    """Writes through the kernel's asynchronous calls, and closes before the answer is taken."""
+def aio_submit(fd):
+    """Writes through the kernel's asynchronous calls; returns what keeps that going."""
     context = ctypes.c_ulong(0)
     check(libc.syscall(NR_IO_SETUP, 4, ctypes.byref(context)))
+    buffer = ctypes.create_string_buffer(content())
+    control = AioControl(opcode=1, fd=fd, buffer=ctypes.addressof(buffer), length=9)
+    pointer = ctypes.pointer(control)
     try:
-        with File(path) as fd:
-            buffer = ctypes.create_string_buffer(content())
-            control = AioControl(opcode=1, fd=fd, buffer=ctypes.addressof(buffer), length=9)
-            pointer = ctypes.pointer(control)
-            check(libc.syscall(NR_IO_SUBMIT, context, 1, ctypes.byref(pointer)))
+        check(libc.syscall(NR_IO_SUBMIT, context, 1, ctypes.byref(pointer)))
+    except OSError:
+        libc.syscall(NR_IO_DESTROY, context)
+        raise
+    return context, buffer
+
+
+def aio_write(path):
+    """Closes before the answer is taken."""
+    with File(path) as fd:
+        context, _buffer = aio_submit(fd)
+    try:
         events = ctypes.create_string_buffer(64)
         check(libc.syscall(NR_IO_GETEVENTS, context, 1, 1, events, None))
     finally:
         libc.syscall(NR_IO_DESTROY, context)
 
 
-def uring(path, fixed):
-    """Writes through io_uring; with a registered file, the descriptor is closed before the write."""
+def uring(path, fixed, also=None):
+    """Writes through io_uring, or does `also` where that is given; with a registered file, the
+    descriptor is closed before the write."""
     params = (ctypes.c_uint32 * 30)()
     ring = check(libc.syscall(NR_URING_SETUP, 4, params))
     try:
@@ -719,7 +766,11 @@ def uring(path, fixed):
         if fixed:
             files = (ctypes.c_int32 * 1)(fd)
             check(libc.syscall(NR_URING_REGISTER, ring, 2, files, 1))
+            if also:
+                also(fd)
             os.close(fd)
+            if also:
+                return
             number, flags = 0, 1
         entry = struct.pack("<BBHiQQIi", 23, flags, 0, number, 0, ctypes.addressof(buffer), 9, 0)
         entries[:len(entry)] = entry
@@ -734,6 +785,7 @@ def uring(path, fixed):
         if result < 0:
             raise OSError(-result, os.strerror(-result))
     finally:
+        # A ring with registered files is taken down by a thread of the kernel's own, later.
         os.close(ring)
 
 
@@ -749,10 +801,30 @@ def uring_write_and_be_killed(path):
     in_child(lambda: uring(path, True), "kill")
 
 
+def uring_map_write_and_be_killed(path):
+    in_child(lambda: uring(path, True, store_quietly), "kill")
+
+
+# What the kernel does by itself
+
+def reclaim():
+    """Has the kernel forget inodes that nobody uses."""
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("2")
+
+
+def flood(path):
+    """Makes and removes more files than an event queue holds, a few of which stay."""
+    for number in range(100_000):
+        os.close(opened("%s/flood%d" % (path, number), os.O_WRONLY | os.O_CREAT))
+        if number >= 100:
+            os.unlink("%s/flood%d" % (path, number - 100))
+
+
 OPERATIONS = {name: act for name, act in list(globals().items())
               if callable(act) and not isinstance(act, type)
               and name not in ("check", "opened", "size", "content", "keep_mtime", "mapped", "store",
-                               "look",
+                               "look", "send_into_cycle", "store_quietly", "aio_submit",
                                "in_child", "source_file", "uring", "rename_flags")}
 for name in ("write", "overwrite", "append", "shrink", "map_write", "chmod", "set_xattr", "clone",
              "copy_range", "truncate_by_path", "uring_write"):

@@ -127,10 +127,13 @@ pub const OPERATIONS: &[(&str, &[Argument], usize)] = &[
     ("write_held", &[Key], 3),
     ("release_held", &[Key], 1),
     ("write_in_flight", &[File], 1),
+    ("map_write_in_flight", &[File], 1),
     ("aio_write", &[File], 1),
+    ("aio_write_in_flight", &[File], 1),
     ("uring_write", &[File], 1),
     ("uring_write_fixed", &[File], 1),
     ("uring_write_and_be_killed", &[File], 1),
+    ("uring_map_write_and_be_killed", &[File], 1),
     ("daemon", &[File], 1),
 ];
 
@@ -160,8 +163,39 @@ fn argument(random: &mut Random, kind: Argument) -> String {
     }
 }
 
+/// What random steps are made of, beside the operations above as often as they come.
+#[derive(Debug, Clone, Default)]
+pub struct Mix {
+    /// Operations that come more often.
+    pub favoured: Vec<&'static str>,
+    /// Whether the whole machine has to give memory back now and then, and queues are flooded.
+    pub is_rough: bool,
+}
+
+/// One operation in so many is one of those that are favoured.
+const FAVOUR: usize = 3;
+/// With a rough mix, one step in so many begins with the kernel forgetting unused inodes …
+const RECLAIM: usize = 40;
+/// … and one in so many is a flood of events.
+const FLOOD: usize = 1000;
+
 /// A random operation.
-pub fn operation(random: &mut Random) -> Operation {
+pub fn operation(random: &mut Random, mix: &Mix) -> Operation {
+    let is_favoured = !mix.favoured.is_empty() && random.below(FAVOUR) == 0;
+    let (name, arguments) =
+        if is_favoured { favoured_operation(random, mix) } else { any_operation(random) };
+    let arguments = arguments.iter().map(|&kind| argument(random, kind));
+    Operation(std::iter::once(name.to_owned()).chain(arguments).collect())
+}
+
+fn favoured_operation(random: &mut Random, mix: &Mix) -> (&'static str, &'static [Argument]) {
+    let picked = *random.pick(&mix.favoured);
+    let found = OPERATIONS.iter().find(|(name, ..)| *name == picked);
+    let (name, arguments, _) = found.expect("an operation is favoured");
+    (name, arguments)
+}
+
+fn any_operation(random: &mut Random) -> (&'static str, &'static [Argument]) {
     let total: usize = OPERATIONS.iter().map(|(.., weight)| weight).sum();
     let mut place = random.below(total);
     let (name, arguments, _) = OPERATIONS
@@ -172,17 +206,25 @@ pub fn operation(random: &mut Random) -> Operation {
             found
         })
         .expect("the weights add up");
-    let arguments = arguments.iter().map(|&kind| argument(random, kind));
-    Operation(std::iter::once((*name).to_owned()).chain(arguments).collect())
+    (name, arguments)
 }
 
 /// A random step of one to three writers that run at once.
-pub fn step(random: &mut Random) -> Vec<Vec<Operation>> {
+pub fn step(random: &mut Random, mix: &Mix) -> Vec<Vec<Operation>> {
     let writers = 1 + random.below(3);
-    (0..writers)
+    let mut step: Vec<Vec<Operation>> = (0..writers)
         .map(|_| {
             let count = 1 + random.below(12);
-            (0..count).map(|_| operation(random)).collect()
+            (0..count).map(|_| operation(random, mix)).collect()
         })
-        .collect()
+        .collect();
+    if mix.is_rough {
+        if random.below(RECLAIM) == 0 {
+            step[0].insert(0, Operation::new(["reclaim"]));
+        }
+        if random.below(FLOOD) == 0 {
+            step[0].push(Operation::new(["flood", &directory(random)]));
+        }
+    }
+    step
 }

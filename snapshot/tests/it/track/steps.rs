@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::ground::FileSystem;
-use super::random::{self, Random};
+use super::random::{self, Mix, Random};
 use super::trial::{Trial, Way};
 use super::writer::Operation;
 
@@ -35,6 +35,7 @@ impl fmt::Display for Failure {
         for (number, step) in self.history.iter().enumerate() {
             for (writer, operations) in step.iter().enumerate() {
                 for Operation(words) in operations {
+                    // As `parse` takes it.
                     writeln!(formatter, "step {number}, writer {writer}: {}", words.join(" "))?;
                 }
             }
@@ -43,17 +44,35 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs random steps while `goes_on` says so.
+/// Reads steps back from how a [`Failure`] prints them; other lines are passed over.
+pub fn parse(text: &str) -> Vec<Step> {
+    let mut history: Vec<Step> = Vec::new();
+    for line in text.lines() {
+        let Some((place, words)) = line.split_once(": ") else { continue };
+        let Some(place) = place.strip_prefix("step ") else { continue };
+        let (step, writer) = place.split_once(", writer ").expect("a step and a writer");
+        let [step, writer] =
+            [step, writer].map(|number| number.parse::<usize>().expect("a number"));
+        history.resize_with(history.len().max(step + 1), Vec::new);
+        let writers = &mut history[step];
+        writers.resize_with(writers.len().max(writer + 1), Vec::new);
+        writers[writer].push(Operation(words.split(' ').map(str::to_owned).collect()));
+    }
+    history
+}
+
+/// Runs random steps of a mix while `goes_on` says so.
 pub fn run(
     trial: &mut Trial,
     seed: u64,
+    mix: &Mix,
     goes_on: &mut dyn FnMut(&Counts) -> bool,
 ) -> Result<Counts, Failure> {
     let mut random = Random(seed);
     let mut counts = Counts::default();
     let mut history: Vec<Step> = Vec::new();
     while goes_on(&counts) {
-        history.push(random::step(&mut random));
+        history.push(random::step(&mut random, mix));
         let step = history.last().expect("one was pushed");
         match trial.step(step) {
             Ok(outcome) => {
@@ -72,42 +91,47 @@ pub fn run(
     Ok(counts)
 }
 
-/// Tries to fail with less: first without whole steps, then without operations. What does not fail
-/// every time stays long.
+/// A step and a writer, and what it does: what can be left out of a history.
+type Item = (usize, usize, Operation);
+
+/// Tries to fail with less: first without half of the operations, then without quarters, and in the
+/// end without single ones. What does not fail every time stays long.
 pub fn shrink(file_system: FileSystem, way: Way, failure: Failure) -> Failure {
     let again = |history: &[Step]| -> Option<String> {
         let mut trial = Trial::new(file_system, way).ok()?;
         history.iter().find_map(|step| trial.step(step).err())
     };
-    let Failure { mut history, mut error } = failure;
+    let Failure { history, mut error } = failure;
+    let mut items: Vec<Item> = Vec::new();
+    for (step, writers) in history.iter().enumerate() {
+        for (writer, operations) in writers.iter().enumerate() {
+            items.extend(operations.iter().map(|operation| (step, writer, operation.clone())));
+        }
+    }
     let mut tries = 0..200;
-    let mut place = 0;
-    while place < history.len() && tries.next().is_some() {
-        let mut less = history.clone();
-        less.remove(place);
-        match again(&less) {
-            Some(other) => (history, error) = (less, other),
-            None => place += 1,
-        }
-    }
-    let mut place = 0;
+    let mut chunk = items.len().div_ceil(2).max(1);
     loop {
-        let total: usize = history.iter().flatten().map(Vec::len).sum();
-        if place >= total || tries.next().is_none() {
-            return Failure { history, error };
-        }
-        let mut less = history.clone();
-        let mut at = place;
-        for operations in less.iter_mut().flatten() {
-            if at < operations.len() {
-                operations.remove(at);
-                break;
+        let mut place = 0;
+        while place < items.len() && tries.next().is_some() {
+            let mut less = items.clone();
+            less.drain(place..items.len().min(place + chunk));
+            match again(&history_of(&less)) {
+                Some(other) => (items, error) = (less, other),
+                None => place += chunk,
             }
-            at -= operations.len();
         }
-        match again(&less) {
-            Some(other) => (history, error) = (less, other),
-            None => place += 1,
+        if chunk == 1 || tries.is_empty() {
+            return Failure { history: history_of(&items), error };
         }
+        chunk = chunk.div_ceil(2);
     }
+}
+
+/// Puts the steps together again, without those and the writers that have nothing left to do.
+fn history_of(items: &[Item]) -> Vec<Step> {
+    let mut steps: BTreeMap<usize, BTreeMap<usize, Vec<Operation>>> = BTreeMap::new();
+    for (step, writer, operation) in items {
+        steps.entry(*step).or_default().entry(*writer).or_default().push(operation.clone());
+    }
+    steps.into_values().map(|writers| writers.into_values().collect()).collect()
 }
