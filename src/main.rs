@@ -1,6 +1,7 @@
 //! The `zuwai` program: parse, run, exit code.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use zuwai::cli::{self, Environment, Facts, Failure, Invocation};
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         }
         Ok(Invocation::Build(request)) => build(*request),
         Ok(Invocation::Plan(request)) => plan(*request),
+        Ok(Invocation::Compare(request)) => compare(*request),
+        Ok(Invocation::Measure { job, request }) => measure(&job, *request),
+        Ok(Invocation::Step(step)) => perform(&step),
         Err(Failure { error, report }) => fail(&Terminal::open(report), &error),
     }
 }
@@ -51,6 +55,39 @@ fn build(request: cli::BuildRequest) -> ExitCode {
 fn plan(request: cli::BuildRequest) -> ExitCode {
     let terminal = open_terminal(&request);
     match zuwai::build::show_plan(&request.options, &terminal) {
+        Ok(text) => {
+            terminal.print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn compare(request: cli::CompareRequest) -> ExitCode {
+    let terminal = Terminal::open(request.report);
+    terminal.capture_logs();
+    request.warnings.iter().for_each(|warning| terminal.warn(warning));
+    let outcome = zuwai::compare::compare(&request.options).and_then(|comparison| {
+        terminal.print(&comparison.table());
+        comparison.soundness()
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn measure(job: &Path, request: cli::BuildRequest) -> ExitCode {
+    let terminal = open_terminal(&request);
+    match zuwai::compare::measure(job, &request.options, &terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn perform(step: &str) -> ExitCode {
+    let terminal = Terminal::open(ReportSettings::default());
+    match zuwai::compare::perform(step, Path::new("/")) {
         Ok(text) => {
             terminal.print(&text);
             ExitCode::SUCCESS

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use snapshot::{Change, ChangeKind, Changeset, Index, InodeId, Rootfs, RootfsPath};
 
@@ -34,6 +34,16 @@ pub(super) enum Home {
     Folder(PathBuf),
     /// In `/`, where these paths are somebody else's.
     Place(Foreign),
+}
+
+impl Home {
+    /// Returns where the files are on this machine.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) => path,
+            Self::Place(_) => Path::new("/"),
+        }
+    }
 }
 
 /// What in `/` belongs to no image.

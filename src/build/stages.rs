@@ -125,6 +125,9 @@ impl<'a> Stages<'a> {
             true => Some(self.base_root(position, stage, &image, uses)?),
             false => None,
         };
+        if let Some(root) = &root {
+            self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
+        }
         let layers = if its_uses.layers { Layers::Written } else { Layers::NotNeeded };
         let run = StageRun::new(self.session, stage, image, root, layers)?;
         let (image, root) = run.run(&mut |source| self.copy_root(source))?;

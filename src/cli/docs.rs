@@ -2,7 +2,7 @@
 //!
 //! Made from clap's definitions and the table in `flags`, so that they cannot fall behind.
 
-use super::args::{self, BuildArgs, FlagSet, WarmerArgs};
+use super::args::{self, BuildArgs, ComparisonArgs, FlagSet, WarmerArgs};
 use super::flags::{Flag, Origin, Support, VARIABLES};
 use super::spelling::OldName;
 
@@ -20,6 +20,12 @@ pub fn flags() -> String {
     section::<BuildArgs>(&mut page);
     page.push_str("\n## `zuwai warm`, `warmer`\n");
     section::<WarmerArgs>(&mut page);
+    page.push_str(
+        "\n## `zuwai compare-modes`\n\nThe flags of `zuwai build` hold for each build that it \
+         makes, but for those that the comparison decides. \
+         [compare-modes.md](compare-modes.md) tells the rest.\n",
+    );
+    section::<ComparisonArgs>(&mut page);
     page
 }
 

@@ -112,6 +112,24 @@ pub enum Error {
         /// The Dockerfile as typed.
         dockerfile: String,
     },
+    /// Neither a scenario nor a context to compare on.
+    #[error("nothing to compare on: neither `--scenario` nor `--context`")]
+    NothingToCompare,
+    /// A scenario and a build of the user's.
+    #[error("`--scenario` has a build of its own; `{flag}` cannot go with it")]
+    TwoSubjects {
+        /// The flag with its dashes.
+        flag: String,
+    },
+    /// A flag of a build that the comparison decides.
+    #[error("`{flag}` cannot be given: the comparison decides it for each build")]
+    NotCompared {
+        /// The flag with its dashes.
+        flag: String,
+    },
+    /// No run, or too many to count.
+    #[error("`--runs` must be 1 or more")]
+    NoRuns,
     /// A feature that is known and not built.
     #[error("`{flag}` is not supported yet")]
     NotSupported {
@@ -149,6 +167,7 @@ impl Fault for Error {
             Self::NoDestination => {
                 Some("add `--destination=HOST/REPOSITORY:TAG` to push, or `--no-push`".to_owned())
             }
+            Self::NothingToCompare => Some("`zuwai compare-modes --help` lists scenarios".to_owned()),
             Self::NoWorkDirectory => Some("name one with `--kaniko-dir=DIRECTORY`".to_owned()),
             _ => None,
         }

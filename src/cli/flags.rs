@@ -210,6 +210,17 @@ pub const WARM: &[Flag] = &[
     ours("print-options"),
 ];
 
+/// The flags of `zuwai compare-modes` beside those of a build, in the order of `--help`.
+pub const COMPARE: &[Flag] = &[
+    ours("scenario"),
+    ours("base"),
+    ours("modes"),
+    ours("runs"),
+    ours("check"),
+    ours("json"),
+    ours("html"),
+];
+
 /// kaniko's deprecated names of executor flags.
 pub const BUILD_OLD_NAMES: &[OldName] = &[
     OldName {

@@ -1,7 +1,7 @@
 //! From words to an invocation: which program and sub-command, and the steps of a command line.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{self, BuildArgs, FlagSet, WarmerArgs};
 use super::env::{Environment, Facts};
@@ -11,7 +11,14 @@ use super::go_values::ValueError;
 use super::spelling::{self, Spelled};
 use super::{docs, lower, print, settle};
 use crate::build::BuildOptions;
+use crate::build::options::Push;
 use crate::report::settings::ReportSettings;
+
+mod compare;
+mod help;
+
+pub use compare::CompareRequest;
+use help::{HELP, help, version};
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +27,17 @@ pub enum Invocation {
     Build(Box<BuildRequest>),
     /// What a build would do, as text.
     Plan(Box<BuildRequest>),
+    /// A comparison of ways to find changes.
+    Compare(Box<CompareRequest>),
+    /// One build of a comparison.
+    Measure {
+        /// The file that says what is measured.
+        job: PathBuf,
+        /// The build.
+        request: Box<BuildRequest>,
+    },
+    /// A step of a scenario of a comparison, in its sandbox.
+    Step(String),
     /// A text for standard output: help, version or options.
     Print(String),
 }
@@ -64,12 +82,14 @@ pub(super) enum Purpose {
     Build,
     /// To see what would be built; needs no destination.
     Plan,
+    /// To build for a comparison; nothing is pushed.
+    Measure,
 }
 
 impl Purpose {
     fn command(self) -> &'static str {
         match self {
-            Self::Build => "build",
+            Self::Build | Self::Measure => "build",
             Self::Plan => "plan",
         }
     }
@@ -146,6 +166,9 @@ impl Line<'_> {
             "build" => self.build(rest, Purpose::Build),
             "plan" => self.build(rest, Purpose::Plan),
             "warm" => self.warm(rest),
+            compare::COMMAND => self.compare(rest),
+            crate::compare::MEASURE => self.measure(rest),
+            crate::compare::STEP => Ok(Invocation::Step(rest.join(" "))),
             DOCS if rest.first().is_some_and(|word| word == "flags") => {
                 Ok(Invocation::Print(docs::flags()))
             }
@@ -188,7 +211,12 @@ impl Line<'_> {
             })));
         }
         refuse_unbuilt(&settled.args).map_err(fail)?;
-        let lowered = lower::build(&settled.args, self.environment, self.facts).map_err(fail)?;
+        let mut lowered =
+            lower::build(&settled.args, self.environment, self.facts).map_err(fail)?;
+        if purpose == Purpose::Measure {
+            // Whatever the environment says.
+            lowered.options.output.push = Push::No;
+        }
         warnings.extend(lowered.warnings);
         let request = Box::new(BuildRequest {
             options: lowered.options,
@@ -197,7 +225,7 @@ impl Line<'_> {
             notes: notes(&spelled, BuildArgs::FLAGS),
         });
         Ok(match purpose {
-            Purpose::Build => Invocation::Build(request),
+            Purpose::Build | Purpose::Measure => Invocation::Build(request),
             Purpose::Plan => Invocation::Plan(request),
         })
     }
@@ -331,50 +359,8 @@ fn notes(spelled: &Spelled, table: &[Flag]) -> Vec<String> {
     table.iter().filter(given).filter_map(note).collect()
 }
 
-fn help<A: FlagSet>(program: Program, sub_command: &str, short: bool) -> String {
-    let command = args::command::<A>().mut_args(|arg| {
-        let unbuilt = A::FLAGS
-            .iter()
-            .any(|flag| flag.support == Support::NotYet && arg.get_long() == Some(flag.name));
-        match arg.get_help().map(ToString::to_string) {
-            Some(help) if unbuilt => arg.help(format!("{help} (not supported yet)")),
-            _ => arg,
-        }
-    });
-    let name = match program {
-        Program::Zuwai => format!("zuwai {sub_command}"),
-        Program::Executor | Program::Warmer => program.name().to_owned(),
-    };
-    let command = match sub_command {
-        "plan" => command.about("Shows what a build would do, without doing it"),
-        _ => command,
-    };
-    let mut command = command.bin_name(name);
-    let text = if short { command.render_help() } else { command.render_long_help() };
-    text.to_string()
-}
-
-fn version() -> String {
-    format!("zuwai {} (flags of kaniko v1.24.0)\n", env!("CARGO_PKG_VERSION"))
-}
-
 /// The hidden sub-command that `hack/docs.sh` writes the generated docs with.
 const DOCS: &str = "__docs";
-
-const HELP: &str = "\
-Builds container images from a Dockerfile inside an ordinary Kubernetes Pod
-
-Usage: zuwai <COMMAND>
-
-Commands:
-  build    Builds an image from a Dockerfile and pushes it
-  plan     Shows what a build would do
-  warm     Fetches base images into a directory that builds read
-  version  Shows the version
-
-Called through a link named `executor` or `warmer`, it is kaniko's program of that name.
-`zuwai <COMMAND> --help` lists the flags of a command.
-";
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,11 @@ pub enum Event {
         /// The stage that is its base, if one is.
         base_index: Option<usize>,
     },
+    /// A stage has a root file system, which its steps change from now on.
+    RootReady {
+        /// Where it is on this machine.
+        path: std::path::PathBuf,
+    },
     /// A base image is written to disk.
     UnpackStarted {
         /// The step that needs files, as text.

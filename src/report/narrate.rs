@@ -70,7 +70,9 @@ pub fn narrate(event: &Event) -> Option<Message> {
             Message { fields: vec![("digest", json!(digest))], ..info("Image built") }
         }
         Event::Warning { text } => Message { level: Level::Warn, ..info(text.clone()) },
-        Event::RunOutput { .. } | Event::PhaseTimed { .. } => return None,
+        Event::RootReady { .. } | Event::RunOutput { .. } | Event::PhaseTimed { .. } => {
+            return None;
+        }
     };
     Some(message)
 }

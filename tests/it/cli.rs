@@ -165,3 +165,45 @@ fn arguments_that_are_not_text_are_refused() {
     assert_eq!(text(&output.stderr), "error: argument 2 is not valid UTF-8\n");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn a_comparison_that_cannot_be_made_is_refused_before_it_starts() {
+    let refused = |flags: &[&str], stderr: &str| {
+        let flags: Vec<&str> = ["compare-modes"].iter().chain(flags).copied().collect();
+        refused("zuwai", &flags, &[("KANIKO_DIR", "/nowhere/work")], stderr);
+    };
+    refused(
+        &[],
+        "error: nothing to compare on: neither `--scenario` nor `--context`\n\
+         hint: `zuwai compare-modes --help` lists scenarios\n",
+    );
+    refused(
+        &["--scenario=fast"],
+        "error: invalid value `fast` for `--scenario`: there is no scenario `fast`; those are \
+         no-op-5k, no-op-50k, no-op-300k, no-op-1m, small-runs, many-files, npm, delete-heavy, \
+         adversarial\n",
+    );
+    refused(
+        &["--scenario=npm", "--modes=walk,fast"],
+        "error: invalid value `walk,fast` for `--modes`: there is no mode `fast`; those are \
+         overlay, fanotify, inotify, walk, content, auto, full, redo, time, kaniko-full, \
+         kaniko-redo, kaniko-time, kaniko-new-run, bare-walk; `trackers` and `kaniko` are groups\n",
+    );
+    refused(&["--scenario=npm", "--runs=0"], "error: `--runs` must be 1 or more\n");
+    refused(
+        &["--scenario=npm", "--context=."],
+        "error: `--scenario` has a build of its own; `--context` cannot go with it\n",
+    );
+    refused(
+        &["--scenario=npm", "--base=/layout"],
+        "error: invalid value `/layout` for `--base`: only the scenario `small-runs` takes one\n",
+    );
+    refused(
+        &["--context=.", "--destination=r/x"],
+        "error: `--destination` cannot be given: the comparison decides it for each build\n",
+    );
+    refused(&["npm"], "error: unknown command `npm` for `zuwai compare-modes`\n");
+    let help = printed("zuwai", &["compare-modes", "--help"], &[]);
+    assert!(help.contains("Usage: zuwai compare-modes [OPTIONS]\n"), "{help}");
+    assert!(!Path::new("/nowhere").exists());
+}

@@ -29,8 +29,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("execute", &["plan", "context", "unpack", "sandbox"]),
     ("build", &["cache", "execute", "export", "uploads"]),
     ("warm", &["cache", "plan"]),
+    ("compare", &["build"]),
     ("report", &[]),
-    ("cli", &["build", "warm", "report"]),
+    ("cli", &["build", "warm", "compare", "report"]),
 ];
 
 /// Modules that every module may use.

@@ -5,6 +5,7 @@
 //! (`--name=value`, made by `spelling`) are what is parsed here, so clap never sees Go's spellings.
 
 mod cache;
+mod compare;
 mod execution;
 mod image;
 mod log;
@@ -19,6 +20,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use serde::Serialize;
 
 pub use cache::CacheArgs;
+pub use compare::ComparisonArgs;
 pub use execution::ExecutionArgs;
 pub use image::ImageArgs;
 pub use log::LogArgs;
@@ -118,6 +120,11 @@ impl FlagSet for BuildArgs {
 impl FlagSet for WarmerArgs {
     const FLAGS: &'static [Flag] = flags::WARM;
     const OLD_NAMES: &'static [OldName] = flags::WARM_OLD_NAMES;
+}
+
+impl FlagSet for ComparisonArgs {
+    const FLAGS: &'static [Flag] = flags::COMPARE;
+    const OLD_NAMES: &'static [OldName] = &[];
 }
 
 /// Value name that marks a flag as a switch, which is `true` when it stands alone.

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::*;
 use crate::build::options::*;
+use crate::cli::args::ComparisonArgs;
 use crate::cli::env::{Stderr, Surroundings, User};
 use crate::report::fault::Fault;
 use crate::report::settings::{Clock, Colors, Format, Level};
@@ -468,6 +469,7 @@ fn every_flag_has_one_row_and_every_row_a_flag() {
     }
     check::<BuildArgs>();
     check::<WarmerArgs>();
+    check::<ComparisonArgs>();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use snapshot::Rootfs;
 use tempfile::TempDir;
 use zuwai::sandbox::{HostFiles, Overwrite, Sandbox, SandboxOptions, Surroundings};
 
+mod compare;
 mod copy;
 mod eviction;
 mod forms;

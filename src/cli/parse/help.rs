@@ -1,0 +1,52 @@
+//! What `--help` and `version` print.
+
+use super::{Program, args};
+use crate::cli::args::FlagSet;
+use crate::cli::flags::Support;
+
+/// Returns the help of a sub-command.
+pub(super) fn help<A: FlagSet>(program: Program, sub_command: &str, short: bool) -> String {
+    let command = args::command::<A>().mut_args(|arg| {
+        let unbuilt = A::FLAGS
+            .iter()
+            .any(|flag| flag.support == Support::NotYet && arg.get_long() == Some(flag.name));
+        match arg.get_help().map(ToString::to_string) {
+            Some(help) if unbuilt => arg.help(format!("{help} (not supported yet)")),
+            _ => arg,
+        }
+    });
+    let name = match program {
+        Program::Zuwai => format!("zuwai {sub_command}"),
+        Program::Executor | Program::Warmer => program.name().to_owned(),
+    };
+    let command = match sub_command {
+        "plan" => command.about("Shows what a build would do, without doing it"),
+        _ => command,
+    };
+    let mut command = command.bin_name(name);
+    let text = if short { command.render_help() } else { command.render_long_help() };
+    text.to_string()
+}
+
+/// Returns the version.
+pub(super) fn version() -> String {
+    format!("zuwai {} (flags of kaniko v1.24.0)\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The help of the program itself.
+pub(super) const HELP: &str = "\
+Builds container images from a Dockerfile inside an ordinary Kubernetes Pod
+
+Usage: zuwai <COMMAND>
+
+Commands:
+  build    Builds an image from a Dockerfile and pushes it
+  plan     Shows what a build would do
+  warm     Fetches base images into a directory that builds read
+  compare-modes
+           Measures the ways to find changes, and what each misses
+  version  Shows the version
+
+Called through a link named `executor` or `warmer`, it is kaniko's program of that name.
+`zuwai <COMMAND> --help` lists the flags of a command.
+";
