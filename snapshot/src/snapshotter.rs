@@ -4,6 +4,7 @@
 //! the snapshot after it can trust what the kernel says. Knows nothing of what a step is.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -50,8 +51,9 @@ pub struct SnapshotStats {
     pub everything_because: Option<Reason>,
     /// Paths in the scope, once closed; `None` when everything was.
     pub scope_path_count: Option<u64>,
-    /// The tracker that gave the scope, if one did.
-    pub tracker: Option<TrackerKind>,
+    /// What said where to look: a tracker's record, or `walk` and `content` where everything was
+    /// looked at; `None` where whoever wrote has said it.
+    pub found_by: Option<TrackerKind>,
     /// Inodes and names that the tracker's events named.
     pub tracker_note_count: u64,
     /// Directories whose names were read.
@@ -83,6 +85,16 @@ pub enum Fallback {
     CoarseTimestamps,
 }
 
+impl fmt::Display for Fallback {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blind(blindness) => blindness.fmt(formatter),
+            Self::SelfTestNotRun => formatter.write_str("the file system could not be tested"),
+            Self::CoarseTimestamps => formatter.write_str("timestamps are of whole seconds"),
+        }
+    }
+}
+
 /// Takes snapshots of a root file system.
 #[derive(Debug)]
 pub struct Snapshotter {
@@ -112,6 +124,11 @@ impl Snapshotter {
         self.tracker = Some(tracker);
     }
 
+    /// Returns the tracker and goes on without one.
+    pub fn take_tracker(&mut self) -> Option<ChangeTracker> {
+        self.tracker.take()
+    }
+
     /// Returns the tracker, if there is one.
     pub fn tracker(&self) -> Option<&ChangeTracker> {
         self.tracker.as_ref()
@@ -136,23 +153,38 @@ impl Snapshotter {
         self.racy_from = self_test::floor(clock::coarse_now(), granularity);
     }
 
+    /// Ends the record of the step that began with [`Snapshotter::begin`], and returns where it can
+    /// have changed something.
+    ///
+    /// No process of the step may be alive: what it writes now could be lost.
+    pub fn end_step(&mut self) -> Tracked {
+        match &mut self.tracker {
+            Some(tracker) => tracker.take(&self.rootfs, &self.index),
+            None => Tracked::nothing(Reason::NoTracker),
+        }
+    }
+
     /// Finds out what the step changed since [`Snapshotter::begin`], and takes it into the index:
     /// looks where the tracker says, or at everything.
     ///
-    /// No process of the step may be alive: what it writes now could be lost.
+    /// # Errors
+    /// As [`Snapshotter::take_tracked`].
+    pub fn take_step(&mut self) -> Result<Snapshot, SnapshotError> {
+        let tracked = self.end_step();
+        self.take_tracked(tracked)
+    }
+
+    /// Finds out what changed where a tracker says that something can have, and takes it into the
+    /// index.
     ///
     /// # Errors
-    /// A path that could not be looked at. The index is then as before.
-    pub fn take_step(&mut self) -> Result<Snapshot, SnapshotError> {
-        let Some(tracker) = &mut self.tracker else {
-            return self.take(Scope::Everything(Reason::NoTracker));
-        };
-        let kind = tracker.kind();
-        let Tracked { scope, note_count } = tracker.take(&self.rootfs, &self.index);
-        let is_tracked = matches!(scope, Scope::Only(_));
+    /// As [`Snapshotter::take`].
+    pub fn take_tracked(&mut self, tracked: Tracked) -> Result<Snapshot, SnapshotError> {
+        let Tracked { by, scope, note_count } = tracked;
         let mut snapshot = self.take(scope)?;
-        snapshot.stats.tracker = is_tracked.then_some(kind);
-        snapshot.stats.tracker_note_count = note_count;
+        let stats = &mut snapshot.stats;
+        stats.found_by = by.or(stats.found_by);
+        stats.tracker_note_count = note_count;
         Ok(snapshot)
     }
 
@@ -194,6 +226,10 @@ impl Snapshotter {
         let noted = sightings.iter().filter(|sighting| sighting.verdict == Verdict::Noted);
         let stats = SnapshotStats {
             everything_because,
+            found_by: everything_because.map(|_| match mode {
+                Mode::Full => TrackerKind::Content,
+                Mode::Redo | Mode::Time => TrackerKind::Walk,
+            }),
             scope_path_count,
             candidates_dismissed: noted.count() as u64,
             fallbacks,

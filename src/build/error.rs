@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::tracking::TrackerRefused;
 use crate::context::ContextError;
 use crate::dockerfile::{ParseError, Snippet};
 use crate::execute::ExecuteError;
@@ -11,7 +12,7 @@ use crate::image::{DescriptorError, ImageError, MediaTypeError};
 use crate::plan::PlanError;
 use crate::registry::RegistryError;
 use crate::report::fault::{Class, Excerpt, Fault};
-use crate::sandbox::{SandboxError, missing_ids_hint};
+use crate::sandbox::SandboxError;
 use crate::store::{LayoutError, StoreError};
 use crate::unpack::UnpackError;
 
@@ -42,6 +43,9 @@ pub enum BuildError {
     /// The snapshot at the end of a stage failed.
     #[error(transparent)]
     Snapshot(StepError),
+    /// The change tracker that was asked for cannot be used.
+    #[error(transparent)]
+    Tracker(#[from] TrackerRefused),
     /// The work directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -261,6 +265,7 @@ impl BuildError {
             Self::Plan(inner) => &inner.error,
             Self::Step(inner) => &inner.error.error,
             Self::Snapshot(error) => error,
+            Self::Tracker(error) => error,
             Self::Store(error) => error,
             Self::Export(error) => error,
             Self::BaseLayout { source, .. } => source,
@@ -307,7 +312,6 @@ impl Fault for BuildError {
             Self::ForeignLayer { .. } => {
                 Some("build on a base image whose layers are in its registry".to_owned())
             }
-            Self::Unpack(error) => missing_ids_hint(error),
             other => other.fault().and_then(Fault::hint),
         }
     }

@@ -16,6 +16,7 @@ mod session;
 mod sources;
 mod stages;
 mod steps;
+mod tracking;
 
 use std::collections::BTreeMap;
 use std::time::Instant;

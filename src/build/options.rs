@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use oci_client::Reference;
+use snapshot::track::TrackerKind;
 use url::Url;
 
 pub use crate::context::ContextSource;
@@ -112,8 +113,11 @@ pub struct Label {
 /// How changes are found and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SnapshotChoices {
-    /// What counts as a sign of change (`--snapshot-mode`).
+    /// How it is found out what may have changed (`--snapshot-mode`, `--tracker`).
     pub mode: SnapshotMode,
+    /// How many inotify watches may be taken; `None`: a share of the node's limit
+    /// (`--watch-limit`).
+    pub watch_limit: Option<u64>,
     /// After which steps (`--single-snapshot`).
     pub frequency: SnapshotFrequency,
     /// Paths kept out of snapshots with what is below them: absolute, without `.` or `..`, each
@@ -123,16 +127,14 @@ pub struct SnapshotChoices {
     pub var_run: VarRun,
 }
 
-/// What counts as a sign of change.
+/// How it is found out what may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotMode {
-    /// Not said: the best way that is sound here.
+    /// The best way that works here (`--use-new-run`, and when nothing is said).
     Auto,
-    /// Every file's content is read.
-    Full,
-    /// All of a file's metadata.
-    Redo,
-    /// Timestamps only.
+    /// This tracker (`--tracker`); `content` is kaniko's mode `full`, and `walk` is `redo`.
+    Tracker(TrackerKind),
+    /// As `walk`, by timestamps only.
     Time,
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use snapshot::layer::{Compression, GzipLevel, LayerOptions, LevelError, MtimeRule, ZstdLevel};
+use snapshot::track::TrackerKind;
 use snapshot::{Mode, SnapshotOptions, Timestamp};
 use tokio::runtime::Runtime;
 use url::Url;
@@ -123,10 +124,9 @@ impl Session<'_> {
         let ignore = ignored::ignore_list(choices)?;
         Ok(SnapshotOptions {
             mode: match choices.mode {
-                SnapshotMode::Full => Mode::Full,
+                SnapshotMode::Tracker(TrackerKind::Content) => Mode::Full,
                 SnapshotMode::Time => Mode::Time,
-                // Until trackers exist, the best sound way that works everywhere.
-                SnapshotMode::Redo | SnapshotMode::Auto => Mode::Redo,
+                SnapshotMode::Auto | SnapshotMode::Tracker(_) => Mode::Redo,
             },
             ignore,
             threads: Some(self.threads()),

@@ -12,6 +12,7 @@ use super::roots::{Home, Root, Roots};
 use super::session::Session;
 use super::steps::{Layers, StageRun};
 use super::timed;
+use super::tracking::Tracking;
 use crate::archive::{NotOnDisk, limits_for};
 use crate::image::{Image, digest_of, size_of};
 use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, Step, StepKind};
@@ -93,8 +94,10 @@ impl<'a> Stages<'a> {
 
     fn run_all(&mut self, plan: &Plan) -> Result<Image, BuildError> {
         let uses = uses(plan);
-        for (position, (stage, its_uses)) in plan.stages.iter().zip(&uses).enumerate() {
-            let finished = self.run_stage(plan, position, stage, *its_uses, &uses)?;
+        let with_layers = plan.stages.iter().zip(&uses).filter(|(_, uses)| uses.layers);
+        let tracking = Tracking::choose(self.session, with_layers.map(|(stage, _)| stage))?;
+        for (position, stage) in plan.stages.iter().enumerate() {
+            let finished = self.run_stage(plan, position, stage, &uses, &tracking)?;
             self.finished.push(finished);
             self.drop_unneeded(position, &uses)?;
         }
@@ -107,8 +110,8 @@ impl<'a> Stages<'a> {
         plan: &Plan,
         position: usize,
         stage: &PlannedStage,
-        its_uses: Uses,
         uses: &[Uses],
+        tracking: &Tracking,
     ) -> Result<Finished, BuildError> {
         self.session.events.send(Event::StageStarted {
             index: stage.index,
@@ -118,6 +121,7 @@ impl<'a> Stages<'a> {
                 Base::Scratch | Base::Image(_) => None,
             },
         });
+        let its_uses = uses.get(position).copied().unwrap_or_default();
         let image = self.base_image(stage)?;
         let touches_files = stage.steps.iter().any(|step| !matches!(step.kind, StepKind::Metadata));
         // A stage that nobody reads files from and that changes none needs no files.
@@ -129,7 +133,7 @@ impl<'a> Stages<'a> {
             self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
         }
         let layers = if its_uses.layers { Layers::Written } else { Layers::NotNeeded };
-        let run = StageRun::new(self.session, stage, image, root, layers)?;
+        let run = StageRun::new(self.session, stage, image, root, tracking, layers)?;
         let (image, root) = run.run(&mut |source| self.copy_root(source))?;
         Ok(Finished { image, root })
     }

@@ -3,17 +3,19 @@
 use std::time::Instant;
 
 use snapshot::layer::{Contents, WrittenLayer, write_layer};
-use snapshot::{Changeset, Reason, Rootfs, RootfsPath, Scope, Snapshotter};
+use snapshot::track::Tracked;
+use snapshot::{Changeset, PathSet, Rootfs, RootfsPath, Scope, Snapshotter};
 
 use super::error::{BuildError, StepError};
 use super::roots::{Home, Root};
 use super::session::Session;
 use super::timed;
+use super::tracking::{Tracking, Work, snapshot_work};
 use crate::context::BuildContext;
 use crate::execute::{self, Copied, Source};
 use crate::image::{History, Image, Layer, descriptor};
 use crate::plan::{CopySource, CopyStep, PlannedStage, RunStep, Step, StepKind};
-use crate::report::event::{self, Event, Phase, SnapshotReach};
+use crate::report::event::{self, Event, Phase, SnapshotReach, SnapshotWork};
 use crate::sandbox::OutputLine;
 
 /// Whether a stage's changes become layers.
@@ -32,6 +34,7 @@ pub(super) type CopyRoot<'a> = &'a mut dyn FnMut(&CopySource) -> Result<Rootfs, 
 pub(super) struct StageRun<'a> {
     session: &'a Session<'a>,
     stage: &'a PlannedStage,
+    tracking: &'a Tracking,
     image: Image,
     files: Option<Files>,
     layers: Layers,
@@ -43,6 +46,28 @@ struct Files {
     home: Home,
     rootfs: Rootfs,
     snapshotter: Snapshotter,
+    record: Record,
+}
+
+/// What is known of writes that no snapshot has looked for yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    /// Nothing, and the tracker of this stage was not started yet.
+    NotStarted,
+    /// There was none since the last snapshot.
+    Idle,
+    /// They are being recorded.
+    Running,
+}
+
+/// What a step has done to the files.
+enum Touched {
+    /// Nothing.
+    Nothing,
+    /// It wrote to these paths.
+    Paths(PathSet),
+    /// Whatever its command did.
+    Anything,
 }
 
 impl<'a> StageRun<'a> {
@@ -51,6 +76,7 @@ impl<'a> StageRun<'a> {
         stage: &'a PlannedStage,
         image: Image,
         root: Option<Root>,
+        tracking: &'a Tracking,
         layers: Layers,
     ) -> Result<Self, BuildError> {
         let files = match root {
@@ -60,11 +86,11 @@ impl<'a> StageRun<'a> {
                     foreign.protected().for_each(|inode| options.ignore.insert_inode(inode));
                 }
                 let snapshotter = Snapshotter::new(rootfs.clone(), index, options);
-                Some(Files { home, rootfs, snapshotter })
+                Some(Files { home, rootfs, snapshotter, record: Record::NotStarted })
             }
             None => None,
         };
-        Ok(Self { session, stage, image, files, layers, waiting: Vec::new() })
+        Ok(Self { session, stage, tracking, image, files, layers, waiting: Vec::new() })
     }
 
     /// Runs the steps and returns the stage's image and files.
@@ -102,35 +128,88 @@ impl<'a> StageRun<'a> {
     }
 
     fn run_step(&mut self, step: &Step, copy_root: CopyRoot<'_>) -> Result<(), StepError> {
-        let scope = match &step.kind {
-            StepKind::Run(run) => Some(self.execute_run(run)?),
-            StepKind::Copy(copy) => Some(self.execute_copy(copy, copy_root)?),
+        if self.is_recorded(&step.kind) {
+            self.begin_record()?;
+        }
+        let touched = match &step.kind {
+            StepKind::Run(run) => {
+                self.execute_run(run)?;
+                Touched::Anything
+            }
+            StepKind::Copy(copy) => Touched::Paths(self.execute_copy(copy, copy_root)?),
             StepKind::Workdir(workdir) => {
                 let files = self.files();
-                let made = execute::make_working_dir(&files.rootfs, workdir)?;
-                Some(Scope::Only(made))
+                Touched::Paths(execute::make_working_dir(&files.rootfs, workdir)?)
             }
-            StepKind::Metadata => None,
+            StepKind::Metadata => Touched::Nothing,
         };
         let history = step.history.as_ref().map(|text| self.session.history(text));
         if self.layers == Layers::NotNeeded {
             return Ok(());
         }
         if self.session.is_single_snapshot() {
-            // The one layer is found by looking everywhere, so what each step touched is dropped.
-            let changes = scope.is_some();
+            // The one layer is looked for at the end.
+            let changes = !matches!(touched, Touched::Nothing);
             self.waiting.extend(history.map(|history| (history, changes)));
             return Ok(());
         }
-        let layer = match scope {
-            Some(scope) => self.snapshot(scope)?,
-            None => None,
+        let layer = match touched {
+            Touched::Nothing => None,
+            Touched::Paths(paths) => self.snapshot(Tracked::by_writer(paths))?,
+            Touched::Anything => {
+                let tracked = self.end_record();
+                self.snapshot(tracked)?
+            }
         };
         if layer.is_some() || history.is_some() {
             let history = history.unwrap_or_else(|| self.session.history(&step.text));
             self.append(layer, history);
         }
         Ok(())
+    }
+
+    /// Tells whether what a step writes has to be recorded, because it does not say so itself; with
+    /// one snapshot a stage, nobody asks it.
+    fn is_recorded(&self, step: &StepKind) -> bool {
+        let writes = match step {
+            StepKind::Run(_) => true,
+            StepKind::Copy(_) | StepKind::Workdir(_) => self.session.is_single_snapshot(),
+            StepKind::Metadata => false,
+        };
+        writes && self.layers == Layers::Written
+    }
+
+    /// Has the tracker record, unless it does; starts it the first time.
+    fn begin_record(&mut self) -> Result<(), StepError> {
+        let (session, tracking) = (self.session, self.tracking);
+        let runs = |step: &&Step| matches!(step.kind, StepKind::Run(_));
+        let run_count = self.stage.steps.iter().filter(runs).count();
+        let files = self.files();
+        let is_first = files.record == Record::NotStarted;
+        if is_first {
+            let snapshot_count =
+                if session.is_single_snapshot() { run_count.min(1) } else { run_count };
+            let inode_count = files.snapshotter.index().len() as u64 + 1;
+            let work = Work { snapshot_count, inode_count };
+            if let Some(tracker) = tracking.start(session, &files.rootfs, work)? {
+                files.snapshotter.track_with(tracker);
+            }
+        }
+        if files.record != Record::Running {
+            timed(session.events, Phase::Snapshot, || files.snapshotter.begin());
+        }
+        files.record = Record::Running;
+        if is_first && let Some(tracker) = files.snapshotter.tracker() {
+            tracking.check(tracker)?;
+        }
+        Ok(())
+    }
+
+    fn end_record(&mut self) -> Tracked {
+        let session = self.session;
+        let files = self.files();
+        files.record = Record::Idle;
+        timed(session.events, Phase::Snapshot, || files.snapshotter.end_step())
     }
 
     fn append(&mut self, layer: Option<Layer>, history: History) {
@@ -145,8 +224,8 @@ impl<'a> StageRun<'a> {
             waiting.into_iter().for_each(|(history, _)| self.append(None, history));
             return Ok(());
         };
-        let mut layer =
-            self.snapshot(Scope::Everything(Reason::NoTracker)).map_err(BuildError::Snapshot)?;
+        let tracked = self.end_record();
+        let mut layer = self.snapshot(tracked).map_err(BuildError::Snapshot)?;
         for (position, (history, _)) in waiting.into_iter().enumerate() {
             let its_layer = if position == last { layer.take() } else { None };
             self.append(its_layer, history);
@@ -158,11 +237,9 @@ impl<'a> StageRun<'a> {
         self.files.as_mut().expect("a stage with steps that touch files has a root")
     }
 
-    fn execute_run(&mut self, run: &RunStep) -> Result<Scope, StepError> {
+    fn execute_run(&mut self, run: &RunStep) -> Result<(), StepError> {
         let session = self.session;
-        let files = self.files();
-        files.snapshotter.begin();
-        let rootfs = files.rootfs.clone();
+        let rootfs = self.files().rootfs.clone();
         let outcome = timed(session.events, Phase::Run, || {
             execute::run(&session.sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
                 session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
@@ -172,7 +249,7 @@ impl<'a> StageRun<'a> {
             tracing::warn!(name = %straggler.name, "a process outlived its RUN and was killed");
         }
         match outcome.exit_code() {
-            0 => Ok(Scope::Everything(Reason::NoTracker)),
+            0 => Ok(()),
             code => Err(StepError::Failed {
                 command: run.argv.join(" "),
                 code,
@@ -185,7 +262,7 @@ impl<'a> StageRun<'a> {
         &mut self,
         copy: &CopyStep,
         copy_root: CopyRoot<'_>,
-    ) -> Result<Scope, StepError> {
+    ) -> Result<PathSet, StepError> {
         let session = self.session;
         let target = self.files().rootfs.clone();
         let copied = match &copy.from {
@@ -203,32 +280,31 @@ impl<'a> StageRun<'a> {
         for socket in &copied.sockets {
             tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
         }
-        Ok(Scope::Only(copied.touched))
+        Ok(copied.touched)
     }
 
-    /// Looks for changes in `scope` and writes them as a layer, if there are any.
-    fn snapshot(&mut self, scope: Scope) -> Result<Option<Layer>, StepError> {
+    /// Looks for changes where they can be and writes them as a layer, if there are any.
+    fn snapshot(&mut self, tracked: Tracked) -> Result<Option<Layer>, StepError> {
         let session = self.session;
-        let reach = match &scope {
+        let reach = match &tracked.scope {
             Scope::Everything(_) => SnapshotReach::FullFilesystem,
             Scope::Only(_) => SnapshotReach::Files,
         };
         session.events.send(Event::SnapshotStarted { reach });
         let files = self.files();
         let start = Instant::now();
-        let taken = files.snapshotter.take(scope)?;
+        let is_tracked = tracked.by.is_some();
+        let taken = files.snapshotter.take_tracked(tracked)?;
         let changeset = match &mut files.home {
             Home::Place(foreign) => foreign.without_removals(taken.changeset),
             Home::Folder(_) => taken.changeset,
         };
         let elapsed = start.elapsed();
         session.events.send(Event::PhaseTimed { phase: Phase::Snapshot, elapsed });
-        session.events.send(Event::SnapshotTaken {
-            examined_count: taken.stats.entries_stated,
-            changed_count: changeset.len() as u64,
-            hashed_bytes: taken.stats.bytes_hashed,
-            elapsed,
-        });
+        let changed_count = changeset.len() as u64;
+        let work = snapshot_work(&files.snapshotter, &taken.stats, is_tracked);
+        let work = SnapshotWork { changed_count, elapsed, ..work };
+        session.events.send(Event::SnapshotTaken(work));
         if changeset.is_empty() {
             session.events.send(Event::NothingChanged);
             return Ok(None);

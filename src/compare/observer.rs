@@ -117,7 +117,7 @@ impl State {
             Event::RootReady { path } => self.open_root(path),
             Event::StepStarted(step) => self.start_step(&step.text),
             Event::SnapshotStarted { .. } => self.start_looking(),
-            Event::SnapshotTaken { .. } => self.end_looking(event),
+            Event::SnapshotTaken(_) => self.end_looking(event),
             Event::LayerWritten { digest, size_bytes, .. } => {
                 if let Some(step) = &mut self.step {
                     step.record.layer_digest = Some(digest.clone());
@@ -214,9 +214,7 @@ impl State {
 
     fn end_looking(&mut self, event: &Event) {
         let Some(step) = &mut self.step else { return };
-        let Event::SnapshotTaken { examined_count, changed_count, hashed_bytes, .. } = event else {
-            return;
-        };
+        let Event::SnapshotTaken(work) = event else { return };
         let Some(from) = step.looking_from else { return };
         let (wall, cpu) = (from.wall.elapsed().as_secs_f64(), from.cpu_since());
         let all_cpu = (step.looked_cpu + cpu).as_secs_f64();
@@ -227,9 +225,9 @@ impl State {
         }
         step.record.looking_wall_s += wall;
         step.record.looking_cpu_s += all_cpu;
-        step.record.entries_stated += examined_count;
-        step.record.bytes_hashed += hashed_bytes;
-        step.record.changed = *changed_count;
+        step.record.entries_stated += work.examined_count;
+        step.record.bytes_hashed += work.hashed_bytes;
+        step.record.changed = work.changed_count;
     }
 
     fn end_step(&mut self) {

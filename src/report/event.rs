@@ -54,22 +54,21 @@ pub enum Event {
         /// The bytes, unchanged.
         bytes: Vec<u8>,
     },
+    /// It is settled how changes are found, for a build, or for a stage otherwise than for the rest
+    /// of it.
+    TrackerChosen {
+        /// The tracker's name.
+        tracker: String,
+        /// Why this one, and why not a better one.
+        reason: String,
+    },
     /// Changes are looked for.
     SnapshotStarted {
         /// How far.
         reach: SnapshotReach,
     },
     /// Changes were found and counted.
-    SnapshotTaken {
-        /// Entries that were looked at.
-        examined_count: u64,
-        /// Paths that differ.
-        changed_count: u64,
-        /// Bytes read for hashing.
-        hashed_bytes: u64,
-        /// How long it took.
-        elapsed: Duration,
-    },
+    SnapshotTaken(SnapshotWork),
     /// A step changed no file, so it made no layer.
     NothingChanged,
     /// A layer is finished.
@@ -119,6 +118,37 @@ pub enum Event {
         /// What is wrong, and how to fix or silence it.
         text: String,
     },
+}
+
+/// What a snapshot found, and what it took to find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotWork {
+    /// Paths that differ.
+    pub changed_count: u64,
+    /// The tracker that said where to look, or `walk` and `content`; `None` where the step itself
+    /// has said it.
+    pub tracker: Option<String>,
+    /// Whether the tracker has narrowed the search down.
+    pub is_tracked: bool,
+    /// Why the tracker's record was not relied upon, if it was not.
+    pub fallback: Option<String>,
+    /// Why the content of candidates was read, whatever the kernel says of them; empty, where only
+    /// that of some was.
+    pub content_because: Vec<String>,
+    /// Paths that could have changed; `None` when that was all.
+    pub scope_count: Option<u64>,
+    /// Paths that the root held before.
+    pub known_count: u64,
+    /// Entries that were looked at.
+    pub examined_count: u64,
+    /// Directories that were listed.
+    pub listed_count: u64,
+    /// Files that were opened to read them.
+    pub opened_count: u64,
+    /// Bytes read for hashing.
+    pub hashed_bytes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
 }
 
 /// Names a step in events.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::event::{Event, SnapshotReach, Step};
+use super::event::{Event, SnapshotReach, SnapshotWork, Step};
 use super::line::Message;
 use super::settings::Level;
 
@@ -39,15 +39,11 @@ pub fn narrate(event: &Event) -> Option<Message> {
         Event::SnapshotStarted { reach: SnapshotReach::Files } => {
             info("Taking snapshot of files...")
         }
-        Event::SnapshotTaken { examined_count, changed_count, hashed_bytes, elapsed } => Message {
-            fields: vec![
-                ("changed", json!(changed_count)),
-                ("examined", json!(examined_count)),
-                ("hashed_bytes", json!(hashed_bytes)),
-                ("elapsed_ms", milliseconds(*elapsed)),
-            ],
-            ..info("Snapshot taken")
+        Event::TrackerChosen { tracker, reason } => Message {
+            fields: vec![("tracker", json!(tracker)), ("reason", json!(reason))],
+            ..info("Change tracker chosen")
         },
+        Event::SnapshotTaken(work) => snapshot_taken(work),
         Event::NothingChanged => {
             info("No files were changed, appending empty layer to config. No layer added to image.")
         }
@@ -77,6 +73,44 @@ pub fn narrate(event: &Event) -> Option<Message> {
     Some(message)
 }
 
+fn snapshot_taken(work: &SnapshotWork) -> Message {
+    let text = match work.is_tracked {
+        true => format!(
+            "Snapshot taken, tracked: {} of {} paths looked at",
+            grouped(work.examined_count),
+            grouped(work.known_count)
+        ),
+        false => "Snapshot taken".to_owned(),
+    };
+    let mut fields = vec![("changed", json!(work.changed_count))];
+    fields.extend(work.tracker.as_ref().map(|tracker| ("tracker", json!(tracker))));
+    fields.extend(work.scope_count.map(|count| ("scope", json!(count))));
+    fields.push(("known", json!(work.known_count)));
+    fields.push(("examined", json!(work.examined_count)));
+    fields.push(("listed", json!(work.listed_count)));
+    fields.push(("opened", json!(work.opened_count)));
+    fields.push(("hashed_bytes", json!(work.hashed_bytes)));
+    fields.extend(work.fallback.as_ref().map(|reason| ("fallback", json!(reason))));
+    if !work.content_because.is_empty() {
+        fields.push(("content_because", json!(work.content_because.join("; "))));
+    }
+    fields.push(("elapsed_ms", milliseconds(work.elapsed)));
+    Message { fields, ..info(text) }
+}
+
+/// Writes a number with a comma after every third digit from its end.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 fn info(text: impl Into<String>) -> Message {
     Message { level: Level::Info, text: text.into(), fields: Vec::new() }
 }
@@ -97,4 +131,18 @@ fn place(step: &Step) -> Vec<(&'static str, serde_json::Value)> {
 
 fn milliseconds(elapsed: std::time::Duration) -> serde_json::Value {
     json!(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (number, expected) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (48_730, "48,730"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(grouped(number), expected);
+        }
+    }
 }

@@ -10,10 +10,10 @@
 
 mod choose;
 mod container;
+mod control_group;
 mod error;
 mod host;
 mod in_place;
-mod oom;
 mod output;
 mod probe;
 mod run;
@@ -26,12 +26,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use container::{Sign, Surroundings};
+pub use control_group::memory_limit_bytes;
 pub use error::{SandboxError, SetupAction, StartFailure};
 pub use host::{HOSTNAME, HostFiles};
 pub use in_place::{Eviction, InPlace, Leftovers, Residents};
 pub use output::OutputLine;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
-pub use user_namespace::{Obstacle, missing_ids_hint};
+pub use user_namespace::Obstacle;
 pub use wire::PipeFile;
 
 /// The hidden sub-command that makes this binary a [`supervisor`].

@@ -15,7 +15,8 @@ use super::output::LineCutter;
 use super::stubs::Stubs;
 use super::wire::{self, Cover, Ending, NamespaceRoot, Reply, Request, RootDirectory};
 use super::{
-    Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, in_place, oom,
+    Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, control_group,
+    in_place,
 };
 
 /// Bytes read from a step's output at once: the size of a pipe.
@@ -102,7 +103,7 @@ impl Sandbox {
         if let Some(pipe) = spec.pipes.iter().find(|pipe| !is_file_name(&pipe.name)) {
             return Err(SandboxError::PipeName { name: pipe.name.clone() });
         }
-        let oom_kills = oom::kill_count();
+        let oom_kills = control_group::kill_count();
         let reply = match self.form() {
             Form::Namespaces | Form::UserNamespace => {
                 self.run_in_namespaces(rootfs, spec, on_output)?
@@ -119,7 +120,7 @@ impl Sandbox {
                     .into_iter()
                     .map(|(pid, name)| Straggler { pid, name })
                     .collect(),
-                out_of_memory: oom::kill_count() > oom_kills,
+                out_of_memory: control_group::kill_count() > oom_kills,
             }),
             Reply::NotStarted(failure) => {
                 Err(SandboxError::Start { program: program.clone(), failure })
@@ -227,7 +228,7 @@ pub(super) fn failure(reply: Reply) -> SandboxError {
                 None => "no signal".to_owned(),
             },
         },
-        Reply::Works | Reply::Ended { .. } | Reply::NotStarted(_) => {
+        Reply::Works | Reply::Ended { .. } | Reply::NotStarted(_) | Reply::NoTracker { .. } => {
             SandboxError::SupervisorLost { status: "an answer to another question".to_owned() }
         }
     }

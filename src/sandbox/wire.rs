@@ -25,6 +25,19 @@ pub(super) enum Request {
     RunInPlace(Command),
     /// Write the id maps of a user namespace.
     MapIds(IdMaps),
+    /// Try a change tracker out.
+    TryTracker(TrackerTrial),
+}
+
+/// Where a change tracker is tried.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TrackerTrial {
+    /// The tracker's name.
+    pub tracker: String,
+    /// An empty directory on the file system that it is for.
+    pub directory: PathBuf,
+    /// Watches that it may take, where that was said.
+    pub watch_count: Option<u64>,
 }
 
 /// The id maps of a process in a user namespace.
@@ -119,6 +132,8 @@ pub(super) enum Reply {
     SetupFailed(SetupFailure),
     /// A process of the step outlived SIGKILL.
     Unkillable { stragglers: Vec<(i32, String)> },
+    /// The change tracker cannot be used, and why.
+    NoTracker { reason: String },
     /// The process at the head of the step vanished, ended by this signal if there was one.
     Lost { signal: Option<i32> },
 }

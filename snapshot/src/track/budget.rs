@@ -1,9 +1,10 @@
 //! How many watches a tracker may take.
 //!
-//! Pure. Watches are counted per user and user namespace, so that all root Pods of a node, and the
+//! Pure, but for the question what the node allows. Watches are counted per user and user namespace, so that all root Pods of a node, and the
 //! kubelet, share one limit; each also pins its inode in memory that is charged to the Pod.
 
 use std::fmt;
+use std::io;
 
 /// Of the node's limit, this part is taken at most …
 const WATCH_SHARE: u64 = 8;
@@ -75,6 +76,21 @@ impl TrackerLimits {
             _ => by_count,
         }
     }
+}
+
+/// Returns how many watches all processes of a user may have on this node.
+///
+/// # Errors
+/// When the kernel has no such limit to read.
+pub fn max_user_watches() -> io::Result<u64> {
+    let limit = |path: &str| -> io::Result<u64> {
+        std::fs::read_to_string(path)?.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
+    };
+    let everywhere = limit("/proc/sys/fs/inotify/max_user_watches")?;
+    // A user namespace may have a lower limit of its own. Where it cannot be read there is none that
+    // could be known; the kernel's refusal counts all the same.
+    let here = limit("/proc/sys/user/max_inotify_watches").unwrap_or(everywhere);
+    Ok(everywhere.min(here))
 }
 
 #[cfg(test)]

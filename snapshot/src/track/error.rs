@@ -42,6 +42,9 @@ pub enum TrackError {
     /// Part of the image cannot be on disk, and what is around it can.
     #[error("a directory of the root is not known to be on disk")]
     Incomplete,
+    /// A step's record said nothing that narrows it down.
+    #[error("it records nothing")]
+    Blind,
     /// An operation of the trial run was not reported.
     #[error("a trial run did not report `{0}`")]
     Missed(&'static str),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use inotify::{EventMask, Inotify, WatchMask};
 use rustix::fs::{MemfdFlags, Mode};
 
-use super::budget::TrackerLimits;
+use super::budget::{TrackerLimits, max_user_watches};
 use super::error::TrackError;
 use super::events::{InotifyEvent, InotifyEvents};
 use super::reader::{Drained, EventSource};
@@ -384,15 +384,4 @@ pub(super) fn root_inode(rootfs: &Rootfs) -> Result<InodeId, TrackError> {
         Ok(Some(metadata)) => Ok(metadata.inode()),
         _ => Err(TrackError::Incomplete),
     }
-}
-
-fn max_user_watches() -> io::Result<u64> {
-    let limit = |path: &str| -> io::Result<u64> {
-        std::fs::read_to_string(path)?.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
-    };
-    let everywhere = limit("/proc/sys/fs/inotify/max_user_watches")?;
-    // A user namespace may have a lower limit of its own. Where it cannot be read there is none that
-    // could be known; the kernel's refusal counts all the same.
-    let here = limit("/proc/sys/user/max_inotify_watches").unwrap_or(everywhere);
-    Ok(everywhere.min(here))
 }

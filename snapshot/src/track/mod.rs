@@ -14,6 +14,7 @@
 //! | `content` | none: everything is read | nothing |
 
 mod budget;
+mod canary;
 mod error;
 mod events;
 mod fanotify;
@@ -29,7 +30,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use budget::{Allowance, Bound, TrackerLimits};
+pub use budget::{Allowance, Bound, TrackerLimits, max_user_watches};
+pub use canary::try_out;
 pub use error::TrackError;
 pub use overlay::scope_of_upper;
 
@@ -37,7 +39,7 @@ use crate::index::Index;
 use crate::metadata::{InodeId, Metadata};
 use crate::path::RootfsPath;
 use crate::rootfs::Rootfs;
-use crate::scope::{Reason, Scope};
+use crate::scope::{PathSet, Reason, Scope};
 use fanotify::FanotifyTracker;
 use inotify::{InotifyTracker, Unwatched};
 use reader::Reader;
@@ -124,10 +126,31 @@ pub struct TrackerOptions {
 /// What a tracker recorded of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracked {
+    /// The tracker whose record the scope is; `None` when there was none, or it was of no use.
+    pub by: Option<TrackerKind>,
     /// What has to be looked at.
     pub scope: Scope,
     /// Inodes and names that events named.
     pub note_count: u64,
+}
+
+impl Tracked {
+    /// Returns what is known of a step that nobody recorded.
+    pub(crate) fn nothing(reason: Reason) -> Self {
+        Self { by: None, scope: Scope::Everything(reason), note_count: 0 }
+    }
+
+    /// Returns what is known of a step whose writer says itself where it wrote.
+    pub fn by_writer(paths: PathSet) -> Self {
+        Self { by: None, scope: Scope::Only(paths), note_count: 0 }
+    }
+
+    /// Returns what the upper directory of an overlay that was mounted for the step says: `paths`
+    /// is of [`scope_of_upper`].
+    pub fn by_overlay(paths: PathSet) -> Self {
+        let note_count = paths.len() as u64;
+        Self { by: Some(TrackerKind::Overlay), scope: Scope::Only(paths), note_count }
+    }
 }
 
 /// Records the changes to one root, step by step.
@@ -201,6 +224,11 @@ impl ChangeTracker {
         self.failure.as_ref()
     }
 
+    /// Returns the same, for whoever ends with it.
+    pub fn into_failure(self) -> Option<TrackError> {
+        self.failure
+    }
+
     /// Starts to record: to be called before a step starts, and when everything that was written so
     /// far is in `index`. The first time takes longest: each inode is watched.
     pub fn begin(&mut self, rootfs: &Rootfs, index: &Index) {
@@ -221,7 +249,7 @@ impl ChangeTracker {
                 (None, TrackerKind::Walk | TrackerKind::Content) => Reason::Mode,
                 (None, _) => Reason::NoTracker,
             };
-            return Tracked { scope: Scope::Everything(reason), note_count: 0 };
+            return Tracked::nothing(reason);
         };
         let mut touched = match &self.source {
             Source::Inotify(tracker) => reader.finish(&*tracker.source()),
@@ -242,7 +270,8 @@ impl ChangeTracker {
         {
             paths.extend(touched::names_of_linked_files(index));
         }
-        Tracked { scope, note_count }
+        let by = matches!(scope, Scope::Only(_)).then_some(self.kind);
+        Tracked { by, scope, note_count }
     }
 
     /// Records what a snapshot found changed too, from the next step on: to be called after each

@@ -45,10 +45,10 @@ pub(crate) trait EventSource: Send + Sync {
     fn trip_sentinel(&self) -> io::Result<()>;
 }
 
-/// A thread that reads a queue.
+/// A thread that reads a queue; it ends with this value at the latest, and lets go of the queue.
 pub(crate) struct Reader {
     stop: OwnedFd,
-    thread: JoinHandle<Touched>,
+    thread: Option<JoinHandle<Touched>>,
 }
 
 impl Reader {
@@ -59,17 +59,12 @@ impl Reader {
         let thread = thread::Builder::new()
             .name("events".to_owned())
             .spawn(move || read_until(&*source, stopped.as_fd()))?;
-        Ok(Self { stop, thread })
+        Ok(Self { stop, thread: Some(thread) })
     }
 
     /// Stops reading and returns everything that happened up to now.
-    pub(crate) fn finish<S: EventSource>(self, source: &S) -> Touched {
-        let stopped = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
-        let mut touched = match stopped {
-            Ok(_) => self.thread.join().unwrap_or_else(|_| in_doubt(Reason::ReaderGone)),
-            // It would be waited for in vain.
-            Err(_) => return in_doubt(Reason::ReaderGone),
-        };
+    pub(crate) fn finish<S: EventSource>(mut self, source: &S) -> Touched {
+        let Some(mut touched) = self.stop() else { return in_doubt(Reason::ReaderGone) };
         if source.trip_sentinel().is_err() {
             touched.doubt(Reason::SentinelMissing);
             return touched;
@@ -80,6 +75,22 @@ impl Reader {
             Err(_) => touched.doubt(Reason::ReadError),
         }
         touched
+    }
+
+    /// Ends the thread and returns what it has read; `None` when it did not get so far, or was
+    /// ended before.
+    fn stop(&mut self) -> Option<Touched> {
+        let thread = self.thread.take()?;
+        // Where it cannot be told to stop, it would be waited for in vain.
+        rustix::io::write(&self.stop, &1_u64.to_ne_bytes()).ok()?;
+        thread.join().ok()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // Of a step that was broken off, nobody wants to know.
+        let _ = self.stop();
     }
 }
 

@@ -30,7 +30,7 @@ fn a_step_is_looked_at_where_the_tracker_says() {
     // Another inode that looks the same: no change, but the one to watch from now on.
     fixture.keep_mtime("", || fixture.replace_by_copy("a/5"));
     let snapshot = snapshotter.take_step().expect("taken");
-    assert_eq!(snapshot.stats.tracker, Some(kind), "{:?}", snapshotter.tracker());
+    assert_eq!(snapshot.stats.found_by, Some(kind), "{:?}", snapshotter.tracker());
     assert!(snapshot.stats.entries_stated < 20, "{:?}", snapshot.stats);
     let names: Vec<_> = named(&snapshot.changeset).into_keys().collect();
     assert_eq!(names, ["", "a", "b", "b/c", "b/c/7", "new", "new/deep", "new/deep/file"]);
@@ -39,7 +39,7 @@ fn a_step_is_looked_at_where_the_tracker_says() {
     fixture.write("a/5", "changed");
     fixture.write("new/deep/file", "changed");
     let snapshot = snapshotter.take_step().expect("taken");
-    assert_eq!(snapshot.stats.tracker, Some(kind));
+    assert_eq!(snapshot.stats.found_by, Some(kind));
     assert_eq!(snapshot.stats.directories_listed, 0, "{:?}", snapshot.stats);
     let names: Vec<_> = named(&snapshot.changeset).into_keys().collect();
     assert_eq!(names, ["", "a", "a/5", "new", "new/deep", "new/deep/file"]);

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args};
 use serde::Serialize;
 
-use crate::cli::go_values::parse_bool;
+use crate::cli::go_values::{parse_bool, parse_int};
 
 /// What counts as a change, when it is looked for, and what is left out.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
@@ -12,8 +12,8 @@ pub struct SnapshotArgs {
     /// Signs of change to look for
     ///
     /// `full` reads every file, `redo` compares all metadata, `time` compares timestamps. Each
-    /// finds every change and gives the same layer; they differ in cost. Not given, the cheapest
-    /// that is sound here is taken.
+    /// finds every change and gives the same layer; they differ in cost. Not given, the changes are
+    /// tracked, as `--tracker=auto` does.
     #[arg(long, value_name = "MODE")]
     pub snapshot_mode: Option<String>,
 
@@ -23,9 +23,30 @@ pub struct SnapshotArgs {
     pub single_snapshot: bool,
 
     /// Find changes by tracking what each command writes
+    ///
+    /// The same as `--tracker=auto`, which is the default; given with `--snapshot-mode`, as in many
+    /// pipelines, it stands over that.
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub use_new_run: bool,
+
+    /// Way to find out what a command may have changed
+    ///
+    /// `auto` takes the best that works here: `fanotify` marks the file system and needs privilege,
+    /// `inotify` watches every inode and needs none, `walk` looks at every file's metadata (as
+    /// `--snapshot-mode=redo`). `content` reads every file (as `--snapshot-mode=full`). `overlay`
+    /// is not supported yet. The layers are the same; one that cannot work here is an error that
+    /// says why.
+    #[arg(long, value_name = "NAME")]
+    pub tracker: Option<String>,
+
+    /// Inotify watches to take at most
+    ///
+    /// One is needed for each file and directory. The default is an eighth of what the node allows
+    /// all of its root Pods together (`fs.inotify.max_user_watches`); give more on nodes that are
+    /// yours.
+    #[arg(long, value_name = "N", value_parser = parse_int)]
+    pub watch_limit: Option<i64>,
 
     /// Path to keep out of layers, repeatable
     ///

@@ -4,6 +4,7 @@ mod execution;
 mod output;
 mod registry;
 mod source;
+mod tracking;
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use super::env::{Environment, Facts};
 use super::error::Error;
 use crate::build::options::{
     BuildArg, BuildOptions, CompressionChoice, Label, LayerChoices, SnapshotChoices,
-    SnapshotFrequency, SnapshotMode, StageSelection, Timestamps, VarRun,
+    SnapshotFrequency, StageSelection, Timestamps, VarRun,
 };
 use crate::context::pattern::is_well_formed;
 use crate::image::{PlatformError, PlatformText};
@@ -97,19 +98,8 @@ fn label(text: &str) -> Result<Label, Error> {
 }
 
 fn snapshots(args: &SnapshotArgs, warnings: &mut Vec<String>) -> Result<SnapshotChoices, Error> {
-    let mode = match args.snapshot_mode.as_deref() {
-        None | Some("") => SnapshotMode::Auto,
-        Some("full") => SnapshotMode::Full,
-        Some("redo") => SnapshotMode::Redo,
-        Some("time") => SnapshotMode::Time,
-        Some(other) => {
-            return Err(Error::WrongValue {
-                flag: "--snapshot-mode",
-                value: other.to_owned(),
-                reason: "expected full, redo or time".to_owned(),
-            });
-        }
-    };
+    let mode = tracking::mode(args)?;
+    let watch_limit = tracking::watch_limit(args)?;
     let mut ignored_paths = Vec::new();
     for text in &args.ignore_path {
         match text.starts_with('/') {
@@ -122,6 +112,7 @@ fn snapshots(args: &SnapshotArgs, warnings: &mut Vec<String>) -> Result<Snapshot
     }
     Ok(SnapshotChoices {
         mode,
+        watch_limit,
         frequency: match args.single_snapshot {
             true => SnapshotFrequency::OncePerStage,
             false => SnapshotFrequency::EveryStep,

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Arg;
+use snapshot::track::TrackerKind;
 use url::Url;
 
 use super::*;
@@ -76,6 +77,7 @@ fn defaults() -> BuildOptions {
         platform: None,
         snapshots: SnapshotChoices {
             mode: SnapshotMode::Auto,
+            watch_limit: None,
             frequency: SnapshotFrequency::EveryStep,
             ignored_paths: vec![],
             var_run: VarRun::Ignored,
@@ -321,9 +323,29 @@ fn flags_of_registries() {
 
 #[test]
 fn flags_of_snapshots() {
-    check(&["--snapshot-mode=full"], |o| o.snapshots.mode = SnapshotMode::Full);
-    check(&["--snapshot-mode=redo"], |o| o.snapshots.mode = SnapshotMode::Redo);
-    check(&["--snapshotMode=time"], |o| o.snapshots.mode = SnapshotMode::Time);
+    let way = |words: &[&str], mode| check(words, |o| o.snapshots.mode = mode);
+    let tracker = SnapshotMode::Tracker;
+    let walk = tracker(TrackerKind::Walk);
+    way(&["--snapshot-mode=full"], tracker(TrackerKind::Content));
+    way(&["--snapshot-mode=redo"], walk);
+    way(&["--snapshotMode=time"], SnapshotMode::Time);
+    // These are the default by other names.
+    for words in [
+        &["--use-new-run"][..],
+        &["--tracker=auto"],
+        &["--use-new-run", "--tracker=auto"],
+        &["--use-new-run", "--snapshot-mode=redo"],
+        &["--use-new-run", "--snapshot-mode=full", "--tracker=auto"],
+    ] {
+        assert_eq!(options(words), defaults(), "{words:?}");
+    }
+    way(&["--tracker=fanotify"], tracker(TrackerKind::Fanotify));
+    way(&["--tracker=inotify", "--use-new-run"], tracker(TrackerKind::Inotify));
+    way(&["--tracker=walk"], walk);
+    way(&["--tracker=walk", "--snapshot-mode=redo"], walk);
+    way(&["--tracker=walk", "--snapshot-mode=time"], SnapshotMode::Time);
+    way(&["--tracker=content", "--snapshot-mode=full"], tracker(TrackerKind::Content));
+    check(&["--watch-limit=5000"], |o| o.snapshots.watch_limit = Some(5000));
     check(&["--single-snapshot"], |o| {
         o.snapshots.frequency = SnapshotFrequency::OncePerStage;
     });
@@ -431,6 +453,8 @@ fn every_working_flag_changes_what_is_done() {
         ("skip-default-registry-fallback", "true"),
         ("snapshot-mode", "full"),
         ("single-snapshot", "true"),
+        ("tracker", "inotify"),
+        ("watch-limit", "1"),
         ("ignore-path", "/i"),
         ("ignore-var-run", "false"),
         ("isolation", "namespaces"),
@@ -448,6 +472,10 @@ fn every_working_flag_changes_what_is_done() {
         assert_ne!(request(&[&flag]), request(&[]), "{flag} changes nothing");
         seen.insert(name);
     }
+    // By itself it asks for the default.
+    let full = "--snapshot-mode=full";
+    assert_ne!(request(&[full, "--use-new-run"]), request(&[full]));
+    seen.insert("use-new-run");
     let working: BTreeSet<&str> = BuildArgs::FLAGS
         .iter()
         .filter(|flag| flag.support == Support::Works)
@@ -485,7 +513,6 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
         "--cache-repo=r/c",
         "--cache-ttl=1h",
         "--cache-run-layers=false",
-        "--use-new-run",
         "--git=branch=x",
         "--force-build-metadata",
         "--bucket=b",
@@ -493,6 +520,7 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
         let name = flag.split('=').next().expect("a name");
         assert_eq!(error(&[flag]), format!("`{name}` is not supported yet"));
     }
+    assert_eq!(error(&["--tracker=overlay"]), "`--tracker=overlay` is not supported yet");
     for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache"] {
         assert_eq!(options(&[flag]), defaults(), "{flag}");
     }
@@ -500,6 +528,26 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
         assert_eq!(
             error(&[&format!("--context={scheme}://x/y")]),
             format!("`--context={scheme}://` is not supported yet")
+        );
+    }
+}
+
+#[test]
+fn ways_to_find_changes_that_contradict_each_other_are_refused() {
+    for (words, flag) in [
+        (["--tracker=inotify", "--snapshot-mode=full"], "--snapshot-mode=full"),
+        (["--tracker=auto", "--snapshot-mode=redo"], "--snapshot-mode=redo"),
+        (["--tracker=content", "--snapshot-mode=time"], "--snapshot-mode=time"),
+        (["--tracker=walk", "--use-new-run"], "--use-new-run"),
+        (["--tracker=content", "--use-new-run"], "--use-new-run"),
+    ] {
+        let value = words[0].split_once('=').map(|(_, value)| value).unwrap_or_default();
+        assert_eq!(
+            error(&words),
+            format!(
+                "invalid value `{value}` for `--tracker`: `{flag}` asks for another way to find \
+                 changes; give one of them"
+            )
         );
     }
 }
@@ -531,6 +579,8 @@ fn values_that_cannot_mean_anything_are_refused() {
         ("--registry-client-cert=h=c", "expected `HOST=CERTIFICATE,KEY`"),
         ("--registry-client-cert=h=c,", "expected `HOST=CERTIFICATE,KEY`"),
         ("--snapshot-mode=fast", "expected full, redo or time"),
+        ("--tracker=ebpf", "expected auto, overlay, fanotify, inotify, walk or content"),
+        ("--watch-limit=-1", "expected a count of 0 or more"),
         ("--isolation=vm", "expected auto, namespaces, userns or in-place"),
         ("--compression-level=10", "the highest level of this compression is 9"),
         ("--push-retry=-1", "expected a count of 0 or more"),

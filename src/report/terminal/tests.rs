@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::*;
-use crate::report::event::{Phase, SnapshotReach, Step};
+use crate::report::event::{Phase, SnapshotReach, SnapshotWork, Step};
 use crate::report::fault::{Class, Excerpt};
 use crate::report::settings::Colors;
 
@@ -57,18 +57,28 @@ fn build() -> Vec<Event> {
     let second = Duration::from_secs(1);
     vec![
         Event::ResolvingImage { reference: "debian:12".into() },
+        Event::TrackerChosen {
+            tracker: "inotify".into(),
+            reason: "fanotify: cannot make an event queue".into(),
+        },
         Event::StageStarted { index: 0, base: "debian:12".into(), base_index: None },
         Event::UnpackStarted { because_of: "RUN make".into() },
         Event::UnpackFinished { entry_count: 6_000, bytes: 99_000_000, elapsed: second },
         Event::StepStarted(step(1, 2, "RUN make")),
         Event::RunOutput { bytes: b"cc -o hello \x1b[1mhello.c\x1b[0m\r\n".to_vec() },
         Event::SnapshotStarted { reach: SnapshotReach::FullFilesystem },
-        Event::SnapshotTaken {
-            examined_count: 6_010,
+        Event::SnapshotTaken(SnapshotWork {
             changed_count: 10,
+            tracker: Some("walk".into()),
+            fallback: Some("the event queue overflowed".into()),
+            known_count: 6_008,
+            examined_count: 6_010,
+            listed_count: 300,
+            opened_count: 4,
             hashed_bytes: 1_000,
             elapsed: second,
-        },
+            ..SnapshotWork::default()
+        }),
         Event::LayerWritten {
             digest: "sha256:11".into(),
             size_bytes: 500,
@@ -76,6 +86,16 @@ fn build() -> Vec<Event> {
             elapsed: second,
         },
         Event::StepFinished { step: step(1, 2, "RUN make"), elapsed: second * 3 },
+        Event::SnapshotTaken(SnapshotWork {
+            tracker: Some("inotify".into()),
+            is_tracked: true,
+            content_because: vec!["renaming does not move ctime".into()],
+            scope_count: Some(2),
+            known_count: 6_012,
+            examined_count: 3,
+            elapsed: second,
+            ..SnapshotWork::default()
+        }),
         Event::StepStarted(step(2, 3, "COPY . /src")),
         Event::SnapshotStarted { reach: SnapshotReach::Files },
         Event::NothingChanged,

@@ -3,7 +3,8 @@
 //!
 //! Owns forks, namespaces and mounts. Must not read arguments or the environment (both can be seen
 //! by RUN): the request comes over the socket that is descriptor 0. Single-threaded from its first
-//! instruction to its last, which is what makes fork and unshare sound here.
+//! instruction to its last, which is what makes fork and unshare sound here; but for the trial of a
+//! change tracker, which does neither.
 
 #![expect(unsafe_code, reason = "fork, close_range and signal dispositions have no safe wrapper")]
 
@@ -17,6 +18,7 @@ mod process;
 mod processes;
 mod program;
 mod reap;
+mod tracker;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -53,6 +55,7 @@ fn serve() -> io::Result<()> {
         Request::RunInNamespaces(root, command) => namespaces::run(&socket, root, Some(command)),
         Request::RunInPlace(command) => in_place::run(&socket, &command),
         Request::MapIds(maps) => Some(map_ids::run(&maps)),
+        Request::TryTracker(trial) => Some(tracker::try_out(&trial)),
     };
     if let Some(reply) = reply {
         wire::write_message(&socket, &reply)?;

@@ -175,6 +175,18 @@ impl Built {
         format!("{out}{error}")
     }
 
+    /// Returns what the log of format `json` says of the snapshots after commands, in order.
+    pub fn snapshots_of_commands(&self) -> Vec<Value> {
+        let log = String::from_utf8_lossy(&self.output.stderr);
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let is_taken = |line: &Value| {
+            line["msg"].as_str().is_some_and(|text| text.starts_with("Snapshot taken"))
+                // What copies says itself where it wrote.
+                && !line["tracker"].is_null()
+        };
+        lines.filter(is_taken).collect()
+    }
+
     /// Returns the tree that the last RUN of the Dockerfile printed with `tree.py`.
     pub fn printed_tree(&self) -> Tree {
         Tree::parse(&self.text())

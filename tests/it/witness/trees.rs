@@ -1,11 +1,13 @@
-//! The image's tree equals the one that the commands left, in every snapshot mode.
+//! The image's tree equals the one that the commands left, whichever way changes are found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::harness::{Build, ReadBack, Tree, bases, has_package_mirror, registry, validate_layout};
+use super::harness::{
+    Build, Built, ReadBack, Tree, bases, has_package_mirror, registry, validate_layout,
+};
 use crate::skip::{Reason, skip};
 use crate::skip_unless_available;
 
@@ -32,13 +34,16 @@ fn image_content(tree: Tree) -> Tree {
     })
 }
 
-/// Builds a context in one mode, pushes it, reads it back, and returns the manifest's digest.
-fn build_and_compare(context: &Path, mode: &str, repository: &str) -> String {
-    let tag = format!("{repository}:{mode}");
-    let digest = context.join(format!("digest-{mode}"));
+/// Builds a context with changes found one way, pushes it, reads it back, and returns the manifest's
+/// digest with what the build printed.
+fn build_and_compare(context: &Path, way: &str, repository: &str) -> (String, Built) {
+    let name = way.trim_start_matches("--").replace('=', "-");
+    let tag = format!("{repository}:{name}");
+    let digest = context.join(format!("digest-{name}"));
     let built = Build::of(context)
         .base("base", "build")
-        .arg(format!("--snapshot-mode={mode}"))
+        .arg("--log-format=json")
+        .arg(way)
         .arg("--reproducible")
         .arg(format!("--destination={}/{tag}", registry().host))
         .arg(format!("--insecure-registry={}", registry().host))
@@ -49,7 +54,7 @@ fn build_and_compare(context: &Path, mode: &str, repository: &str) -> String {
     let left = image_content(built.printed_tree()).without_mtimes();
     let unpacked = image_content(Tree::of(&image.unpack(), &[])).without_mtimes();
     left.assert_equals(&unpacked, &tag);
-    fs::read_to_string(digest).unwrap()
+    (fs::read_to_string(digest).unwrap(), built)
 }
 
 impl Tree {
@@ -82,16 +87,56 @@ fn every_kind_of_change_reaches_the_image_with_its_times() {
 }
 
 #[test]
-fn every_mode_gives_the_same_bytes_and_misses_nothing() {
+fn every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing() {
     skip_unless_available!();
     let context =
         context(&["changes/Dockerfile", "changes/prepare.py", "changes/change.py", "tree.py"]);
-    let digests: Vec<String> = ["full", "redo", "time"]
-        .iter()
-        .map(|mode| build_and_compare(context.path(), mode, "modes"))
-        .collect();
-    assert_eq!(digests[0], digests[1], "redo differs from full");
-    assert_eq!(digests[0], digests[2], "time differs from full");
+    let build = |way: &str| build_and_compare(context.path(), way, "ways");
+    let (full, _) = build("--snapshot-mode=full");
+    for way in ["--snapshot-mode=redo", "--snapshot-mode=time"] {
+        assert_eq!(build(way).0, full, "{way} differs from full");
+    }
+    for tracker in ["fanotify", "inotify"] {
+        let way = format!("--tracker={tracker}");
+        if tracker == "fanotify" && !can_mark(context.path()) {
+            let reason = Reason::OtherKind("the work directory's file system cannot be marked");
+            skip("every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing", reason);
+            continue;
+        }
+        let (digest, built) = build(&way);
+        assert_eq!(digest, full, "{way} differs from full");
+        let snapshots = built.snapshots_of_commands();
+        let [prepare, change, print] = &snapshots[..] else { panic!("{snapshots:?}") };
+        for snapshot in [prepare, change, print] {
+            assert_eq!(
+                (&snapshot["tracker"], &snapshot["fallback"]),
+                (&way[10..].into(), &Value::Null)
+            );
+        }
+        // The base has more than ten thousand; the last command opens every file.
+        for snapshot in [prepare, change] {
+            let count = |name: &str| snapshot[name].as_u64().unwrap();
+            assert!(count("known") > 10_000, "{snapshot}");
+            assert!(count("examined") < 2 * count("changed"), "{snapshot}");
+            assert!(count("opened") < 20, "{snapshot}");
+        }
+    }
+}
+
+/// Tells whether `fanotify` can be used where the tests build.
+fn can_mark(context: &Path) -> bool {
+    let context = context.join("empty");
+    fs::create_dir_all(&context).unwrap();
+    fs::write(context.join("Dockerfile"), "FROM base\nRUN true\n").unwrap();
+    let built = Build::of(&context)
+        .base("base", "busybox")
+        .arg("--no-push")
+        .arg("--destination=x/y")
+        .arg("--tracker=fanotify")
+        .run();
+    let is_refused = built.text().contains("`--tracker=fanotify` cannot be used here");
+    assert_ne!(built.output.status.success(), is_refused, "{}", built.text());
+    !is_refused
 }
 
 /// Builds a Dockerfile of `tests/witness` in a prepared context, compares, and returns what was
