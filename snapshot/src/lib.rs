@@ -34,7 +34,9 @@ pub use mapped::write_through_mapping;
 pub use metadata::{FileKind, InodeId, Metadata, Timestamp};
 pub use mode::{Mode, UnknownMode};
 pub use path::{PathError, RootfsPath};
-pub use rootfs::{DirEntry, Directory, NewDirectory, Operation, Rootfs, RootfsError};
+pub use rootfs::{
+    DirEntry, Directory, NewDirectory, Operation, Rootfs, RootfsError, UnmappedOwner,
+};
 pub use scope::{Extent, PathSet, Reason, Scope};
 pub use self_test::Blindness;
 pub use snapshotter::{Fallback, Snapshot, SnapshotOptions, SnapshotStats, Snapshotter};

@@ -12,7 +12,7 @@ use crate::image::{DescriptorError, ImageError, MediaTypeError};
 use crate::plan::PlanError;
 use crate::registry::RegistryError;
 use crate::report::fault::{Class, Excerpt, Fault};
-use crate::sandbox::SandboxError;
+use crate::sandbox::{SandboxError, missing_ids_hint};
 use crate::store::{LayoutError, StoreError};
 use crate::unpack::UnpackError;
 
@@ -312,6 +312,7 @@ impl Fault for BuildError {
             Self::ForeignLayer { .. } => {
                 Some("build on a base image whose layers are in its registry".to_owned())
             }
+            Self::Unpack(error) => missing_ids_hint(error),
             other => other.fault().and_then(Fault::hint),
         }
     }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::identity::IdentityError;
 use crate::archive::ExtractError;
 use crate::report::fault::{Class, Fault};
-use crate::sandbox::SandboxError;
+use crate::sandbox::{SandboxError, missing_ids_hint};
 
 /// Why a step could not be carried out.
 #[derive(Debug, Error)]
@@ -128,15 +128,15 @@ impl Fault for ExecuteError {
                 Some("use a number, or create the group in an earlier RUN".to_owned())
             }
             Self::Sandbox(error) => error.hint(),
+            Self::Rootfs(error) => missing_ids_hint(error),
+            Self::Archive { source, .. } => missing_ids_hint(source),
             Self::SourceMissing { .. }
             | Self::SourceVanished { .. }
             | Self::DirectoryOver { .. }
             | Self::OverDirectory { .. }
             | Self::NotADirectory { .. }
             | Self::Content { .. }
-            | Self::Archive { .. }
             | Self::Identity { .. }
-            | Self::Rootfs(_)
             | Self::Path(_) => None,
         }
     }

@@ -32,7 +32,7 @@ pub use host::{HOSTNAME, HostFiles};
 pub use in_place::{Eviction, InPlace, Leftovers, Residents};
 pub use output::OutputLine;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
-pub use user_namespace::Obstacle;
+pub use user_namespace::{Obstacle, missing_ids_hint};
 pub use wire::PipeFile;
 
 /// The hidden sub-command that makes this binary a [`supervisor`].

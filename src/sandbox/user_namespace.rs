@@ -10,6 +10,7 @@ use std::io;
 use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
+use snapshot::UnmappedOwner;
 
 use super::SandboxError;
 use super::run::Supervisor;
@@ -109,10 +110,19 @@ fn subordinate(text: &str, uid: u32, name: Option<&str>) -> Vec<(u32, u32)> {
 }
 
 /// Maps root to ourselves and the ids from 1 on to the subordinate ones.
+///
+/// The kernel takes no id twice, while files do give the same ids by name and by number.
 fn map(own: u32, subordinate: &[(u32, u32)]) -> Vec<IdRange> {
     let mut maps = vec![IdRange { inside: 0, outside: own, count: 1 }];
     let mut inside: u32 = 1;
-    for &(outside, count) in subordinate {
+    let mut given = subordinate.to_vec();
+    given.sort_unstable();
+    let mut free: u32 = 0;
+    for (first, count) in given {
+        let end = first.saturating_add(count);
+        let outside = first.max(free);
+        let count = end.saturating_sub(outside);
+        free = free.max(end);
         // The greatest id means "none".
         let count = count.min((u32::MAX - 1).saturating_sub(inside));
         if count > 0 {
@@ -132,6 +142,23 @@ fn name_of(uid: u32) -> Option<String> {
         let name = fields.next()?;
         (fields.nth(1)? == number).then(|| name.to_owned())
     })
+}
+
+/// Returns what to do where an owner in an image has no id here; `None` for other errors.
+pub fn missing_ids_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let refusal = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(UnmappedOwner { uid, gid }) = refusal.and_then(|inner| inner.downcast_ref()) {
+            let greatest = uid.max(gid);
+            return Some(format!(
+                "the image needs ids up to {greatest}: give the user that many in `/etc/subuid` and \
+                 `/etc/subgid`, or run zuwai as root"
+            ));
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What on this machine is known to keep ordinary users from user namespaces.
@@ -198,6 +225,16 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_are_given_twice_are_mapped_once() {
+        let range = |inside, outside, count| IdRange { inside, outside, count };
+        assert_eq!(map(7, &[(10, 5), (10, 5)]), [range(0, 7, 1), range(1, 10, 5)]);
+        assert_eq!(
+            map(7, &[(100, 3), (12, 6), (10, 5)]),
+            [range(0, 7, 1), range(1, 10, 5), range(6, 15, 3), range(9, 100, 3)]
+        );
+    }
+
+    #[test]
     fn root_maps_what_it_has_to_itself() {
         let range = |inside, count| IdRange { inside, outside: inside, count };
         assert_eq!(identity("         0          0 4294967295\n"), [range(0, u32::MAX)]);
@@ -214,7 +251,7 @@ mod tests {
         );
         assert_eq!(
             map(7, &[(10, u32::MAX), (20, 1)]),
-            [range(0, 7, 1), range(1, 10, u32::MAX - 2)]
+            [range(0, 7, 1), range(1, 10, u32::MAX - 10)]
         );
     }
 }

@@ -189,3 +189,25 @@ impl RootfsError {
         self.raw_os_error().map(Errno::from_raw_os_error)
     }
 }
+
+/// An owner that the user namespace of this process has no ids for. Arrives inside an
+/// [`io::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("there are no ids for the owner `{uid}:{gid}` here")]
+pub struct UnmappedOwner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl UnmappedOwner {
+    /// Returns what a refusal to set an owner means: chown(2) has EINVAL for ids that the user
+    /// namespace does not map.
+    pub fn explain(refusal: io::Error, uid: u32, gid: u32) -> io::Error {
+        match refusal.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::INVAL) => io::Error::new(refusal.kind(), Self { uid, gid }),
+            _ => refusal,
+        }
+    }
+}

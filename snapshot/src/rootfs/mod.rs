@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 pub(crate) use directory::open_without_atime;
 pub use directory::{DirEntry, Directory};
-pub use error::{Operation, RootfsError};
+pub use error::{Operation, RootfsError, UnmappedOwner};
 pub use guard::Guard;
 pub(crate) use xattrs::read_of_kind as read_xattrs;
 pub(crate) use xattrs::read_open as open_file_xattrs;

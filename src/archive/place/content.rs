@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Seek, SeekFrom, Write};
 
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
-use snapshot::{Digest, Digester, Metadata, Operation, RootfsError, RootfsPath};
+use snapshot::{Digest, Digester, Metadata, Operation, RootfsError, RootfsPath, UnmappedOwner};
 
 use super::{Contents, PlaceError};
 use crate::archive::tar::{Entry, Reader, Segment};
@@ -65,8 +65,10 @@ pub(super) fn set_owner(
     (uid, gid): (u32, u32),
     path: &RootfsPath,
 ) -> Result<(), PlaceError> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(at(Operation::SetOwner, path))
+    let ids = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::fs::fchown(file, Some(ids.0), Some(ids.1))
+        .map_err(|errno| UnmappedOwner::explain(errno.into(), uid, gid))
+        .map_err(at(Operation::SetOwner, path))
 }
 
 pub(super) fn set_mode(file: &File, entry: &Entry, path: &RootfsPath) -> Result<(), PlaceError> {

@@ -24,8 +24,13 @@ impl Home {
         chown(home.folder.path(), Some(1000), Some(1000)).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_zuwai"), home.path("zuwai")).unwrap();
         fs::create_dir(home.path("bases")).unwrap();
-        fs::write(home.path("ids"), "1000:500000:65536\n").unwrap();
+        home.give_ids("1000:500000:65536\n");
         home
+    }
+
+    /// Says which subordinate ids there are, as `/etc/subuid` has it.
+    fn give_ids(&self, ids: &str) {
+        fs::write(self.path("ids"), ids).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -103,4 +108,42 @@ fn an_ordinary_user_builds_the_hello_example_to_roots_digest() {
         .succeed();
     let read = |path: &Path| fs::read_to_string(path).unwrap();
     assert_eq!(read(&home.path("digest")), read(&digest), "{said}");
+}
+
+#[test]
+fn an_image_with_more_ids_than_the_user_has_says_how_many_it_needs() {
+    skip_unless_available!();
+    let home = Home::make();
+    let context = tempfile::tempdir().unwrap();
+    let build = |dockerfile: &str, base: &str| {
+        fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+        let arguments = [home.base("base", base), "--no-push".to_owned()];
+        let output = home.build(context.path(), &arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let error = said.find("error: ").map(|start| said[start..].to_owned());
+        (output.status.success(), error.unwrap_or_default())
+    };
+    let hint = |greatest: u32| {
+        format!(
+            "hint: the image needs ids up to {greatest}: give the user that many in `/etc/subuid` \
+             and `/etc/subgid`, or run zuwai as root\n"
+        )
+    };
+    let dockerfile = "FROM base\nCOPY --chown=100000:7 Dockerfile /file\nRUN ls -ln /file\n";
+    let (success, said) = build(dockerfile, "busybox");
+    assert!(!success);
+    assert!(said.contains("cause: there are no ids for the owner `100000:7` here\n"), "{said}");
+    assert!(said.ends_with(&hint(100_000)), "{said}");
+
+    // The same ids by number twice, as by name and by number.
+    home.give_ids("1000:500000:100000\n1000:500000:100000\n");
+    assert_eq!(build(dockerfile, "busybox"), (true, String::new()));
+
+    // Debian has files of the group shadow, 42.
+    home.give_ids("1000:500000:10\n");
+    let (success, said) = build("FROM base\nRUN true\n", "debian");
+    assert!(!success);
+    assert!(said.starts_with("error: cannot unpack layer `"), "{said}");
+    assert!(said.contains("\ncause: there are no ids for the owner `0:"), "{said}");
+    assert!(said.contains("hint: the image needs ids up to "), "{said}");
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::Directory;
 use crate::metadata::{FileKind, Timestamp};
-use crate::rootfs::error::{Operation, RootfsError};
+use crate::rootfs::error::{Operation, RootfsError, UnmappedOwner};
 use crate::rootfs::guard::Effect;
 use crate::rootfs::{SystemCalls, remove, xattrs};
 use crate::sys;
@@ -137,8 +137,13 @@ impl Directory {
         }
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(self.as_fd(), &*checked, Some(uid), Some(gid), flags)
-            .map_err(|errno| self.error(Operation::SetOwner, name, errno))
+        rustix::fs::chownat(self.as_fd(), &*checked, Some(uid), Some(gid), flags).map_err(|errno| {
+            RootfsError::Io {
+                operation: Operation::SetOwner,
+                path: self.entry_path(name),
+                source: UnmappedOwner::explain(errno.into(), uid.as_raw(), gid.as_raw()),
+            }
+        })
     }
 
     /// Sets the mode of `name`.
