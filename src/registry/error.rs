@@ -140,6 +140,9 @@ pub enum Cause {
     /// What is to be uploaded cannot be read.
     #[error("cannot read what is to be uploaded")]
     Source(#[source] io::Error),
+    /// What was being uploaded is not wanted any more.
+    #[error("the upload was given up")]
+    GivenUp,
     /// A registry and all its mirrors failed.
     #[error("{}", list(.0))]
     AllFailed(Vec<RegistryError>),
@@ -231,7 +234,8 @@ impl Cause {
             | Self::NoPlatform { .. }
             | Self::Location { .. }
             | Self::Sink { .. }
-            | Self::Source(_) => false,
+            | Self::Source(_)
+            | Self::GivenUp => false,
         }
     }
 }
@@ -252,7 +256,8 @@ impl Fault for RegistryError {
             | Cause::Size { .. }
             | Cause::Content { .. }
             | Cause::MissingBlobs { .. }
-            | Cause::Location { .. } => Class::Infrastructure,
+            | Cause::Location { .. }
+            | Cause::GivenUp => Class::Infrastructure,
         }
     }
 

@@ -13,9 +13,12 @@ mod challenge;
 mod credentials;
 mod endpoint;
 mod error;
+mod growth;
 mod host;
 mod manifest;
 mod options;
+mod pieces;
+mod publish;
 mod pull;
 mod push;
 mod refusal;
@@ -33,16 +36,17 @@ use crate::http::HttpClient;
 
 pub use credentials::{CredentialError, CredentialOrigin, HelperError};
 pub use error::{Cause, RegistryError, Unsupported};
+pub use growth::{GrowingBlob, Growth};
 pub use host::RegistryHost;
 pub use options::{
     CredentialOptions, Fallback, HostAuthority, HostClientCertificate, ImmutableTags, PlainHttp,
     RegistryMap, RegistryOptions, TransportSecurity,
 };
+pub use publish::{PushedManifest, TagOutcome};
 pub use pull::TransferStats;
-pub use push::{BlobUpload, OpenBlob, Presence, PushedBlob, PushedManifest, TagOutcome};
+pub use push::{BlobUpload, OpenBlob, Presence, PushedBlob};
 pub use refusal::{Party, Refusal, ReportedError, ShownCredential};
 pub use resolve::ResolvedImage;
-pub use upload::{Pieces, Upload};
 
 use authorize::Authorizer;
 use credentials::Credentials;

@@ -1,30 +1,34 @@
 //! Getting a blob's bytes across: one streamed request if it works, else by another way.
+//!
+//! The blob may still be made while it is sent. The idea to hold in mind: a request whose length is
+//! unknown is always brought to its end, early if need be, and never cut, because some registries
+//! cannot cancel a session that lost a request half-way.
 
-use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use reqwest::Method;
-use snapshot::Digest;
+use tokio_util::sync::CancellationToken;
 
 use super::Registry;
 use super::endpoint::Target;
 use super::error::Cause;
+use super::growth::{BlobSource, Growth};
+use super::pieces::{Part, read_pieces};
 use super::pull::TransferStats;
-use super::push::OpenBlob;
 use super::transport::pause;
-use super::upload::{Pieces, Started, Upload};
+use super::upload::{Started, Upload};
 use crate::http::{Backoff, OutgoingBody};
-
-/// Bytes read at once from a blob.
-const PIECE: usize = 256 << 10;
-
-/// Pieces read ahead of the network.
-const AHEAD: usize = 4;
 
 /// Sizes of ranged requests, tried one after the other while a proxy finds them too large.
 /// Cloudflare takes 100 MB, GitHub's registry 4 MiB, nginx without settings 1 MiB.
 const CHUNKS: [u64; 3] = [32 << 20, 4 << 20, 512 << 10];
+
+/// What is left of a broken stream goes as ranges that are at least this long, if more is to come.
+const LEAST_REST: u64 = 8 << 20;
+
+/// Bytes still to be sent for which it is worth asking whether the registry has the blob.
+const WORTH_ASKING: u64 = 4 << 20;
 
 /// Ways to send a blob's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +41,38 @@ enum Way {
     Ranged(usize),
 }
 
+/// How far one try came without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// The registry has the blob.
+    Completed,
+    /// It had the blob already; the session is not completed.
+    Unneeded,
+    /// Nobody wants the blob any more; the session is not completed.
+    GivenUp,
+}
+
+/// What became of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It was sent.
+    Uploaded(TransferStats),
+    /// It was found to be there while it was sent.
+    Existed,
+}
+
 /// A blob on its way out.
 pub(super) struct BodySender<'a> {
     pub(super) registry: &'a Registry,
     pub(super) target: &'a Target,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
-    pub(super) open: &'a OpenBlob,
+    pub(super) source: BlobSource,
     pub(super) backoff: Backoff,
     pub(super) stats: TransferStats,
 }
 
 impl BodySender<'_> {
-    /// Sends the blob, into `session` if there is one already.
-    pub(super) async fn send(mut self, session: Option<Upload>) -> Result<TransferStats, Cause> {
+    /// Sends the blob, into `session` if there is one already. No session is left open.
+    pub(super) async fn send(mut self, session: Option<Upload>) -> Result<Sent, Cause> {
         let mut way = Way::Streamed;
         let mut session = session;
         let mut offset = 0;
@@ -64,17 +86,25 @@ impl BodySender<'_> {
                 }
             };
             let error = match self.attempt(&mut upload, way, &mut offset).await {
-                Ok(()) => return Ok(self.stats),
+                Ok(Attempt::Completed) => return Ok(Sent::Uploaded(self.stats)),
+                Ok(Attempt::Unneeded) => {
+                    upload.cancel().await;
+                    return Ok(Sent::Existed);
+                }
+                Ok(Attempt::GivenUp) => {
+                    upload.cancel().await;
+                    return Err(Cause::GivenUp);
+                }
                 Err(error) => error,
             };
             // The answer to a completed upload may have been lost.
-            if (error.is_temporary() || is_status(&error, &[404]))
-                && self.registry.blob_exists(self.target, &self.digest, self.size).await?
-            {
-                return Ok(self.stats);
+            if (error.is_temporary() || is_status(&error, &[404])) && self.is_there().await? {
+                // Someone else may have sent it, and then the session is still open.
+                upload.cancel().await;
+                return Ok(Sent::Uploaded(self.stats));
             }
             let next = match &error {
-                Cause::Refused(refusal) => other_way(way, refusal.status, self.size),
+                Cause::Refused(refusal) => other_way(way, refusal.status, self.source.now()),
                 _ => None,
             };
             if let Some(next) = next {
@@ -96,7 +126,7 @@ impl BodySender<'_> {
                 }
                 continue;
             }
-            if !pause(&mut self.backoff, &error, self.target, &Method::PATCH).await {
+            if !self.pause(&error).await {
                 upload.cancel().await;
                 return Err(error);
             }
@@ -121,82 +151,174 @@ impl BodySender<'_> {
         }
     }
 
+    /// Says whether the registry has the blob, as far as it is known which one it is.
+    async fn is_there(&self) -> Result<bool, Cause> {
+        match self.source.now() {
+            Growth::Complete { digest, size_bytes } => {
+                self.registry.blob_exists(self.target, &digest, size_bytes).await
+            }
+            Growth::Growing { .. } | Growth::GivenUp => Ok(false),
+        }
+    }
+
+    /// Waits before another try, and returns whether there shall be one.
+    async fn pause(&mut self, error: &Cause) -> bool {
+        let mut source = self.source.clone();
+        tokio::select! {
+            again = pause(&mut self.backoff, error, self.target, &Method::PATCH) => again,
+            () = source.given_up() => false,
+        }
+    }
+
     /// Sends what is missing from `offset` on and completes the blob.
     async fn attempt(
         &mut self,
         upload: &mut Upload,
         way: Way,
         offset: &mut u64,
-    ) -> Result<(), Cause> {
+    ) -> Result<Attempt, Cause> {
         match way {
             Way::Whole => {
+                let Some((digest, size)) = self.source.end().await else {
+                    return Ok(Attempt::GivenUp);
+                };
                 self.stats.requests += 1;
-                self.stats.bytes += self.size;
-                return upload.put_whole(self.body(0, self.size), &self.digest).await;
+                self.stats.bytes += size;
+                upload.put_whole(self.part(0, size), &digest).await?;
+                return Ok(Attempt::Completed);
             }
             Way::Streamed if *offset == 0 => {
-                if self.size > 0 {
-                    self.stats.requests += 1;
-                    self.stats.bytes += self.size;
-                    upload.patch(self.body(0, self.size), None).await?;
+                if let Some(early) = self.stream(upload).await? {
+                    return Ok(early);
                 }
             }
-            // What is left of a broken stream goes as one range.
-            Way::Streamed => self.ranged(upload, offset, u64::MAX).await?,
+            Way::Streamed => self.ranged(upload, offset, LEAST_REST, u64::MAX).await?,
             Way::Ranged(step) => {
                 let chunk = CHUNKS.get(step).copied().unwrap_or(u64::MAX);
                 let chunk = chunk.max(upload.least_chunk());
-                self.ranged(upload, offset, chunk).await?;
+                self.ranged(upload, offset, chunk, chunk).await?;
             }
         }
-        upload.complete(&self.digest).await
+        let Some((digest, _)) = self.source.end().await else { return Ok(Attempt::GivenUp) };
+        upload.complete(&digest).await?;
+        Ok(Attempt::Completed)
     }
 
+    /// Sends everything as one request; returns why the session shall not be completed, if so.
+    async fn stream(&mut self, upload: &mut Upload) -> Result<Option<Attempt>, Cause> {
+        if let Growth::Complete { size_bytes, .. } = self.source.now() {
+            if size_bytes > 0 {
+                self.stats.requests += 1;
+                self.stats.bytes += size_bytes;
+                upload.patch(self.part(0, size_bytes), None).await?;
+            }
+            return Ok(None);
+        }
+        let sent = Arc::new(AtomicU64::new(0));
+        let stop = CancellationToken::new();
+        let part = Part { first: 0, length: None, sent: Arc::clone(&sent), stop: stop.clone() };
+        let pieces = read_pieces(self.source.clone(), part);
+        self.stats.requests += 1;
+        let outcome = {
+            let body = OutgoingBody::Stream { length: None, pieces };
+            let mut patch = std::pin::pin!(upload.patch(body, None));
+            tokio::select! {
+                taken = &mut patch => taken.map(|()| None),
+                () = self.found(&sent) => {
+                    stop.cancel();
+                    patch.await.map(|()| Some(Attempt::Unneeded))
+                }
+            }
+        };
+        self.stats.bytes += sent.load(Ordering::Relaxed);
+        let outcome = outcome?;
+        if self.source.now() == Growth::GivenUp {
+            return Ok(Some(Attempt::GivenUp));
+        }
+        Ok(outcome)
+    }
+
+    /// Ends once the blob is complete and the registry says that it has it, and else never.
+    async fn found(&self, sent: &AtomicU64) {
+        let end = self.source.clone().end().await;
+        if let Some((digest, size)) = end
+            && size.saturating_sub(sent.load(Ordering::Relaxed)) >= WORTH_ASKING
+            && matches!(self.registry.blob_exists(self.target, &digest, size).await, Ok(true))
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Sends the rest in requests of at most `most` bytes, and at least `least` but for the last.
+    /// Comes back before the end when the blob is given up.
     async fn ranged(
         &mut self,
         upload: &mut Upload,
         offset: &mut u64,
-        chunk: u64,
+        least: u64,
+        most: u64,
     ) -> Result<(), Cause> {
-        while *offset < self.size {
-            let length = chunk.min(self.size - *offset);
+        loop {
+            let available = match self.source.grown(offset.saturating_add(least)).await {
+                Growth::Growing { written_bytes } => written_bytes,
+                Growth::Complete { size_bytes, .. } => size_bytes,
+                Growth::GivenUp => return Ok(()),
+            };
+            let length = most.min(available.saturating_sub(*offset));
+            if length == 0 {
+                return Ok(());
+            }
             let last = *offset + length - 1;
             self.stats.requests += 1;
             self.stats.bytes += length;
-            upload.patch(self.body(*offset, length), Some((*offset, last))).await?;
+            upload.patch(self.part(*offset, length), Some((*offset, last))).await?;
             *offset += length;
             self.backoff.progressed(length);
         }
-        Ok(())
     }
 
     /// Finds out where a broken upload can go on; `None` when it has to start again.
     async fn resume(&mut self, upload: &mut Upload, offset: u64) -> Option<u64> {
         let received = upload.received().await?;
+        let available = match self.source.now() {
+            Growth::Growing { written_bytes } => written_bytes,
+            Growth::Complete { size_bytes, .. } => size_bytes,
+            Growth::GivenUp => return None,
+        };
         // Less than what was acknowledged, or more than there is, is not believable.
-        if received < offset || received > self.size || received == 0 {
+        if received < offset || received > available || received == 0 {
             return None;
         }
         self.stats.resumed += 1;
         Some(received)
     }
 
-    fn body(&self, offset: u64, length: u64) -> OutgoingBody {
+    fn part(&self, first: u64, length: u64) -> OutgoingBody {
+        let part = Part {
+            first,
+            length: Some(length),
+            sent: Arc::default(),
+            stop: CancellationToken::new(),
+        };
         OutgoingBody::Stream {
             length: Some(length),
-            pieces: read_pieces(self.open.clone(), offset, length),
+            pieces: read_pieces(self.source.clone(), part),
         }
     }
 }
 
 /// Returns the way to try after `way` was refused with `status`, if another may be taken.
-fn other_way(way: Way, status: u16, size: u64) -> Option<Way> {
+fn other_way(way: Way, status: u16, growth: Growth) -> Option<Way> {
     match (way, status) {
         // No length, no streams, no PATCH at all: what a store behind a simple gateway says.
         (Way::Streamed, 405 | 411 | 501) => Some(Way::Whole),
         (Way::Streamed | Way::Whole, 413) => {
-            let step = CHUNKS.iter().position(|chunk| *chunk < size)?;
-            Some(Way::Ranged(step))
+            let fits = |chunk: &u64| match growth {
+                Growth::Complete { size_bytes, .. } => *chunk < size_bytes,
+                Growth::Growing { .. } | Growth::GivenUp => true,
+            };
+            Some(Way::Ranged(CHUNKS.iter().position(fits)?))
         }
         (Way::Ranged(step), 413) if step + 1 < CHUNKS.len() => Some(Way::Ranged(step + 1)),
         _ => None,
@@ -209,53 +331,4 @@ fn is_status(error: &Cause, statuses: &[u16]) -> bool {
 
 fn is_digest_refusal(error: &Cause) -> bool {
     matches!(error, Cause::Refused(refusal) if refusal.has_code("DIGEST_INVALID"))
-}
-
-/// Reads `length` bytes from `offset` on, on a thread of its own, a few pieces ahead.
-fn read_pieces(open: OpenBlob, offset: u64, length: u64) -> Pieces {
-    let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(AHEAD);
-    tokio::task::spawn_blocking(move || {
-        let mut left = length;
-        let mut read = || -> io::Result<()> {
-            let mut reader = open(offset)?.take(length);
-            while left > 0 {
-                let mut piece = vec![0; PIECE];
-                let count = fill(&mut reader, &mut piece)?;
-                if count == 0 {
-                    let short = "the blob is shorter than its descriptor says";
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, short));
-                }
-                piece.truncate(count);
-                left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
-                if sender.blocking_send(Ok(piece.into())).is_err() {
-                    // The request is over; nobody wants the rest.
-                    return Ok(());
-                }
-            }
-            Ok(())
-        };
-        if let Err(error) = read() {
-            // Likewise.
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
-    futures_util::stream::unfold(receiver, async |mut receiver| {
-        let piece = receiver.recv().await?;
-        Some((piece, receiver))
-    })
-    .boxed()
-}
-
-/// Fills `buffer` as far as the reader goes.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

@@ -15,13 +15,13 @@ use snapshot::Digest;
 use url::Url;
 
 use super::endpoint::Target;
-use super::error::{Cause, RegistryError};
+use super::error::Cause;
 use super::scope::Scopes;
 use super::transport::{Call, Transport, drain};
 use crate::http::{OutgoingBody, Response, RetryPolicy};
 
 /// The bytes of a request's body as they are made.
-pub type Pieces = BoxStream<'static, io::Result<Bytes>>;
+pub(super) type Pieces = BoxStream<'static, io::Result<Bytes>>;
 
 /// Statuses that say a part was taken. The specification wants 202; ECR answers 201.
 const PART_TAKEN: &[u16] = &[202, 201, 204];
@@ -31,7 +31,7 @@ const COMPLETE: &[u16] = &[201, 200, 204];
 
 /// An open upload session. It must be finished or cancelled; a registry keeps the bytes of one that
 /// is only dropped until it cleans up.
-pub struct Upload {
+pub(super) struct Upload {
     transport: Arc<Transport>,
     target: Target,
     scopes: Scopes,
@@ -105,34 +105,9 @@ impl Upload {
         })))
     }
 
-    /// Sends bytes of any number as one streamed request. Once only: what was read from `pieces`
-    /// cannot be read again, so after an error the session can only be cancelled.
-    ///
-    /// # Errors
-    /// When the registry does not take all of it.
-    pub async fn write(&mut self, pieces: Pieces) -> Result<(), RegistryError> {
-        self.patch(OutgoingBody::Stream { length: None, pieces }, None)
-            .await
-            .map_err(|cause| self.failed(cause))
-    }
-
-    /// Completes the blob.
-    ///
-    /// # Errors
-    /// When the registry does not store it, for example because its bytes have another digest.
-    pub async fn finish(self, digest: &Digest) -> Result<(), RegistryError> {
-        let result = self.complete(digest).await;
-        if let Err(cause) = result {
-            let error = self.failed(cause);
-            self.cancel().await;
-            return Err(error);
-        }
-        Ok(())
-    }
-
     /// Gives the session up, so that the registry can drop what it has of it. Best effort: the
     /// registry does the same by itself after some days.
-    pub async fn cancel(self) {
+    pub(super) async fn cancel(self) {
         let call = self.call(Method::DELETE, self.location.clone(), HeaderMap::new());
         match self.transport.exchange(&call, None).await {
             Ok(reply) => drain(reply.response).await,
@@ -218,11 +193,6 @@ impl Upload {
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
         url
-    }
-
-    fn failed(&self, cause: Cause) -> RegistryError {
-        let Target { endpoint, repository } = &self.target;
-        RegistryError::new(format!("upload to `{}/{repository}`", endpoint.host), cause)
     }
 }
 
