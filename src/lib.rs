@@ -21,3 +21,4 @@ pub mod sandbox;
 pub mod secret;
 pub mod store;
 pub mod unpack;
+pub mod uploads;

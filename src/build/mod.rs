@@ -33,6 +33,7 @@ use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
 use crate::report::event::{Event, EventSink, Phase};
 use crate::sandbox::{Sandbox, hide_process};
 use crate::store::Store;
+use crate::uploads::Uploads;
 use bases::Bases;
 use options::{NamedContextSource, PermissionCheck, Push};
 use session::{DockerfileText, Session};
@@ -52,13 +53,22 @@ pub struct Built {
 /// of destinations that were pushed before the failing one.
 pub fn build(options: &BuildOptions, events: &dyn EventSink) -> Result<Built, BuildError> {
     let (session, dockerfile) = prepare(options, events)?;
-    let bases = Bases::new(&session);
-    let plan = make_plan(&session, &bases, &dockerfile)?;
-    let image = Stages::new(&session, &bases)?.run(&plan)?;
-    let encoded = output::deliver(&session, &bases, &image)?;
-    drop(bases);
+    let digest = make(&session, &dockerfile);
+    // Whatever became of the build, no registry keeps half a layer of it.
+    session.uploads.close();
+    let digest = digest?;
     timed(events, Phase::Cleanup, || session.close())?;
-    Ok(Built { digest: encoded.digest })
+    Ok(Built { digest })
+}
+
+fn make(
+    session: &Session<'_>,
+    dockerfile: &dockerfile::instruction::Dockerfile,
+) -> Result<Digest, BuildError> {
+    let bases = Bases::new(session);
+    let plan = make_plan(session, &bases, dockerfile)?;
+    let image = Stages::new(session, &bases)?.run(&plan)?;
+    Ok(output::deliver(session, &bases, &image)?.digest)
 }
 
 /// Returns what a build would do, as text; resolves bases and touches nothing else.
@@ -100,13 +110,16 @@ fn prepare<'a>(
         .build()
         .map_err(BuildError::Runtime)?;
     let registry = network.registry;
-    if options.output.push == Push::Yes
-        && options.registry.permission_check == PermissionCheck::Checked
-    {
-        for destination in distinct_repositories(options) {
+    let destinations = match options.output.push {
+        Push::Yes => distinct_repositories(options),
+        Push::No => Vec::new(),
+    };
+    if options.registry.permission_check == PermissionCheck::Checked {
+        for destination in &destinations {
             runtime.block_on(registry.check_push(destination))?;
         }
     }
+    let uploads = Uploads::new(runtime.handle().clone(), registry.clone(), &destinations);
     let store = Store::open(&options.execution.work_directory)?;
     let sources =
         timed(events, Phase::Context, || sources::read(options, &store, &runtime, &network.http))?;
@@ -120,6 +133,7 @@ fn prepare<'a>(
         sandbox,
         runtime,
         registry,
+        uploads,
         http: network.http,
         context: sources.context,
         directories: sources.directories,

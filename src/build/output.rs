@@ -156,7 +156,7 @@ async fn push_blobs(
     Ok(())
 }
 
-/// Pushes one layer; a base's layer is downloaded only when the destination can neither find nor
+/// Pushes one layer, unless that was done in the background; a base's layer is downloaded only when the destination can neither find nor
 /// mount it.
 async fn push_layer(
     session: &Session<'_>,
@@ -166,6 +166,10 @@ async fn push_layer(
     presence: Presence,
 ) -> Result<(), BuildError> {
     let digest = digest_of(layer)?;
+    if presence == Presence::Believed && session.uploads.arrived(reference, &digest).await.is_some()
+    {
+        return Ok(());
+    }
     let mount_from = match bases.origin_of(&digest) {
         Some(Origin::Registry(source)) => vec![source],
         Some(Origin::Layout(_)) | None => Vec::new(),

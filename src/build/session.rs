@@ -26,6 +26,7 @@ use crate::registry::Registry;
 use crate::report::event::EventSink;
 use crate::sandbox::{Form, HostFiles, Sandbox, SandboxOptions};
 use crate::store::{Store, StoreError};
+use crate::uploads::Uploads;
 
 /// What every phase of one build shares.
 pub(super) struct Session<'a> {
@@ -35,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) sandbox: Sandbox,
     pub(super) runtime: Runtime,
     pub(super) registry: Registry,
+    /// Layers of the image on their way to its destinations.
+    pub(super) uploads: Uploads,
     pub(super) http: HttpClient,
     pub(super) context: BuildContext,
     /// Directories that named contexts stand for, by lower-case name.

@@ -57,6 +57,21 @@ pub(super) fn uses(plan: &Plan) -> Vec<Uses> {
     uses
 }
 
+/// Says whether a stage's layers become layers of the image that is built.
+fn is_in_target(plan: &Plan, position: usize) -> bool {
+    let mut next = Some(plan.target);
+    while let Some(stage) = next {
+        if stage == position {
+            return true;
+        }
+        next = match plan.stages.get(stage).map(|stage| &stage.base) {
+            Some(Base::Stage(base)) => Some(*base),
+            Some(Base::Scratch | Base::Image(_)) | None => None,
+        };
+    }
+    false
+}
+
 fn copied_stages(stage: &PlannedStage) -> impl Iterator<Item = usize> + '_ {
     stage.steps.iter().filter_map(|step| match &step.kind {
         StepKind::Copy(copy) => match copy.from {
@@ -132,7 +147,11 @@ impl<'a> Stages<'a> {
         if let Some(root) = &root {
             self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
         }
-        let layers = if its_uses.layers { Layers::Written } else { Layers::NotNeeded };
+        let layers = match its_uses.layers {
+            true if is_in_target(plan, position) => Layers::Pushed,
+            true => Layers::Kept,
+            false => Layers::NotNeeded,
+        };
         let run = StageRun::new(self.session, stage, image, root, tracking, layers)?;
         let (image, root) = run.run(&mut |source| self.copy_root(source))?;
         Ok(Finished { image, root })

@@ -17,12 +17,16 @@ use crate::image::{History, Image, Layer, descriptor};
 use crate::plan::{CopySource, CopyStep, PlannedStage, RunStep, Step, StepKind};
 use crate::report::event::{self, Event, Phase, SnapshotReach, SnapshotWork};
 use crate::sandbox::OutputLine;
+use crate::uploads::LayerSink;
 
 /// Whether a stage's changes become layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layers {
-    /// One a step, or one a stage with `--single-snapshot`.
-    Written,
+    /// One a step, or one a stage with `--single-snapshot`; they go to registries while the build
+    /// goes on.
+    Pushed,
+    /// As many, for stages that start from this one.
+    Kept,
     /// Only its files are read, by later stages.
     NotNeeded,
 }
@@ -176,7 +180,7 @@ impl<'a> StageRun<'a> {
             StepKind::Copy(_) | StepKind::Workdir(_) => self.session.is_single_snapshot(),
             StepKind::Metadata => false,
         };
-        writes && self.layers == Layers::Written
+        writes && self.layers != Layers::NotNeeded
     }
 
     /// Has the tracker record, unless it does; starts it the first time.
@@ -291,6 +295,7 @@ impl<'a> StageRun<'a> {
             Scope::Only(_) => SnapshotReach::Files,
         };
         session.events.send(Event::SnapshotStarted { reach });
+        let layers = self.layers;
         let files = self.files();
         let start = Instant::now();
         let is_tracked = tracked.by.is_some();
@@ -309,7 +314,11 @@ impl<'a> StageRun<'a> {
             session.events.send(Event::NothingChanged);
             return Ok(None);
         }
-        let layer = write(session, files, &changeset)?;
+        let sink = match layers {
+            Layers::Pushed => session.uploads.sink(&session.store),
+            Layers::Kept | Layers::NotNeeded => LayerSink::kept(&session.store),
+        };
+        let layer = write(session, files, &changeset, sink.map_err(StepError::Store)?)?;
         Ok(Some(layer))
     }
 }
@@ -329,9 +338,9 @@ fn write(
     session: &Session<'_>,
     files: &mut Files,
     changeset: &Changeset,
+    sink: LayerSink,
 ) -> Result<Layer, StepError> {
     let start = Instant::now();
-    let sink = session.store.spool().map_err(StepError::Store)?;
     let options = session.layer_options()?;
     let contents = Contents::in_rootfs(files.rootfs.clone());
     let snapshotter = &mut files.snapshotter;

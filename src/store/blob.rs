@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use snapshot::layer::BlobSink;
 use snapshot::{Digest, Digester};
 
 use super::workspace::StoreError;
@@ -62,18 +61,13 @@ impl BlobWriter {
         Ok(Self { file, digester: Digester::new(), spool, blobs })
     }
 
-    /// Forgets what was written so far, for a source that starts again.
+    /// Opens what is written for reading, now and as it grows; it stays readable after the commit
+    /// and after a drop.
     ///
     /// # Errors
     /// [`StoreError::Io`] naming the spool file.
-    pub fn restart(&mut self) -> Result<(), StoreError> {
-        use std::io::Seek;
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.rewind())
-            .map_err(StoreError::at("truncate", &self.spool))?;
-        self.digester = Digester::new();
-        Ok(())
+    pub fn reader(&self) -> Result<File, StoreError> {
+        File::open(&self.spool).map_err(StoreError::at("open", &self.spool))
     }
 
     /// Names the blob by its digest, after checking it against what was `promised`.
@@ -114,13 +108,6 @@ impl Write for BlobWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-/// A layer goes straight into its spool file.
-impl BlobSink for BlobWriter {
-    fn restart(&mut self) -> io::Result<()> {
-        BlobWriter::restart(self).map_err(io::Error::other)
     }
 }
 

@@ -18,4 +18,5 @@ mod tarball;
 mod tidy;
 mod tree;
 mod unpack;
+mod uploads;
 mod witness;

@@ -1,5 +1,7 @@
 //! What can be made to go wrong.
 
+use tokio::sync::watch;
+
 /// When a request fails, and how.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -16,6 +18,10 @@ pub enum Fault {
     Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
     /// Refuses with the request's own `Authorization` in the message.
     Echo,
+    /// Answers this status without reading the request's body.
+    Early(u16),
+    /// Reads the request's body only once the gate is open.
+    Hold(watch::Receiver<bool>),
     /// Closes the connection without doing or answering anything.
     Cut,
     /// Does the work, then closes the connection without an answer.

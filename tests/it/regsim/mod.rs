@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use snapshot::Digest;
+use tokio::sync::watch;
 
 pub use faults::{Fault, Rule};
 pub use state::{Auth, Recorded, TokenPolicy};
@@ -63,6 +64,11 @@ impl RegSim {
     /// Returns `scheme://address:port`.
     pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Returns how many bytes came in bodies of `PATCH`, as they come.
+    pub fn received(&self) -> watch::Receiver<usize> {
+        self.state.received.subscribe()
     }
 
     /// Adds a rule; the first one that fits a request and has uses left is applied.

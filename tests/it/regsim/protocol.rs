@@ -105,13 +105,27 @@ async fn serve(
     let fault = state.lock().fault(&request.method, &request.path);
     let limit = match &fault {
         Some(Fault::CutRequestAfter(limit)) => *limit,
-        Some(Fault::Cut) => 0,
+        Some(Fault::Cut | Fault::Early(_)) => 0,
         _ => usize::MAX,
     };
+    if let Some(Fault::Hold(gate)) = &fault {
+        gate.clone().wait_for(|open| *open).await.unwrap();
+    }
+    if request.path == "/received" {
+        // Answered once some bytes of some layer are here.
+        state.received.subscribe().wait_for(|bytes| *bytes > 0).await.unwrap();
+        return Response::new(Body::from("some"));
+    }
+    let is_part = request.method == "PATCH";
     let mut pieces = body.into_data_stream();
     while request.body.len() < limit {
         match pieces.next().await {
-            Some(Ok(piece)) => request.body.extend_from_slice(&piece),
+            Some(Ok(piece)) => {
+                request.body.extend_from_slice(&piece);
+                if is_part {
+                    state.received.send_modify(|bytes| *bytes += piece.len());
+                }
+            }
             Some(Err(_)) | None => break,
         }
     }
@@ -128,6 +142,7 @@ async fn serve(
             }
             answer
         }
+        Some(Fault::Early(status)) => Answer::new(*status),
         Some(Fault::Echo) => {
             let said = request.header("authorization").unwrap_or_default();
             let message = format!("you said {said}");

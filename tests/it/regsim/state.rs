@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use snapshot::Digest;
+use tokio::sync::watch;
 
 use super::faults::{Fault, Rule};
 
@@ -85,12 +86,14 @@ pub struct Inner {
 pub struct State {
     pub auth: Auth,
     pub origin: String,
+    /// Bytes that came in bodies of `PATCH`.
+    pub received: watch::Sender<usize>,
     inner: Mutex<Inner>,
 }
 
 impl State {
     pub fn new(auth: Auth, origin: String) -> Self {
-        Self { auth, origin, inner: Mutex::default() }
+        Self { auth, origin, received: watch::Sender::default(), inner: Mutex::default() }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {

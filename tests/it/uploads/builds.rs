@@ -1,0 +1,135 @@
+//! Whole builds that push while they run.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::skip_unless_available;
+use crate::witness::harness::{Build, Built};
+
+/// Bytes of the file that makes a layer worth an upload of its own.
+const BIG: usize = 4 << 20;
+
+/// Starts a registry that a build's commands can reach, and a context with one big file.
+async fn prepare(dockerfile: impl Fn(&RegSim) -> String) -> (RegSim, TempDir) {
+    let sim = RegSim::start().await;
+    let context = tempfile::tempdir().unwrap();
+    fs::write(context.path().join("Dockerfile"), dockerfile(&sim)).unwrap();
+    fs::write(context.path().join("big"), noise(BIG)).unwrap();
+    (sim, context)
+}
+
+/// A command that ends well once the registry has bytes of some layer.
+fn wait(sim: &RegSim) -> String {
+    let host = sim.host();
+    let (address, port) = host.split_once(':').unwrap();
+    format!(
+        "nc -w 60 {address} {port} -e sh -c 'printf \"GET /received HTTP/1.0\\r\\n\\r\\n\"; grep -q some'"
+    )
+}
+
+async fn build(sim: &RegSim, context: &Path, arguments: &[&str]) -> Built {
+    let mut build = Build::of(context).base("base-small", "busybox").arg("--insecure");
+    if !arguments.contains(&"--no-push") {
+        build = build.arg(format!("--destination={}/app:v1", sim.host()));
+    }
+    let build = arguments.iter().fold(build, |build, argument| build.arg(argument));
+    tokio::task::spawn_blocking(move || build.run()).await.unwrap()
+}
+
+/// Checks that every layer of a pushed image is there.
+fn assert_pushed(sim: &RegSim, repository: &str, built: &Built) {
+    assert!(built.output.status.success(), "{}\n{:#?}", built.text(), sim.log());
+    assert!(sim.tag(repository, "v1").is_some(), "{repository}");
+    assert_eq!(sim.open_sessions(), 0, "{:#?}", sim.log());
+}
+
+/// Returns how many bodies of about a big layer's size were sent.
+fn big_bodies(sim: &RegSim) -> usize {
+    let big = |body| (BIG as u64 / 2..2 * BIG as u64).contains(&body);
+    sim.requests().iter().filter(|one| one.method == "PATCH" && big(one.body)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_goes_out_while_the_next_instruction_runs() {
+    skip_unless_available!();
+    // The command ends only when bytes of the layer before it have arrived.
+    let (sim, context) =
+        prepare(|sim| format!("FROM base-small\nCOPY big /\nRUN {} && touch /x\n", wait(sim)))
+            .await;
+    let built = build(&sim, context.path(), &[]).await;
+    assert_pushed(&sim, "app", &built);
+    assert_eq!(big_bodies(&sim), 1, "{:#?}", sim.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_fails_cancels_what_it_sent() {
+    skip_unless_available!();
+    let (sim, context) =
+        prepare(|sim| format!("FROM base-small\nCOPY big /\nRUN {}; exit 7\n", wait(sim))).await;
+    // The layer is still on its way when the command fails.
+    sim.rule(Rule::new("PUT", "/uploads/", Fault::status(503)));
+    let built = build(&sim, context.path(), &[]).await;
+    assert_eq!(built.output.status.code(), Some(7), "{}", built.text());
+    assert_eq!((sim.open_sessions(), sim.tag("app", "v1")), (0, None), "{:#?}", sim.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_layers_of_the_target_are_sent() {
+    skip_unless_available!();
+    let dockerfile = "FROM base-small AS one\nCOPY big /one\nFROM one AS two\nRUN touch /two\n\
+                      FROM base-small AS three\nCOPY --from=two /one /three\n\
+                      FROM three\nRUN touch /four\n";
+    let (sim, context) = prepare(|_| dockerfile.to_owned()).await;
+    let built = build(&sim, context.path(), &[]).await;
+    assert_pushed(&sim, "app", &built);
+    assert_eq!(big_bodies(&sim), 1, "{:#?}", sim.log());
+
+    let (sim, context) = prepare(|_| dockerfile.to_owned()).await;
+    let built = build(&sim, context.path(), &["--no-push"]).await;
+    assert!(built.output.status.success(), "{}", built.text());
+    assert_eq!(sim.log(), [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_layer_a_stage_goes_to_all_destinations() {
+    skip_unless_available!();
+    let (sim, context) =
+        prepare(|_| "FROM base-small\nCOPY big /\nRUN touch /x\nLABEL a=b\n".to_owned()).await;
+    let other = format!("--destination={}/team/app:v1", sim.host());
+    let built = build(&sim, context.path(), &["--single-snapshot", &other]).await;
+    assert_pushed(&sim, "app", &built);
+    assert_pushed(&sim, "team/app", &built);
+    assert_eq!(big_bodies(&sim), 1, "{:#?}", sim.log());
+    assert_eq!(sim.tag("app", "v1"), sim.tag("team/app", "v1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_lost_a_layer_gets_it_again() {
+    skip_unless_available!();
+    let (sim, context) = prepare(|_| "FROM base-small\nRUN touch /x\n".to_owned()).await;
+    let lost = serde_json::json!({"errors": [{
+        "code": "MANIFEST_BLOB_UNKNOWN",
+        "message": "blob unknown to registry",
+        "detail": {"digest": Digest::of(b"one of them").to_string()},
+    }]});
+    let lost = Fault::Answer { status: 404, headers: Vec::new(), body: lost.to_string() };
+    sim.rule(Rule::new("PUT", "/manifests/", lost).times(1));
+    let built = build(&sim, context.path(), &[]).await;
+    assert_pushed(&sim, "app", &built);
+    assert_eq!(sim.count("PUT", "/manifests/"), 2, "{:#?}", sim.log());
+    // The base's layer, the build's own, and the config, each twice.
+    assert_eq!(sim.count("PATCH", ""), 6, "{:#?}", sim.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_while_the_build_runs_gets_all_at_the_end() {
+    skip_unless_available!();
+    let (sim, context) =
+        prepare(|sim| format!("FROM base-small\nCOPY big /\nRUN {} && touch /x\n", wait(sim)))
+            .await;
+    sim.rule(Rule::new("PATCH", "", Fault::error(403, "DENIED", "not now")).times(1));
+    let built = build(&sim, context.path(), &[]).await;
+    assert_pushed(&sim, "app", &built);
+    assert_eq!(big_bodies(&sim), 2, "{:#?}", sim.log());
+}

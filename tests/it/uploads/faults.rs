@@ -1,0 +1,128 @@
+//! What breaks while a layer is sent and written at once.
+
+use super::*;
+
+/// Writes a layer whose second half is made only when the registry has answered `before`, or has
+/// bytes of the first; returns what was asked for.
+async fn arrives(rules: Vec<Rule>) -> Vec<String> {
+    let text = format!("{rules:?}");
+    let sim = RegSim::start().await;
+    for rule in rules {
+        sim.rule(rule);
+    }
+    let to = reference(&sim, "app:v1");
+    let fixture = Fixture::new(&[&to]);
+    let bytes = noise(6 << 20);
+    let mut sink = fixture.sink();
+    sink.write_all(&bytes[..2 << 20]).unwrap();
+    let mut received = sim.received();
+    loop {
+        tokio::select! {
+            () = got_bytes(&mut received) => break,
+            () = tokio::task::yield_now() => {}
+        }
+        if sim.requests().iter().any(|request| request.method == "PATCH") {
+            break;
+        }
+    }
+    sink.write_all(&bytes[2 << 20..]).unwrap();
+    let digest = commit(sink, &bytes);
+    let pushed = fixture.uploads.arrived(&to, &digest).await;
+    assert!(matches!(pushed, Some(PushedBlob::Uploaded(_))), "{text} {pushed:?}");
+    assert_eq!(sim.blob("app", &digest).map(|there| there == bytes), Some(true), "{text}");
+    fixture.close().await;
+    assert_eq!(sim.open_sessions(), 0, "{text} {:#?}", sim.log());
+    blob_requests(&sim)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_may_be_refused_for_a_while() {
+    for status in [429, 500, 503] {
+        for method in ["POST", "PATCH", "PUT"] {
+            arrives(vec![Rule::new(method, "/uploads/", Fault::status(status)).times(3)]).await;
+        }
+        arrives(vec![Rule::new("PATCH", "", Fault::Early(status)).times(3)]).await;
+    }
+    for fault in [Fault::status(401), Fault::Early(401)] {
+        arrives(vec![Rule::new("PATCH", "", fault).times(1)]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_may_be_cut() {
+    for method in ["POST", "PATCH", "PUT"] {
+        arrives(vec![Rule::new(method, "/uploads/", Fault::Cut).times(1)]).await;
+    }
+    for method in ["PATCH", "PUT"] {
+        arrives(vec![Rule::new(method, "/uploads/", Fault::LoseResponse).times(1)]).await;
+    }
+    for after in [1 << 20, 3 << 20, (6 << 20) - 1, 6 << 20] {
+        let cut = Rule::new("PATCH", "", Fault::CutRequestAfter(after)).times(1);
+        let log = arrives(vec![cut]).await;
+        let sessions = log.iter().filter(|line| line.starts_with("POST")).count();
+        assert_eq!(sessions, 1, "the session goes on: {log:?}");
+    }
+    // `0-0` is how a registry says that it has nothing, too.
+    arrives(vec![Rule::new("PATCH", "", Fault::CutRequestAfter(1)).times(1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_may_be_answered_with_any_success() {
+    for status in [201, 204] {
+        let log = arrives(vec![Rule::new("PATCH", "", Fault::Status(status))]).await;
+        assert_eq!(log.len(), 3, "{log:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_takes_no_chunked_bodies_gets_one_put() {
+    for status in [405, 411, 501] {
+        for fault in [Fault::status(status), Fault::Early(status)] {
+            let log = arrives(vec![Rule::new("PATCH", "", fault)]).await;
+            let last = log.last().unwrap();
+            assert!(last.starts_with("PUT session-") && last.ends_with("201"), "{log:?}");
+            assert!(!log.iter().any(|line| line.starts_with("PATCH") && line.ends_with("202")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_bodies_leads_to_ranges() {
+    // How many parts there are depends on how much of the layer was there when it was refused.
+    for (times, parts) in [(1, 1..=2), (2, 2..=12)] {
+        let fault = Fault::status(413);
+        let log = arrives(vec![Rule::new("PATCH", "", fault).times(times)]).await;
+        let taken = log.iter().filter(|line| line.starts_with("PATCH") && line.ends_with("202"));
+        assert!(parts.contains(&taken.count()), "{times} {log:?}");
+    }
+    // One that hangs up while it answers may not be heard.
+    arrives(vec![Rule::new("PATCH", "", Fault::Early(413)).times(2)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_lost_is_replaced() {
+    let gone = Fault::error(404, "BLOB_UPLOAD_UNKNOWN", "gone");
+    for method in ["PATCH", "PUT"] {
+        arrives(vec![Rule::new(method, "/uploads/", gone.clone()).times(1)]).await;
+    }
+    let damage = Fault::error(400, "DIGEST_INVALID", "provided digest did not match");
+    arrives(vec![Rule::new("PUT", "/uploads/", damage).times(1)]).await;
+    let silent = Rule::new("GET", "/uploads/", gone);
+    let cut = Rule::new("PATCH", "", Fault::CutRequestAfter(1 << 20)).times(1);
+    arrives(vec![cut, silent]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_pushed_in_the_background_is_left_to_the_end() {
+    let sim = RegSim::start().await;
+    let to = reference(&sim, "app:v1");
+    sim.rule(Rule::new("POST", "/uploads/", Fault::error(403, "DENIED", "no")).times(1));
+    let fixture = Fixture::new(&[&to]);
+    let bytes = noise(2 << 20);
+    let mut sink = fixture.sink();
+    sink.write_all(&bytes).unwrap();
+    let digest = commit(sink, &bytes);
+    assert_eq!(fixture.uploads.arrived(&to, &digest).await, None);
+    assert!(fixture.store.stored(&digest).is_ok(), "it is pushed from here");
+    assert_eq!(sim.open_sessions(), 0);
+}
