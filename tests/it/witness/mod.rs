@@ -9,6 +9,7 @@ mod flags;
 pub mod harness;
 mod images;
 mod peers;
+mod trackers;
 mod trees;
 mod user;
 

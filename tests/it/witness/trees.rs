@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::harness::{
     Build, Built, ReadBack, Tree, bases, has_package_mirror, registry, validate_layout,
 };
+use super::trackers::can_mark;
 use crate::skip::{Reason, skip};
 use crate::skip_unless_available;
 
@@ -98,9 +99,8 @@ fn every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing() {
     }
     for tracker in ["fanotify", "inotify"] {
         let way = format!("--tracker={tracker}");
-        if tracker == "fanotify" && !can_mark(context.path()) {
-            let reason = Reason::OtherKind("the work directory's file system cannot be marked");
-            skip("every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing", reason);
+        let test = "every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing";
+        if tracker == "fanotify" && !can_mark(test) {
             continue;
         }
         let (digest, built) = build(&way);
@@ -121,22 +121,6 @@ fn every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing() {
             assert!(count("opened") < 20, "{snapshot}");
         }
     }
-}
-
-/// Tells whether `fanotify` can be used where the tests build.
-fn can_mark(context: &Path) -> bool {
-    let context = context.join("empty");
-    fs::create_dir_all(&context).unwrap();
-    fs::write(context.join("Dockerfile"), "FROM base\nRUN true\n").unwrap();
-    let built = Build::of(&context)
-        .base("base", "busybox")
-        .arg("--no-push")
-        .arg("--destination=x/y")
-        .arg("--tracker=fanotify")
-        .run();
-    let is_refused = built.text().contains("`--tracker=fanotify` cannot be used here");
-    assert_ne!(built.output.status.success(), is_refused, "{}", built.text());
-    !is_refused
 }
 
 /// Builds a Dockerfile of `tests/witness` in a prepared context, compares, and returns what was
