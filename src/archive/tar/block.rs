@@ -204,9 +204,10 @@ fn sparse_part(pairs: &[u8], more: u8) -> Result<SparsePart, BlockError> {
     let mut ended = false;
     for pair in pairs.chunks_exact(24) {
         let (offset, length) = pair.split_at(12);
-        if length.first() == Some(&0) {
+        if pair.iter().all(|&byte| byte == 0) {
             ended = true;
-        } else if ended {
+        // GNU tar goes by the length alone, Python reads the offset too.
+        } else if ended || length.first() == Some(&0) {
             return Err(BlockError::OutOfRange(SPARSE.name));
         } else {
             let part = |bytes| size(&SPARSE, number(SPARSE.name, bytes)?);

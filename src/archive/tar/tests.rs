@@ -680,6 +680,10 @@ fn sparse_maps_that_lie_or_that_readers_differ_on_are_refused() {
     let short = "the sparse map does not reach the end of the file";
     check(&gnu(&[(0, 512), (600, 2)], 603, &content), short);
     check(&gnu(&[], 9, b""), short);
+    let mut unused = gnu(&[(0, 0), (0, 0), (0, 0), (0, 0), (0, 0)], 0, b"");
+    assert!(read(&unused).is_ok());
+    unused[512 + 24] = 0x9a;
+    assert!(refusal(&unused).ends_with("field `sparse` is out of range"), "{}", refusal(&unused));
     let part = "the sparse map has a region of part of a block";
     check(&gnu(&[(0, 2), (512, 512)], 1024, &content), part);
     let size =
