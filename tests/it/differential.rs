@@ -539,7 +539,7 @@ fn gnu(file: &Path) -> Answer {
         "--numeric-owner",
         "--full-time",
         "--absolute-names",
-        "--quoting-style=escape",
+        "--quoting-style=c",
     ])?;
     // A command gets each content, but not that of sparse files: it has to be able to seek.
     let exclude = format!("--exclude={SPARSE}*");
@@ -576,8 +576,7 @@ fn parse_listing(line: &str, content: &mut dyn FnMut(&[u8]) -> Option<String>) -
         Some(word)
     };
     let (permissions, owner, size, date, time) = (word()?, word()?, word()?, word()?, word()?);
-    // Times with and without a fraction are padded to one width; no name here starts with a blank.
-    let name = rest.trim_start_matches(' ');
+    let (name, rest) = quoted(rest)?;
     let kind = match permissions.chars().next()? {
         // A contiguous file.
         'C' => '-',
@@ -594,46 +593,50 @@ fn parse_listing(line: &str, content: &mut dyn FnMut(&[u8]) -> Option<String>) -
         }
     });
     let (uid, gid) = owner.split_once('/')?;
-    let (name, target) = match kind {
-        'l' => name.split_once(" -> ")?,
-        'h' => name.split_once(" link to ")?,
-        'c' | 'b' => (name, size),
-        _ => (name, ""),
+    let target = match kind {
+        'l' => quoted(rest.strip_prefix(" ->")?)?.0,
+        'h' => quoted(rest.strip_prefix(" link to")?)?.0,
+        'c' | 'b' => size.as_bytes().to_vec(),
+        _ => Vec::new(),
     };
-    let target = unescape(target);
     Some(Seen {
         kind,
-        path: components(&unescape(name)),
+        path: components(&name),
         mode,
         owner: (uid.parse().ok()?, gid.parse().ok()?),
         size: if matches!(kind, 'c' | 'b') { 0 } else { size.parse().ok()? },
         seconds: seconds(date, time)?,
         target: if kind == 'h' { components(&target).join(&b'/') } else { target },
-        content: if kind == '-' { content(&unescape(name))? } else { String::new() },
+        content: if kind == '-' { content(&name)? } else { String::new() },
     })
 }
 
-/// Undoes GNU's `--quoting-style=escape`.
-fn unescape(text: &str) -> Vec<u8> {
+/// Undoes GNU's `--quoting-style=c`, in which names may begin with anything; returns the rest too.
+fn quoted(text: &str) -> Option<(Vec<u8>, &str)> {
+    let text = text.trim_start_matches(' ').strip_prefix('"')?;
     let mut bytes = Vec::new();
-    let mut rest = text.bytes().peekable();
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
+    let mut rest = text.bytes().enumerate().peekable();
+    loop {
+        match rest.next()? {
+            (end, b'"') => return Some((bytes, text.get(end + 1..)?)),
+            (_, b'\\') => {}
+            (_, byte) => {
+                bytes.push(byte);
+                continue;
+            }
         }
-        match rest.next() {
-            Some(digit @ b'0'..=b'7') => {
+        match rest.next()?.1 {
+            digit @ b'0'..=b'7' => {
                 let mut value = u32::from(digit - b'0');
                 for _ in 0..2 {
-                    if let Some(digit @ b'0'..=b'7') = rest.peek().copied() {
+                    if let Some((_, digit @ b'0'..=b'7')) = rest.peek().copied() {
                         value = value * 8 + u32::from(digit - b'0');
                         rest.next();
                     }
                 }
                 bytes.push(value as u8);
             }
-            Some(letter) => bytes.push(match letter {
+            letter => bytes.push(match letter {
                 b'n' => b'\n',
                 b't' => b'\t',
                 b'a' => 7,
@@ -643,10 +646,8 @@ fn unescape(text: &str) -> Vec<u8> {
                 b'v' => 11,
                 other => other,
             }),
-            None => {}
         }
     }
-    bytes
 }
 
 /// Seconds since 1970 of a date and time in UTC, a fraction cut off. Years may have five digits.
