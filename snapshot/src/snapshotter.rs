@@ -134,6 +134,12 @@ impl Snapshotter {
         self.tracker.as_ref()
     }
 
+    /// Returns the tracker, for a test that something happens to.
+    #[cfg(test)]
+    pub(crate) fn tracker_mut(&mut self) -> Option<&mut ChangeTracker> {
+        self.tracker.as_mut()
+    }
+
     /// Gets ready for a step that may write to the root: to be called before it starts.
     ///
     /// Has the tracker record, if there is one. Waits, one or two ticks of the clock at most, until

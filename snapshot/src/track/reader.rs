@@ -77,6 +77,14 @@ impl Reader {
         touched
     }
 
+    /// Waits for the thread's end, which something else has brought about.
+    #[cfg(test)]
+    pub(crate) fn wait_until_it_ended(&self) {
+        while !self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            thread::yield_now();
+        }
+    }
+
     /// Ends the thread and returns what it has read; `None` when it did not get so far, or was
     /// ended before.
     fn stop(&mut self) -> Option<Touched> {

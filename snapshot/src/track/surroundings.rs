@@ -33,6 +33,12 @@ impl Surroundings {
         })
     }
 
+    /// Makes it seem as if the clock had been set since.
+    #[cfg(test)]
+    pub(super) fn set_clock_back(&mut self) {
+        self.clock_offset_ns += 2 * CLOCK_STEP_NS;
+    }
+
     /// Checks that nothing has changed.
     pub(super) fn check(&self, rootfs: &Rootfs) -> Result<(), Reason> {
         if (clock_offset_ns() - self.clock_offset_ns).abs() > CLOCK_STEP_NS {

@@ -1,3 +1,5 @@
+mod faults;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
