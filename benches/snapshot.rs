@@ -1,4 +1,4 @@
-//! What a snapshot costs: building the index, walking a tree that did not change (beside one bare
+//! What a snapshot costs: building the index, parsing a tracker's events, walking a tree that did not change (beside one bare
 //! pass of the kernel's own calls over it), finding changes, and looking at a scope.
 //!
 //! The tree is made in the temporary directory: put that on the file system that matters
@@ -15,6 +15,7 @@ use std::sync::{Condvar, Mutex};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags};
+use snapshot::track::{TrackerKind, count_events};
 use snapshot::{
     Digest, FileKind, Index, Metadata, PathSet, Reason, Rootfs, RootfsPath, Row, Scope,
     SnapshotOptions, Snapshotter, Timestamp,
@@ -163,6 +164,48 @@ fn scope(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// As many events as a queue holds, each that a file of some name came into a directory.
+fn events(criterion: &mut Criterion) {
+    const COUNT: usize = 16_384;
+    let (mut inotify, mut fanotify) = (Vec::new(), Vec::new());
+    for number in 0..COUNT {
+        let name = format!("module-{number:06}.js");
+        let mut padded = name.clone().into_bytes();
+        padded.resize(32, 0);
+        // `struct inotify_event`: watch, mask, cookie, length, name.
+        let words = [number as u32 % 500 + 1, 0x100, 0, 32];
+        inotify.extend(words.into_iter().flat_map(u32::to_ne_bytes));
+        inotify.extend(&padded);
+        // `struct fanotify_event_metadata`, the directory's handle with the name, and the file's.
+        let handle = |ino: u32| {
+            let words = [7, 8, 8, 1, ino, 99];
+            words.into_iter().flat_map(u32::to_ne_bytes).collect::<Vec<u8>>()
+        };
+        let record = |kind: u8, body: &[u8]| {
+            let length = u16::try_from(4 + body.len()).expect("short");
+            [&[kind, 0], &length.to_ne_bytes()[..], body].concat()
+        };
+        let directory = [handle(number as u32 % 500 + 1), padded].concat();
+        let records = [record(2, &directory), record(1, &handle(number as u32 + 1000))].concat();
+        let length = u32::try_from(24 + records.len()).expect("short");
+        fanotify.extend(length.to_ne_bytes());
+        fanotify.extend([3, 0]);
+        fanotify.extend(24_u16.to_ne_bytes());
+        fanotify.extend(0x100_u64.to_ne_bytes());
+        fanotify.extend([(-1_i32).to_ne_bytes(), 99_i32.to_ne_bytes()].concat());
+        fanotify.extend(records);
+    }
+    let mut group = criterion.benchmark_group("events");
+    group.throughput(Throughput::Elements(COUNT as u64));
+    for (kind, bytes) in [(TrackerKind::Inotify, inotify), (TrackerKind::Fanotify, fanotify)] {
+        assert_eq!(count_events(kind, &bytes), Some(COUNT));
+        group.bench_function(kind.to_string(), |bencher| {
+            bencher.iter(|| count_events(kind, black_box(&bytes)));
+        });
+    }
+    group.finish();
+}
+
 /// Lists every directory and stats every entry, on all cores, and does nothing else: the floor.
 /// Returns the number of entries.
 fn bare_pass(root: &Path) -> u64 {
@@ -223,5 +266,5 @@ fn bare_pass(root: &Path) -> u64 {
     })
 }
 
-criterion_group!(benches, build_index, walk, diff, scope);
+criterion_group!(benches, build_index, events, walk, diff, scope);
 criterion_main!(benches);

@@ -40,6 +40,7 @@ use crate::metadata::{InodeId, Metadata};
 use crate::path::RootfsPath;
 use crate::rootfs::Rootfs;
 use crate::scope::{PathSet, Reason, Scope};
+use events::{FanotifyEvents, InotifyEvents};
 use fanotify::FanotifyTracker;
 use inotify::{InotifyTracker, Unwatched};
 use reader::Reader;
@@ -314,6 +315,19 @@ impl Source {
             }
             Self::None => Ok(None),
         }
+    }
+}
+
+/// Returns how many events an inotify or fanotify queue has given with these bytes, and `None` when
+/// they are none: for benches of the parsers.
+#[doc(hidden)]
+pub fn count_events(kind: TrackerKind, bytes: &[u8]) -> Option<usize> {
+    match kind {
+        TrackerKind::Inotify => InotifyEvents::new(bytes)
+            .try_fold(0, |n, event| event.ok().map(|event| n + usize::from(event.mask != 0))),
+        TrackerKind::Fanotify => FanotifyEvents::new(bytes)
+            .try_fold(0, |n, event| event.ok().map(|event| n + usize::from(event.mask != 0))),
+        TrackerKind::Overlay | TrackerKind::Walk | TrackerKind::Content => None,
     }
 }
 
