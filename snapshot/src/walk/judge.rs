@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -86,19 +87,29 @@ impl Worker<'_, '_> {
         if with_content && rootfs.has_faults() {
             rootfs.fault(Operation::ReadFile, &entry_path(directory, name))?;
         }
-        let is_shared = with_content && now.kind == FileKind::Regular && now.nlink > 1;
-        if is_shared && let Some(known) = self.walk.contents.get(&now.inode()) {
-            return Ok(Some(*known));
+        let is_file = with_content && now.kind == FileKind::Regular;
+        let shared = (is_file && now.nlink > 1).then(|| {
+            let place = self.walk.contents.entry(now.inode()).or_default();
+            Arc::clone(place.value())
+        });
+        // Whoever comes by another name meanwhile waits for what is read here.
+        let mut known = shared.as_ref().map(|shared| match shared.lock() {
+            Ok(known) => known,
+            // Written in one go: a panic elsewhere leaves it whole.
+            Err(poisoned) => poisoned.into_inner(),
+        });
+        if let Some(contents) = known.as_deref().copied().flatten() {
+            return Ok(Some(contents));
         }
-        let result = if with_content && now.kind == FileKind::Regular && now.size > 0 {
+        let result = if is_file && now.size > 0 {
             self.read_file(directory, name)
         } else {
             self.read_around(directory, name, now)
         };
         match result {
             Ok(contents) => {
-                if is_shared {
-                    self.walk.contents.insert(now.inode(), contents);
+                if let Some(known) = &mut known {
+                    **known = Some(contents);
                 }
                 Ok(Some(contents))
             }

@@ -17,8 +17,8 @@ use std::collections::hash_map::Entry;
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
 use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
@@ -172,8 +172,9 @@ struct Walk<'a> {
     scope: &'a [(RootfsPath, Extent)],
     seen: Seen,
     links: DashMap<InodeId, LinkGroup>,
-    /// What was read of files with several names, so that each is read once.
-    contents: DashMap<InodeId, Contents>,
+    /// What was read of files with several names, so that each is read once: `None` until it is,
+    /// and locked while it is being read.
+    contents: DashMap<InodeId, Arc<Mutex<Option<Contents>>>>,
     queue: Queue<Task>,
     thread_count: usize,
     /// Directories that are open for those who wait or work.

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod changes;
+mod counts;
 mod faults;
 mod fixture;
 mod oracle;
