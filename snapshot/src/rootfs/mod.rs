@@ -74,6 +74,8 @@ pub struct Rootfs(Arc<Inner>);
 struct Inner {
     fd: OwnedFd,
     host_path: PathBuf,
+    /// It is a mount that is not at `host_path`, nor anywhere else.
+    is_detached: bool,
     lookup: Lookup,
     system_calls: SystemCalls,
     guard: Guard,
@@ -125,13 +127,24 @@ impl Rootfs {
         }
     }
 
+    /// Takes the root of a mount that is attached nowhere as a root; `host_path` is a directory
+    /// that it may be attached to.
+    pub(crate) fn from_mount(fd: OwnedFd, host_path: &Path) -> Self {
+        let mut root = Self::new(fd, host_path.to_owned(), RootfsOptions::default());
+        if let Some(inner) = Arc::get_mut(&mut root.0) {
+            inner.is_detached = true;
+        }
+        root
+    }
+
     fn new(fd: OwnedFd, host_path: PathBuf, options: RootfsOptions) -> Self {
         let RootfsOptions { system_calls, guard, faults } = options;
         let lookup = match system_calls {
             SystemCalls::Detect => Lookup::detect(fd.as_fd()),
             SystemCalls::Oldest => Lookup::ComponentWalk,
         };
-        Self(Arc::new(Inner { fd, host_path, lookup, system_calls, guard, faults }))
+        let is_detached = false;
+        Self(Arc::new(Inner { fd, host_path, is_detached, lookup, system_calls, guard, faults }))
     }
 
     /// Returns the root directory's handle (opened with `O_PATH`).
@@ -144,11 +157,21 @@ impl Rootfs {
         &self.0.host_path
     }
 
+    /// Tells whether this is a mount that is attached nowhere: a process that is to see it at
+    /// [`Rootfs::host_path`] has to be given the descriptor, and attach it there.
+    pub fn is_detached(&self) -> bool {
+        self.0.is_detached
+    }
+
     /// Returns the paths on which something is mounted below the root.
     ///
     /// # Errors
     /// When `/proc` does not tell.
     pub fn mount_points(&self) -> Result<Vec<RootfsPath>, RootfsError> {
+        if self.0.is_detached {
+            // It is in no table, and nothing can be mounted on it.
+            return Ok(Vec::new());
+        }
         crate::mountinfo::mount_points_below(self.as_fd()).map_err(|source| RootfsError::Io {
             operation: Operation::ListMounts,
             path: RootfsPath::root(),

@@ -33,7 +33,7 @@ use thiserror::Error;
 pub use budget::{Allowance, Bound, TrackerLimits, max_user_watches};
 pub use canary::try_out;
 pub use error::TrackError;
-pub use overlay::scope_of_upper;
+pub use overlay::{OverlayError, StepOverlay};
 
 use crate::index::Index;
 use crate::metadata::{InodeId, Metadata};
@@ -180,8 +180,8 @@ struct Step {
 impl ChangeTracker {
     /// Starts a tracker of this kind for `rootfs`.
     ///
-    /// The overlay tracker has nothing to start: its record is handed in after the step
-    /// ([`scope_of_upper`]).
+    /// The overlay tracker has nothing to start: each step has a record of its own
+    /// ([`StepOverlay`]).
     ///
     /// # Errors
     /// When it cannot work here.

@@ -7,8 +7,7 @@ use super::random::Mix;
 use super::steps::{parse, run, shrink};
 use super::trial::{Trial, Way};
 
-const KINDS: [TrackerKind; 4] =
-    [TrackerKind::Inotify, TrackerKind::Fanotify, TrackerKind::Walk, TrackerKind::Content];
+const KINDS: [TrackerKind; 5] = TrackerKind::ALL;
 
 fn check(file_system: FileSystem, kinds: &[TrackerKind]) {
     for &kind in kinds {

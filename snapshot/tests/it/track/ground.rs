@@ -31,6 +31,11 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// A directory beside the root.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.root.parent().expect("it is not the top").join(name)
+    }
+
     /// Makes the directories; `plant` fills the root. The error says what this machine lacks.
     pub fn new(file_system: FileSystem, plant: &dyn Fn(&Path)) -> Result<Self, String> {
         // Images are kept in memory where that is possible: nobody wants them on a disk.

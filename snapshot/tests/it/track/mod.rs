@@ -12,6 +12,8 @@ mod equivalence;
 mod faults;
 mod ground;
 #[cfg(test)]
+mod overlay;
+#[cfg(test)]
 mod pairs;
 mod random;
 mod steps;

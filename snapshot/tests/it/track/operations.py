@@ -2,7 +2,7 @@
 
 A process of its own and another language than what it tests: the writer whose changes a tracker has
 to see. A line is an operation and its arguments, separated by tabs; paths are relative to the
-directory it is started in. `../outside` is a directory that nobody tracks.
+directory it is started in. Its argument is a directory that nobody tracks.
 """
 
 import array
@@ -26,7 +26,7 @@ libc.syscall.restype = ctypes.c_long
 libc.read.argtypes = libc.write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
 libc.read.restype = libc.write.restype = ctypes.c_ssize_t
 
-OUTSIDE = "../outside"
+OUTSIDE = sys.argv[1]
 AT_FDCWD, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = -100, 0x400, 0x1000
 RENAME_EXCHANGE, MS_SYNC = 2, 4
 NR_RENAMEAT2, NR_IO_SETUP, NR_IO_DESTROY, NR_IO_GETEVENTS, NR_IO_SUBMIT = 316, 206, 207, 208, 209

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
 
 use snapshot::layer::{Compression, Contents, LayerOptions, MtimeRule, write_layer};
-use snapshot::track::{ChangeTracker, TrackerKind, TrackerLimits, TrackerOptions, Weakness};
+use snapshot::track::{
+    ChangeTracker, StepOverlay, TrackerKind, TrackerLimits, TrackerOptions, Weakness,
+};
 use snapshot::{
-    Changeset, Digest, Index, Mode, Reason, Rootfs, RootfsPath, Scope, SnapshotOptions,
+    Changeset, Digest, Index, Mode, Reason, Rootfs, RootfsPath, Scope, Snapshot, SnapshotOptions,
     SnapshotStats, Snapshotter,
 };
 
@@ -76,7 +79,12 @@ impl Trial {
         let mut tracked = snapshotter(&rootfs, mode);
         let tracker = ChangeTracker::start(way.kind, &rootfs, options)
             .map_err(|error| format!("{}: {error} ({error:?})", way.kind))?;
-        tracked.track_with(tracker);
+        if way.kind == TrackerKind::Overlay {
+            let overlay = StepOverlay::mount(&rootfs, tracked.index(), &ground.beside("scratch"));
+            drop(overlay.map_err(|error| format!("{error} ({error:?})"))?);
+        } else {
+            tracked.track_with(tracker);
+        }
         let truth = snapshotter(&rootfs, Mode::Full);
         let tree = oracle::read(&ground.root);
         let image = Image::of(&tree);
@@ -96,26 +104,54 @@ impl Trial {
 
     /// Does a step, each list of operations by a writer of its own; the error says what differed.
     pub fn step(&mut self, operations: &[Vec<Operation>]) -> Result<Outcome, String> {
+        if self.way.kind == TrackerKind::Overlay {
+            return self.step_on_overlay(operations);
+        }
         while self.writers.len() < operations.len() {
-            self.writers.push(Writer::start(&self.ground.root));
+            let writer = Writer::start(&self.ground.root, &self.ground.beside("outside"));
+            self.writers.push(writer);
         }
         self.tracked.begin();
-        let answers = std::thread::scope(|scope| {
-            let running: Vec<_> = self
-                .writers
-                .iter_mut()
-                .zip(operations)
-                .map(|(writer, operations)| scope.spawn(|| writer.run(operations)))
-                .collect();
-            running.into_iter().map(|writer| writer.join().expect("it runs")).collect()
-        });
-        self.writers.iter_mut().for_each(Writer::end_daemons);
-        let (change_count, stats) = self.check()?;
+        let answers = run(&mut self.writers, operations);
+        let snapshot = self.tracked.take_step().map_err(|error| format!("{error:?}"))?;
+        let (change_count, stats) = self.check(snapshot)?;
         Ok(Outcome { answers, change_count, stats })
     }
 
-    fn check(&mut self) -> Result<(usize, SnapshotStats), String> {
-        let snapshot = self.tracked.take_step().map_err(|error| format!("{error:?}"))?;
+    fn step_on_overlay(&mut self, operations: &[Vec<Operation>]) -> Result<Outcome, String> {
+        let outside = self.ground.beside("outside");
+        let mut answers = Vec::new();
+        let outcome = self.step_by(|root| {
+            let mut writers: Vec<Writer> =
+                operations.iter().map(|_| Writer::start(root, &outside)).collect();
+            answers = run(&mut writers, operations);
+        })?;
+        Ok(Outcome { answers, ..outcome })
+    }
+
+    /// Does a step on an overlay. What it saw when it ended has to be what the root is then.
+    pub fn step_by(&mut self, act: impl FnOnce(&Path)) -> Result<Outcome, String> {
+        self.tracked.begin();
+        let scratch = self.ground.beside("scratch");
+        let overlay = StepOverlay::mount(self.tracked.rootfs(), self.tracked.index(), &scratch)
+            .map_err(|error| format!("{error:?}"))?;
+        let fd = overlay.rootfs().as_fd().as_raw_fd();
+        let place = PathBuf::from(format!("/proc/{}/fd/{fd}/", std::process::id()));
+        act(&place);
+        let seen = oracle::read(&place);
+        let scope =
+            overlay.finish(self.tracked.index()).map_err(|error| format!("merging: {error:?}"))?;
+        same("the merged root", &oracle::read(&self.ground.root), &seen)?;
+        if scratch.exists() {
+            return Err("the overlay left something behind".to_owned());
+        }
+        let taken = self.tracked.take(Scope::Only(scope));
+        let snapshot = taken.map_err(|error| format!("{error:?}"))?;
+        let (change_count, stats) = self.check(snapshot)?;
+        Ok(Outcome { answers: Vec::new(), change_count, stats })
+    }
+
+    fn check(&mut self, snapshot: Snapshot) -> Result<(usize, SnapshotStats), String> {
         let truth = self.truth.take(Scope::Everything(Reason::Mode));
         let truth = truth.map_err(|error| format!("{error:?}"))?;
         let now = oracle::read(&self.ground.root);
@@ -159,10 +195,28 @@ impl Trial {
 
     /// The tracker that was forced is the one that works.
     pub fn assert_not_given_up(&self) {
+        if self.way.kind == TrackerKind::Overlay {
+            // Each step would have failed.
+            return;
+        }
         let tracker = self.tracked.tracker().expect("one was given");
         assert_eq!(tracker.kind(), self.way.kind);
         assert!(tracker.failure().is_none(), "{:?}", tracker.failure());
     }
+}
+
+/// Has each writer do its operations, all at once, and ends what they leave behind.
+fn run(writers: &mut [Writer], operations: &[Vec<Operation>]) -> Vec<Vec<String>> {
+    let answers = std::thread::scope(|scope| {
+        let running: Vec<_> = writers
+            .iter_mut()
+            .zip(operations)
+            .map(|(writer, operations)| scope.spawn(|| writer.run(operations)))
+            .collect();
+        running.into_iter().map(|writer| writer.join().expect("it runs")).collect()
+    });
+    writers.iter_mut().for_each(Writer::end_daemons);
+    answers
 }
 
 pub fn path(name: &str) -> RootfsPath {

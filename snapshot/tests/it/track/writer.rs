@@ -33,9 +33,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(directory: &Path) -> Self {
+    /// `outside` is a directory that nobody tracks.
+    pub fn start(directory: &Path, outside: &Path) -> Self {
         let mut child = Command::new("python3")
             .args(["-c", PROGRAM])
+            .arg(outside)
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,0 +1,167 @@
+//! The `overlay` tracker: a step runs on an overlay whose lower layer is the root.
+//!
+//! The upper layer is the kernel's own record of the step: whatever was written is in it, and
+//! whatever went has a mark there. Reading it costs what changed. Afterwards what is in it is moved
+//! into the root, so that between steps a root is a plain directory, whatever recorded them: the
+//! index knows its inodes, COPY writes to it, and no stack of layers grows. That costs what changed
+//! too.
+//!
+//! Stacking the upper layers instead was rejected: a layer that becomes a lower one loses the index
+//! of its hard links, so that other names of a file would show what it was before.
+//!
+//! The idea to hold in mind: while the step runs, the root itself is not written to. Everything that
+//! belongs to the step (its working directory, its mount points) is done through [`StepOverlay::rootfs`].
+
+mod error;
+mod links;
+mod marks;
+mod merge;
+mod mount;
+mod upper;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::index::{Index, NodeId};
+use crate::metadata::FileKind;
+use crate::mountinfo;
+use crate::path::RootfsPath;
+use crate::rootfs::{Directory, Operation, Rootfs, RootfsError};
+use crate::scope::PathSet;
+
+pub use error::OverlayError;
+use merge::Merge;
+
+/// What is in the directory for a step's changes.
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+const ASIDE: &str = "aside";
+
+/// An overlay over a root, for one step.
+///
+/// When it is dropped, the root is as it was before the step.
+#[derive(Debug)]
+pub struct StepOverlay {
+    root: Rootfs,
+    // Before the directory that it works in.
+    merged: Rootfs,
+    scratch: Scratch,
+}
+
+/// A directory that goes with this value.
+#[derive(Debug)]
+struct Scratch {
+    path: PathBuf,
+    rootfs: Rootfs,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            // It is in the work directory of the build, which goes too.
+            tracing::debug!(path = %self.path.display(), %error, "an overlay's directory stays");
+        }
+    }
+}
+
+impl StepOverlay {
+    /// Mounts an overlay over `root`, which is as `index` says.
+    ///
+    /// `scratch` is made for it: it must not exist, and be on the same mount as the root and outside
+    /// of it.
+    ///
+    /// # Errors
+    /// Why there can be none here that behaves like a directory. The root is untouched then.
+    pub fn mount(root: &Rootfs, index: &Index, scratch: &Path) -> Result<Self, OverlayError> {
+        if let Some(path) = device_that_hides(index) {
+            return Err(OverlayError::HidesDevice { path });
+        }
+        let scratch = Scratch::make(scratch)?;
+        let mount_id = |of: &Rootfs| mountinfo::mount_id(of.as_fd(), c"");
+        let io_error = |source| RootfsError::Io {
+            operation: Operation::ListMounts,
+            path: RootfsPath::root(),
+            source,
+        };
+        if mount_id(root).map_err(io_error)? != mount_id(&scratch.rootfs).map_err(io_error)? {
+            return Err(OverlayError::AnotherMount);
+        }
+        for name in [UPPER, WORK, ASIDE] {
+            scratch.directory(name)?;
+        }
+        let upper = scratch.open(UPPER)?;
+        // The top of the overlay is the upper directory's.
+        let top = root.open_dir(&RootfsPath::root())?;
+        marks::copy(&top, &upper, marks::metadata(&top)?.mtime)?;
+        let work = scratch.open(WORK)?;
+        let mount = mount::mount(root.as_fd(), upper.as_fd(), work.as_fd())?;
+        // What the kernel cannot do it leaves out without a word.
+        if work.metadata(b"index")?.is_none_or(|index| index.kind != FileKind::Directory) {
+            return Err(OverlayError::NoIndex);
+        }
+        let merged = Rootfs::from_mount(mount, root.host_path());
+        Ok(Self { root: root.clone(), merged, scratch })
+    }
+
+    /// Returns what the step has to run on.
+    pub fn rootfs(&self) -> &Rootfs {
+        &self.merged
+    }
+
+    /// Unmounts the overlay, makes the root what was seen in it, and returns what may have changed;
+    /// `index` is as it was when the step began.
+    ///
+    /// No process of the step may be alive, and nobody may hold on to what [`StepOverlay::rootfs`]
+    /// gave.
+    ///
+    /// # Errors
+    /// What could not be moved. The root is of no use then.
+    pub fn finish(self, index: &Index) -> Result<PathSet, OverlayError> {
+        let Self { root, merged, scratch } = self;
+        drop(merged);
+        let upper = scratch.rootfs.subtree(&RootfsPath::new(UPPER).unwrap_or_default())?;
+        let directories = upper::read(&upper, &root)?;
+        let mut scope = upper::scope(&directories, index);
+        let (work, aside) = (scratch.open(WORK)?, scratch.open(ASIDE)?);
+        let relinked = links::relink(&root, &work.open_dir(b"index")?, index, &aside)?;
+        scope.extend(relinked);
+        Merge { root: &root, upper: &upper, aside: &aside }.run(&directories)?;
+        tracing::debug!(paths = scope.len(), directories = directories.len(), "overlay merged");
+        Ok(scope)
+    }
+}
+
+impl Scratch {
+    fn make(path: &Path) -> Result<Self, OverlayError> {
+        let failed = |source: io::Error| {
+            OverlayError::Rootfs(RootfsError::Open { host_path: path.to_owned(), source })
+        };
+        fs::create_dir(path).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), rootfs: Rootfs::open(path)? })
+    }
+
+    fn top(&self) -> Result<Directory, RootfsError> {
+        self.rootfs.open_dir(&RootfsPath::root())
+    }
+
+    fn directory(&self, name: &str) -> Result<(), RootfsError> {
+        self.top()?.create_dir(name.as_bytes(), 0o700)
+    }
+
+    fn open(&self, name: &str) -> Result<Directory, RootfsError> {
+        self.top()?.open_dir(name.as_bytes())
+    }
+}
+
+/// Returns a device of the root that an overlay takes for the mark of a removed file.
+fn device_that_hides(index: &Index) -> Option<RootfsPath> {
+    index.places_below(NodeId::ROOT).map(|id| (id, index.metadata(id))).find_map(
+        |(id, metadata)| {
+            (!index.is_shadow(id) && upper::is_whiteout(&metadata)).then(|| index.path(id))
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests;
