@@ -15,6 +15,7 @@ mod error;
 mod host;
 mod in_place;
 mod output;
+mod passing;
 mod probe;
 mod run;
 mod stubs;

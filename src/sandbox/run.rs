@@ -1,7 +1,7 @@
 //! The near end of a step: starts the supervisor, passes output on, and says how it ended.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use snapshot::{Rootfs, RootfsPath};
 
 use super::output::LineCutter;
 use super::stubs::Stubs;
-use super::wire::{self, Cover, Ending, NamespaceRoot, Reply, Request, RootDirectory};
+use super::wire::{self, Cover, Ending, NamespaceRoot, Reply, Request, RootDirectory, RootSource};
 use super::{
     Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, control_group,
-    in_place,
+    in_place, passing,
 };
 
 /// Bytes read from a step's output at once: the size of a pipe.
@@ -137,13 +137,10 @@ impl Sandbox {
     ) -> Result<Reply, SandboxError> {
         let root = rootfs.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
         let stubs = Stubs::make(rootfs)?;
+        let (path, source) = place_of(rootfs);
         let request = Request::RunInNamespaces(
             NamespaceRoot {
-                directory: Some(RootDirectory {
-                    path: place_of(rootfs),
-                    dev: root.dev,
-                    ino: root.ino,
-                }),
+                directory: Some(RootDirectory { path, dev: root.dev, ino: root.ino, source }),
                 hostname: HOSTNAME.to_owned(),
                 covers: stubs
                     .covers()
@@ -156,7 +153,9 @@ impl Sandbox {
             },
             command(spec),
         );
-        let reply = self.ask(&request, on_output);
+        let passed = (source == RootSource::Passed).then(|| rootfs.as_fd());
+        let reply = Supervisor::start(self.supervisor())
+            .and_then(|supervisor| supervisor.ask_about(passed, &request, on_output));
         // Also after a failure: the stubs must not stay in the image's files.
         let removed = stubs.remove(rootfs);
         let reply = reply?;
@@ -173,27 +172,24 @@ impl Sandbox {
         // Unguarded, because `/dev` is a mount.
         let whole = in_place::same_root(rootfs)?;
         let pipes = Stubs::make_pipes(&whole, &spec.pipes)?;
-        let reply = self.ask(&Request::RunInPlace(command(spec)), on_output);
+        let reply = Supervisor::start(self.supervisor())
+            .and_then(|supervisor| supervisor.ask(&Request::RunInPlace(command(spec)), on_output));
         let removed = pipes.remove(&whole);
         let reply = reply?;
         removed?;
         Ok(reply)
     }
-
-    fn ask(
-        &self,
-        request: &Request,
-        on_output: &mut dyn FnMut(OutputLine<'_>),
-    ) -> Result<Reply, SandboxError> {
-        Supervisor::start(self.supervisor())?.ask(request, on_output)
-    }
 }
 
-/// Returns where a root is now, for a process that starts elsewhere.
-fn place_of(rootfs: &Rootfs) -> PathBuf {
+/// Returns where a root is now, for a process that starts elsewhere, or where it has to be put.
+fn place_of(rootfs: &Rootfs) -> (PathBuf, RootSource) {
+    if rootfs.is_detached() {
+        return (rootfs.host_path().to_owned(), RootSource::Passed);
+    }
     let link = format!("/proc/self/fd/{}", rootfs.as_fd().as_raw_fd());
     // Without `/proc` nothing can be set up, which the supervisor will say.
-    std::fs::read_link(link).unwrap_or_else(|_| rootfs.host_path().to_owned())
+    let path = std::fs::read_link(link).unwrap_or_else(|_| rootfs.host_path().to_owned());
+    (path, RootSource::There)
 }
 
 fn command(spec: &RunSpec) -> wire::Command {
@@ -271,8 +267,21 @@ impl Supervisor {
         request: &Request,
         on_output: &mut dyn FnMut(OutputLine<'_>),
     ) -> Result<Reply, SandboxError> {
+        self.ask_about(None, request, on_output)
+    }
+
+    /// The same, for a request that a descriptor belongs to.
+    pub fn ask_about(
+        self,
+        descriptor: Option<BorrowedFd<'_>>,
+        request: &Request,
+        on_output: &mut dyn FnMut(OutputLine<'_>),
+    ) -> Result<Reply, SandboxError> {
         let Self { socket, output, mut process } = self;
-        let asked = wire::write_message(&socket, request);
+        let asked = wire::write_message(&socket, request).and_then(|()| match descriptor {
+            Some(descriptor) => passing::send(&socket, descriptor),
+            None => Ok(()),
+        });
         let answer = asked.and_then(|()| listen(socket, output, on_output));
         // Our end of the socket is closed: a supervisor that is still there ends the step.
         let status = process.0.wait().map_err(|source| SandboxError::Talk { source })?;

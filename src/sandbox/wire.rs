@@ -87,6 +87,16 @@ pub(super) struct RootDirectory {
     pub path: PathBuf,
     pub dev: u64,
     pub ino: u64,
+    pub source: RootSource,
+}
+
+/// How a root comes to its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum RootSource {
+    /// It is there.
+    There,
+    /// It is a mount whose descriptor follows the request.
+    Passed,
 }
 
 /// A file that is mounted over another.

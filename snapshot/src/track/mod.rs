@@ -147,7 +147,7 @@ impl Tracked {
     }
 
     /// Returns what the upper directory of an overlay that was mounted for the step says: `paths`
-    /// is of [`scope_of_upper`].
+    /// is of [`StepOverlay::finish`].
     pub fn by_overlay(paths: PathSet) -> Self {
         let note_count = paths.len() as u64;
         Self { by: Some(TrackerKind::Overlay), scope: Scope::Only(paths), note_count }

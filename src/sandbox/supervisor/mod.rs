@@ -29,7 +29,8 @@ use nix::errno::Errno;
 
 pub use pid_one::leave_pid_one;
 
-use super::wire::{self, Reply, Request, SetupAction, SetupFailure};
+use super::passing;
+use super::wire::{self, Reply, Request, RootSource, SetupAction, SetupFailure};
 
 /// Runs the hidden sub-command; `main` calls it before it does anything else.
 ///
@@ -51,8 +52,15 @@ fn serve() -> io::Result<()> {
     let _ = nix::unistd::setsid();
     let Some(request) = wire::read_message::<Request>(&socket)? else { return Ok(()) };
     let reply = match request {
-        Request::ProbeNamespaces(root) => namespaces::run(&socket, root, None),
-        Request::RunInNamespaces(root, command) => namespaces::run(&socket, root, Some(command)),
+        Request::ProbeNamespaces(root) => namespaces::run(&socket, root, None, None),
+        Request::RunInNamespaces(root, command) => {
+            let source = root.directory.as_ref().map(|directory| directory.source);
+            let mount = match source {
+                Some(RootSource::Passed) => Some(passing::receive(&socket)?),
+                Some(RootSource::There) | None => None,
+            };
+            namespaces::run(&socket, root, mount, Some(command))
+        }
         Request::RunInPlace(command) => in_place::run(&socket, &command),
         Request::MapIds(maps) => Some(map_ids::run(&maps)),
         Request::TryTracker(trial) => Some(tracker::try_out(&trial)),

@@ -8,10 +8,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use super::During;
-use crate::sandbox::wire::{NamespaceRoot, RootDirectory, SetupAction, SetupFailure};
+use crate::sandbox::wire::{NamespaceRoot, RootDirectory, RootSource, SetupAction, SetupFailure};
 
 /// Nodes every program may expect, by minor number of the memory devices' major 1; `tty` is 5:0.
 const NODES: [(&str, u32, u32); 6] = [
@@ -49,14 +49,15 @@ const MASKED: [&str; 11] = [
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Makes `root` the root of this process, with everything in it that a RUN expects.
-pub(super) fn enter(root: &NamespaceRoot) -> Result<(), SetupFailure> {
+/// Makes `root` the root of this process, with everything in it that a RUN expects. `mount` is the
+/// root itself where it is not at its path yet.
+pub(super) fn enter(root: &NamespaceRoot, mount: Option<&OwnedFd>) -> Result<(), SetupFailure> {
     rustix::process::umask(Mode::empty());
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .during(|| SetupAction::MakePrivate)?;
     let old_root = match &root.directory {
-        Some(directory) => pivot(directory)?,
-        None => pivot(&memory_root()?)?,
+        Some(directory) => pivot(directory, mount)?,
+        None => pivot(&memory_root()?, None)?,
     };
     mount_proc()?;
     mount_dev(&old_root, root)?;
@@ -77,12 +78,18 @@ pub(super) fn enter(root: &NamespaceRoot) -> Result<(), SetupFailure> {
 }
 
 /// Enters the new root and returns the old one, which then lies on top of the new.
-fn pivot(directory: &RootDirectory) -> Result<OwnedFd, SetupFailure> {
+fn pivot(directory: &RootDirectory, mount: Option<&OwnedFd>) -> Result<OwnedFd, SetupFailure> {
     let path = &directory.path;
     let opening = || SetupAction::OpenRoot(path.clone());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // Both ends of a pivot must be mounts.
-    rustix::mount::mount_bind(path, path).during(opening)?;
+    match mount {
+        Some(mount) => {
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            rustix::mount::move_mount(mount, c"", rustix::fs::CWD, path, flags).during(opening)?;
+        }
+        None => rustix::mount::mount_bind(path, path).during(opening)?,
+    }
     let new_root = rustix::fs::open(path, flags, Mode::empty()).during(opening)?;
     let found = rustix::fs::fstat(&new_root).during(opening)?;
     if (found.st_dev, found.st_ino) != (directory.dev, directory.ino) {
@@ -130,7 +137,12 @@ fn memory_root() -> Result<RootDirectory, SetupFailure> {
             .during(|| SetupAction::Create(path))?;
     }
     let root = rustix::fs::stat(place).during(action)?;
-    Ok(RootDirectory { path: place.into(), dev: root.st_dev, ino: root.st_ino })
+    Ok(RootDirectory {
+        path: place.into(),
+        dev: root.st_dev,
+        ino: root.st_ino,
+        source: RootSource::There,
+    })
 }
 
 fn mount_proc() -> Result<(), SetupFailure> {

@@ -22,16 +22,21 @@ use crate::sandbox::wire::{
 pub(super) fn run(
     socket: &UnixStream,
     root: NamespaceRoot,
+    mount: Option<OwnedFd>,
     command: Option<Command>,
 ) -> Option<Reply> {
-    match start(root, command) {
+    match start(root, mount, command) {
         Ok((head, report)) => attend(socket, head, &report),
         Err(failure) => Some(failure.into()),
     }
 }
 
 /// Makes the namespaces and the process at their head.
-fn start(root: NamespaceRoot, command: Option<Command>) -> Result<(Pid, OwnedFd), SetupFailure> {
+fn start(
+    root: NamespaceRoot,
+    mount: Option<OwnedFd>,
+    command: Option<Command>,
+) -> Result<(Pid, OwnedFd), SetupFailure> {
     unshare(
         CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
@@ -40,7 +45,7 @@ fn start(root: NamespaceRoot, command: Option<Command>) -> Result<(Pid, OwnedFd)
     )
     .during(|| SetupAction::Unshare)?;
     let (report, report_end) = pipe2(OFlag::O_CLOEXEC).during(|| SetupAction::Plumbing)?;
-    let head = process::fork(|| match lead(&root, command.as_ref(), &report_end) {
+    let head = process::fork(|| match lead(&root, mount.as_ref(), command.as_ref(), &report_end) {
         Ok(()) => 0,
         Err(_) => 1,
     })
@@ -49,13 +54,18 @@ fn start(root: NamespaceRoot, command: Option<Command>) -> Result<(Pid, OwnedFd)
 }
 
 /// What the head of the namespace does: everything, and its last words are the reply.
-fn lead(root: &NamespaceRoot, command: Option<&Command>, report: &OwnedFd) -> io::Result<()> {
+fn lead(
+    root: &NamespaceRoot,
+    mount: Option<&OwnedFd>,
+    command: Option<&Command>,
+    report: &OwnedFd,
+) -> io::Result<()> {
     let report = std::fs::File::from(report.try_clone()?);
     // Should the supervisor be killed, nobody would answer for this namespace.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // For whoever looks at a list of processes; the name is not needed for anything.
     let _ = rustix::thread::set_name(c"zuwai-init");
-    if let Err(failure) = mounts::enter(root) {
+    if let Err(failure) = mounts::enter(root, mount) {
         return wire::write_message(report, &Reply::SetupFailed(failure));
     }
     let Some(command) = command else {
