@@ -123,6 +123,16 @@ impl PathSet {
         true
     }
 
+    /// Adds everything that is in `other`.
+    pub fn merge(&mut self, other: Self) {
+        for (path, extent) in other {
+            match extent {
+                Extent::Entry => self.insert(path),
+                Extent::Subtree => self.insert_subtree(path),
+            };
+        }
+    }
+
     /// Tells whether `path` is in the set, by itself or through a subtree.
     pub fn contains(&self, path: &RootfsPath) -> bool {
         self.0.contains_key(path) || self.contains_subtree(path)
@@ -257,6 +267,16 @@ mod tests {
         }
         assert!(set.contains_subtree(&path("a/x")));
         assert!(!set.contains_subtree(&path("d")));
+    }
+
+    #[test]
+    fn sets_are_merged_with_their_subtrees() {
+        let mut set: PathSet = ["a/b", "c"].map(path).into_iter().collect();
+        let mut other: PathSet = [path("d")].into_iter().collect();
+        other.insert_subtree(path("a"));
+        set.merge(other);
+        let expected = [("/a", Extent::Subtree), ("/c", Extent::Entry), ("/d", Extent::Entry)];
+        assert_eq!(listed(&set), expected.map(|(path, extent)| (path.to_owned(), extent)));
     }
 
     #[test]

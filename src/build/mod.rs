@@ -11,6 +11,7 @@ mod ignored;
 mod network;
 pub mod options;
 mod output;
+mod overlays;
 mod roots;
 mod session;
 mod sources;

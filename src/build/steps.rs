@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use snapshot::layer::{Contents, WrittenLayer, write_layer};
-use snapshot::track::Tracked;
+use snapshot::track::{StepOverlay, Tracked};
 use snapshot::{Changeset, PathSet, Rootfs, RootfsPath, Scope, Snapshotter};
 
 use super::error::{BuildError, StepError};
+use super::overlays;
 use super::roots::{Home, Root};
 use super::session::Session;
 use super::timed;
@@ -51,6 +52,8 @@ struct Files {
     rootfs: Rootfs,
     snapshotter: Snapshotter,
     record: Record,
+    /// What was written since the last snapshot, where commands run on overlays.
+    written: PathSet,
 }
 
 /// What is known of writes that no snapshot has looked for yet.
@@ -90,7 +93,8 @@ impl<'a> StageRun<'a> {
                     foreign.protected().for_each(|inode| options.ignore.insert_inode(inode));
                 }
                 let snapshotter = Snapshotter::new(rootfs.clone(), index, options);
-                Some(Files { home, rootfs, snapshotter, record: Record::NotStarted })
+                let (record, written) = (Record::NotStarted, PathSet::new());
+                Some(Files { home, rootfs, snapshotter, record, written })
             }
             None => None,
         };
@@ -154,6 +158,9 @@ impl<'a> StageRun<'a> {
         if self.session.is_single_snapshot() {
             // The one layer is looked for at the end.
             let changes = !matches!(touched, Touched::Nothing);
+            if let Touched::Paths(paths) = touched {
+                self.files().written.merge(paths);
+            }
             self.waiting.extend(history.map(|history| (history, changes)));
             return Ok(());
         }
@@ -213,6 +220,10 @@ impl<'a> StageRun<'a> {
         let session = self.session;
         let files = self.files();
         files.record = Record::Idle;
+        let written = std::mem::take(&mut files.written);
+        if overlays::are_used(&files.snapshotter) {
+            return Tracked::by_overlay(written);
+        }
         timed(session.events, Phase::Snapshot, || files.snapshotter.end_step())
     }
 
@@ -243,17 +254,27 @@ impl<'a> StageRun<'a> {
 
     fn execute_run(&mut self, run: &RunStep) -> Result<(), StepError> {
         let session = self.session;
-        let rootfs = self.files().rootfs.clone();
+        let tracking = self.tracking;
+        let files = self.files();
+        let overlay = overlays::mount(session, tracking, &mut files.snapshotter)?;
+        let rootfs = overlay.as_ref().map_or(&files.rootfs, StepOverlay::rootfs).clone();
         let outcome = timed(session.events, Phase::Run, || {
             execute::run(&session.sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
                 session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
             })
         })?;
+        // Nobody may hold on to an overlay that is to be merged.
+        drop(rootfs);
         for straggler in &outcome.stragglers {
             tracing::warn!(name = %straggler.name, "a process outlived its RUN and was killed");
         }
         match outcome.exit_code() {
-            0 => Ok(()),
+            0 => {
+                if let Some(overlay) = overlay {
+                    files.written.merge(overlays::merge(session, overlay, &files.snapshotter)?);
+                }
+                Ok(())
+            }
             code => Err(StepError::Failed {
                 command: run.argv.join(" "),
                 code,

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use snapshot::track::{
-    ChangeTracker, TrackError, TrackerKind, TrackerLimits, TrackerOptions, max_user_watches,
+    ChangeTracker, StepOverlay, TrackError, TrackerKind, TrackerLimits, TrackerOptions,
+    max_user_watches,
 };
 use snapshot::{Rootfs, RootfsPath, SnapshotStats, Snapshotter};
 
@@ -161,6 +162,33 @@ impl Tracking {
         }
     }
 
+    /// Mounts an overlay for a command; `None` where none could be had, which is said.
+    ///
+    /// # Errors
+    /// [`BuildError::Tracker`] when it was asked for.
+    pub(super) fn mount_overlay(
+        &self,
+        session: &Session<'_>,
+        snapshotter: &Snapshotter,
+    ) -> Result<Option<StepOverlay>, BuildError> {
+        let root = snapshotter.rootfs();
+        let mut scratch = root.host_path().as_os_str().to_owned();
+        scratch.push(".step");
+        match StepOverlay::mount(root, snapshotter.index(), Path::new(&scratch)) {
+            Ok(overlay) => Ok(Some(overlay)),
+            Err(error) => {
+                let (kind, error) = (TrackerKind::Overlay, TrackError::from(error));
+                if self.choice.force == Force::Asked {
+                    return Err(refused(kind, &error));
+                }
+                let reason = format!("{kind}: {}", with_causes(&error));
+                let tracker = TrackerKind::Walk.to_string();
+                session.events.send(Event::TrackerChosen { tracker, reason });
+                Ok(None)
+            }
+        }
+    }
+
     /// Checks, after a tracker was armed for the first time, that it is the one that was asked for.
     ///
     /// # Errors
@@ -277,13 +305,26 @@ impl Session<'_> {
         kind: TrackerKind,
         limits: TrackerLimits,
     ) -> Result<Option<String>, BuildError> {
-        if kind == TrackerKind::Overlay {
-            return Ok(Some("not supported yet".to_owned()));
+        if kind == TrackerKind::Overlay
+            && let Some(reason) = why_no_overlay(self.sandbox.form())
+        {
+            return Ok(Some(reason.to_owned()));
         }
         let grounds = Grounds::make(self)?;
         let outcome = self.sandbox.try_tracker(kind, &grounds.path, limits.watch_count);
         grounds.remove(self)?;
         Ok(outcome?)
+    }
+}
+
+/// Says why a form of sandbox has no overlays, if it has none.
+fn why_no_overlay(form: Form) -> Option<&'static str> {
+    match form {
+        Form::Namespaces => None,
+        Form::UserNamespace => {
+            Some("in a user namespace the kernel keeps no index of hard links for it")
+        }
+        Form::InPlace => Some("commands run in the root of the container itself"),
     }
 }
 

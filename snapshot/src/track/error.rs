@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::budget::Allowance;
+use super::overlay::OverlayError;
 use crate::scope::Reason;
 
 /// A tracker that cannot be started, or goes on no longer.
@@ -48,6 +49,12 @@ pub enum TrackError {
     /// An operation of the trial run was not reported.
     #[error("a trial run did not report `{0}`")]
     Missed(&'static str),
+    /// An overlay cannot be used.
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    /// What a step on an overlay saw is not what the root is afterwards.
+    #[error("an overlay's changes cannot be moved into the root as they were")]
+    Unmerged,
     /// The trial run itself failed.
     #[error("cannot make the trial run")]
     Trial(#[source] io::Error),

@@ -32,11 +32,11 @@ pub struct SnapshotArgs {
 
     /// Way to find out what a command may have changed
     ///
-    /// `auto` takes the best that works here: `fanotify` marks the file system and needs privilege,
-    /// `inotify` watches every inode and needs none, `walk` looks at every file's metadata (as
-    /// `--snapshot-mode=redo`). `content` reads every file (as `--snapshot-mode=full`). `overlay`
-    /// is not supported yet. The layers are the same; one that cannot work here is an error that
-    /// says why.
+    /// `auto` takes the best that works here: `overlay` runs each command on an overlay of its own
+    /// and `fanotify` marks the file system, which both need privilege; `inotify` watches every
+    /// inode and needs none; `walk` looks at every file's metadata (as `--snapshot-mode=redo`).
+    /// `content` reads every file (as `--snapshot-mode=full`). The layers are the same; one that
+    /// cannot work here is an error that says why.
     #[arg(long, value_name = "NAME")]
     pub tracker: Option<String>,
 

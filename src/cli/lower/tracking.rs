@@ -85,7 +85,6 @@ fn snapshot_mode(text: &str) -> Result<SnapshotMode, Error> {
 fn tracker_mode(text: &str) -> Result<SnapshotMode, Error> {
     match text {
         "auto" => Ok(SnapshotMode::Auto),
-        "overlay" => Err(Error::NotSupported { flag: "--tracker=overlay".to_owned() }),
         other => other.parse().map(SnapshotMode::Tracker).map_err(|_| Error::WrongValue {
             flag: "--tracker",
             value: other.to_owned(),

@@ -520,7 +520,6 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
         let name = flag.split('=').next().expect("a name");
         assert_eq!(error(&[flag]), format!("`{name}` is not supported yet"));
     }
-    assert_eq!(error(&["--tracker=overlay"]), "`--tracker=overlay` is not supported yet");
     for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache"] {
         assert_eq!(options(&[flag]), defaults(), "{flag}");
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::harness::{
     Build, Built, ReadBack, Tree, bases, has_package_mirror, registry, validate_layout,
 };
-use super::trackers::can_mark;
+use super::trackers::can_be_used;
 use crate::skip::{Reason, skip};
 use crate::skip_unless_available;
 
@@ -97,10 +97,10 @@ fn every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing() {
     for way in ["--snapshot-mode=redo", "--snapshot-mode=time"] {
         assert_eq!(build(way).0, full, "{way} differs from full");
     }
-    for tracker in ["fanotify", "inotify"] {
+    for tracker in ["overlay", "fanotify", "inotify"] {
         let way = format!("--tracker={tracker}");
         let test = "every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing";
-        if tracker == "fanotify" && !can_mark(test) {
+        if !can_be_used(test, tracker) {
             continue;
         }
         let (digest, built) = build(&way);
