@@ -174,6 +174,8 @@ impl Builds<'_> {
         let mut command = Command::new(&self.options.program);
         command.arg(MEASURE).arg(job).args(&self.flags).args(mode.build_flag());
         command.arg(format!("--kaniko-dir={}", directory.join("work").display()));
+        // What a build leaves in `/` would be there before the next one.
+        command.arg("--cleanup=true");
         if check == Check::Soundness {
             command.arg(format!("--oci-layout-path={}", directory.join("image").display()));
         }
