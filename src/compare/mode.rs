@@ -57,8 +57,6 @@ impl Mode {
     /// Returns the flag that makes a build use the mode; emulations ride on a build that walks.
     pub(super) fn build_flag(self) -> Option<String> {
         match self {
-            Self::Tracker(TrackerKind::Walk) => Some("--snapshot-mode=redo".to_owned()),
-            Self::Tracker(TrackerKind::Content) => Some("--snapshot-mode=full".to_owned()),
             Self::Tracker(kind) => Some(format!("--tracker={kind}")),
             Self::Auto => None,
             Self::Snapshot(mode) => Some(format!("--snapshot-mode={mode}")),

@@ -226,7 +226,16 @@ impl State {
         step.record.looking_wall_s += wall;
         step.record.looking_cpu_s += all_cpu;
         step.record.entries_stated += work.examined_count;
+        step.record.files_opened += work.opened_count;
         step.record.bytes_hashed += work.hashed_bytes;
+        step.record.found_by = work.tracker.clone().unwrap_or_default();
+        let because = work.fallback.iter().chain(&work.content_because);
+        for reason in because {
+            let note = format!("looked further than its mode would: {reason}");
+            if !self.record.notes.contains(&note) {
+                self.record.notes.push(note);
+            }
+        }
         step.record.changed = work.changed_count;
     }
 

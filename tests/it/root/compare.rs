@@ -28,7 +28,7 @@ fn kanikos_algorithms_miss_what_metadata_hides_and_ours_do_not() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = |name: &str| directory.path().join(name);
     let output = Command::new(env!("CARGO_BIN_EXE_zuwai"))
-        .args(["compare-modes", "--scenario=adversarial", "--modes=content,walk,kaniko"])
+        .args(["compare-modes", "--scenario=adversarial", "--modes=content,walk,inotify,kaniko"])
         .args(["--runs=1", "--json", "report.json", "--html", "report.html"])
         .arg(format!("--kaniko-dir={}", file("work").display()))
         .current_dir(directory.path())
@@ -43,9 +43,24 @@ fn kanikos_algorithms_miss_what_metadata_hides_and_ours_do_not() {
     let names: Vec<&str> = missed.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["content", "kaniko-full", "kaniko-new-run", "kaniko-redo", "kaniko-time", "walk"]
+        [
+            "content",
+            "inotify",
+            "kaniko-full",
+            "kaniko-new-run",
+            "kaniko-redo",
+            "kaniko-time",
+            "walk"
+        ]
     );
-    assert_eq!((missed["content"].0, missed["walk"].0), (0, 0), "{stdout}");
+    for mode in ["content", "inotify", "walk"] {
+        assert_eq!(missed[mode].0, 0, "{mode}: {stdout}");
+    }
+    for mode in report["modes"].as_array().expect("modes") {
+        let found_by = mode["steps"][0]["found_by"].as_str().expect("text");
+        let is_emulated = mode["emulated"] == Value::Bool(true);
+        assert!(is_emulated || mode["mode"] == found_by, "{mode}");
+    }
     for (mode, cases) in [
         ("kaniko-full", &["user-attribute"][..]),
         ("kaniko-redo", &["same-size-old-mtime", "mapped-store", "capability", "swapped-a"]),
