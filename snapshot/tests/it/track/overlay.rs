@@ -160,11 +160,6 @@ const ROWS: &[Row] = &[
         "mkdir a; touch -d @99 a",
         "echo 1 > a/f; mkdir -p a/d/e; rm -r a/f a/d; touch -d @99 a",
     ),
-    row(
-        "socket",
-        "mkdir a",
-        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"a/s\")'",
-    ),
 ];
 
 fn sh(directory: &Path, script: &str) {
