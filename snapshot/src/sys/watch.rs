@@ -25,6 +25,10 @@ const ENTER: u8 = b'>';
 const LEAVE: u8 = b'<';
 const WATCH_DIRECTORY: u8 = b'd';
 const WATCH_OTHER: u8 = b'f';
+const WATCH_DEVICE: u8 = b'n';
+
+/// What stands for the descriptor of a device that may not be watched.
+pub(crate) const REFUSED: i32 = -1;
 
 impl WatchScript {
     /// Goes into the directory `name`, which must not be a symbolic link.
@@ -40,6 +44,13 @@ impl WatchScript {
     /// Adds a watch for the directory `name`.
     pub(crate) fn watch_directory(&mut self, name: &[u8]) {
         self.push(WATCH_DIRECTORY, name);
+        self.watch_count += 1;
+    }
+
+    /// Adds a watch for the device `name`, if it may be read: a control group can forbid that to
+    /// root too (`EPERM`).
+    pub(crate) fn watch_device(&mut self, name: &[u8]) {
+        self.push(WATCH_DEVICE, name);
         self.watch_count += 1;
     }
 
@@ -75,7 +86,8 @@ pub(crate) struct WatchTarget<'a> {
 /// How far a script came.
 #[derive(Debug)]
 pub(crate) struct WatchesAdded {
-    /// The watch descriptors, in the script's order; all of them when there is no error.
+    /// The watch descriptors, in the script's order; all of them when there is no error. Of a device
+    /// that may not be watched, [`REFUSED`].
     pub(crate) descriptors: Vec<i32>,
     /// What stopped it.
     pub(crate) error: Option<io::Error>,
@@ -154,7 +166,7 @@ extern "C" fn run_job(argument: *mut c_void) -> c_int {
         code = rest.get(name.count_bytes() + 1..).unwrap_or_default();
         let mask = match operation {
             WATCH_DIRECTORY => job.directory_mask,
-            WATCH_OTHER => job.other_mask,
+            WATCH_OTHER | WATCH_DEVICE => job.other_mask,
             _ => match change_directory(name) {
                 Ok(()) => continue,
                 Err(errno) => {
@@ -163,23 +175,33 @@ extern "C" fn run_job(argument: *mut c_void) -> c_int {
                 }
             },
         };
-        if let Some(reserve) = job.reserve
-            && add_watch(reserve, name, mask) == -1
-        {
-            job.errno = errno();
-            return 0;
-        }
-        let descriptor = add_watch(job.inotify, name, mask);
-        if descriptor == -1 {
-            job.errno = errno();
-            return 0;
-        }
+        let descriptor = match watch(job, name, mask) {
+            Ok(descriptor) => descriptor,
+            Err(libc::EPERM) if operation == WATCH_DEVICE => REFUSED,
+            Err(errno) => {
+                job.errno = errno;
+                return 0;
+            }
+        };
         // There is room for as many as the script has watches; pushing beyond would allocate.
         if job.descriptors.len() < job.descriptors.capacity() {
             job.descriptors.push(descriptor);
         }
     }
     0
+}
+
+/// Adds a watch, and one to the reserve before. Returns its descriptor, or the error number.
+fn watch(job: &Job<'_>, name: &CStr, mask: u32) -> Result<c_int, c_int> {
+    if let Some(reserve) = job.reserve
+        && add_watch(reserve, name, mask) == -1
+    {
+        return Err(errno());
+    }
+    match add_watch(job.inotify, name, mask) {
+        -1 => Err(errno()),
+        descriptor => Ok(descriptor),
+    }
 }
 
 fn add_watch(inotify: c_int, name: &CStr, mask: u32) -> c_int {

@@ -61,6 +61,8 @@ pub(crate) struct InotifyTracker {
     unwatched: Unwatched,
     /// Whether everything in the index was watched once; what came since is by [`Self::follow`].
     is_armed: bool,
+    /// Devices that the control group lets nobody watch.
+    refused: HashSet<InodeId>,
 }
 
 /// What the thread that reads needs.
@@ -126,7 +128,8 @@ impl InotifyTracker {
         let sentinel = Sentinel::new(&inotify).map_err(TrackError::Queue)?;
         let (inodes, ended) = (WatchedInodes::default(), Mutex::default());
         let queue = Queue { inotify, inodes, ended, sentinel };
-        Ok(Self { queue: Arc::new(queue), limits, unwatched, is_armed: false })
+        let queue = Arc::new(queue);
+        Ok(Self { queue, limits, unwatched, is_armed: false, refused: HashSet::new() })
     }
 
     /// Returns what a thread reads from.
@@ -211,9 +214,17 @@ impl InotifyTracker {
             return Err(TrackError::Watch(error));
         }
         for (descriptor, inode) in added.descriptors.into_iter().zip(&arming.inodes) {
-            queue.inodes.insert(descriptor, *inode);
+            match descriptor {
+                sys::REFUSED => drop(self.refused.insert(*inode)),
+                descriptor => queue.inodes.insert(descriptor, *inode),
+            }
         }
         Ok(())
+    }
+
+    /// Returns what may have changed unseen.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = InodeId> + '_ {
+        self.refused.iter().copied()
     }
 
     /// Throws away what is in the queue: it is of the executor's own doing.
@@ -368,12 +379,13 @@ impl Arming {
     }
 
     fn watch(&mut self, name: &[u8], metadata: &Metadata, unwatched: Unwatched) {
-        if metadata.kind == FileKind::Directory {
-            self.script.watch_directory(name);
-        } else if unwatched.files {
-            return;
-        } else {
-            self.script.watch_other(name);
+        match metadata.kind {
+            FileKind::Directory => self.script.watch_directory(name),
+            _ if unwatched.files => return,
+            FileKind::CharDevice | FileKind::BlockDevice => self.script.watch_device(name),
+            FileKind::Regular | FileKind::Symlink | FileKind::Fifo | FileKind::Socket => {
+                self.script.watch_other(name);
+            }
         }
         self.inodes.push(metadata.inode());
     }

@@ -266,10 +266,11 @@ impl ChangeTracker {
             subtrees: self.weakness == Weakness::NoSubtrees,
         };
         let mut scope = touched.into_scope(index, root, omissions);
-        if let (Scope::Only(paths), Source::Inotify(_)) = (&mut scope, &self.source)
-            && surroundings.is_overlay
-        {
-            paths.extend(touched::names_of_linked_files(index));
+        if let (Scope::Only(paths), Source::Inotify(tracker)) = (&mut scope, &self.source) {
+            tracker.refused().for_each(|inode| paths.extend(index.paths_of(inode)));
+            if surroundings.is_overlay {
+                paths.extend(touched::names_of_linked_files(index));
+            }
         }
         let by = matches!(scope, Scope::Only(_)).then_some(self.kind);
         Tracked { by, scope, note_count }

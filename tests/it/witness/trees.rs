@@ -118,7 +118,9 @@ fn every_way_to_find_changes_gives_the_same_bytes_and_misses_nothing() {
             let count = |name: &str| snapshot[name].as_u64().unwrap();
             assert!(count("known") > 10_000, "{snapshot}");
             assert!(count("examined") < 2 * count("changed"), "{snapshot}");
-            assert!(count("opened") < 20, "{snapshot}");
+            // Where timestamps do not tell, what the tracker named is read.
+            let is_read = !snapshot["content_because"].is_null();
+            assert!(is_read || count("opened") < 20, "{snapshot}");
         }
     }
 }
