@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use snapshot::Digest;
 
 use super::error::BuildError;
+use super::output::transfer;
 use super::session::Session;
 use super::timed;
 use crate::image::{
@@ -181,7 +182,10 @@ impl<'a> Bases<'a> {
                 .map_err(|source| BuildError::BaseLayout { name: layer.digest.clone(), source }),
             Some(Origin::Registry(reference)) => {
                 let mut writer = self.session.store.spool()?;
-                self.session.registry.pull_blob(&reference, layer, &mut writer).await?;
+                let stats = self.session.registry.pull_blob(&reference, layer, &mut writer).await?;
+                let transfer = transfer(&stats);
+                let digest_text = digest.to_string();
+                self.session.events.send(Event::BlobPulled { digest: digest_text, transfer });
                 Ok(writer.commit(Some((&digest, size_of(layer)?)))?)
             }
             None => Ok(self.session.store.stored(&digest)?),

@@ -12,6 +12,7 @@ mod network;
 pub mod options;
 mod output;
 mod overlays;
+mod record;
 mod roots;
 mod session;
 mod sources;
@@ -29,6 +30,7 @@ pub use error::BuildError;
 pub use options::BuildOptions;
 
 use crate::dockerfile;
+use crate::export;
 use crate::image::{Platform, PlatformText};
 use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
 use crate::report::event::{Event, EventSink, Phase};
@@ -37,6 +39,7 @@ use crate::store::Store;
 use crate::uploads::Uploads;
 use bases::Bases;
 use options::{NamedContextSource, PermissionCheck, Push};
+use record::Recorder;
 use session::{DockerfileText, Session};
 use stages::Stages;
 
@@ -53,12 +56,17 @@ pub struct Built {
 /// [`BuildError`], after which nothing is left in the work directory and no tag was moved but those
 /// of destinations that were pushed before the failing one.
 pub fn build(options: &BuildOptions, events: &dyn EventSink) -> Result<Built, BuildError> {
-    let (session, dockerfile) = prepare(options, events)?;
+    let recorder = Recorder::new(events);
+    let (session, dockerfile) = prepare(options, &recorder)?;
     let digest = make(&session, &dockerfile);
     // Whatever became of the build, no registry keeps half a layer of it.
     session.uploads.close();
     let digest = digest?;
-    timed(events, Phase::Cleanup, || session.close())?;
+    let traffic = session.http.traffic();
+    timed(&recorder, Phase::Cleanup, || session.close())?;
+    if let Some(path) = &options.output.benchmark_file {
+        export::write_text(path, &format!("{:#}\n", recorder.json(traffic)))?;
+    }
     Ok(Built { digest })
 }
 

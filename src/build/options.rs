@@ -209,6 +209,8 @@ pub struct OutputOptions {
     pub image_name_with_digest_file: Option<DigestSink>,
     /// Gets `registry/repository:tag@sha256:…` lines (`--image-name-tag-with-digest-file`).
     pub image_name_tag_with_digest_file: Option<DigestSink>,
+    /// Gets times and counts of the build as JSON (`--benchmark-file`).
+    pub benchmark_file: Option<PathBuf>,
 }
 
 /// One `--destination`.

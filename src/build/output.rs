@@ -13,8 +13,9 @@ use super::session::Session;
 use super::timed;
 use crate::export::{self, DestinationDigest};
 use crate::image::{Descriptor, EncodedImage, Image, Reference, digest_of, is_foreign_layer};
-use crate::registry::{BlobUpload, OpenBlob, Presence};
-use crate::report::event::{Event, Phase};
+use crate::registry::{BlobUpload, OpenBlob, Presence, PushedBlob, TransferStats};
+use crate::report::event::{Background, BlobRoute, Event, Phase, Transfer};
+use crate::uploads::Arrival;
 
 /// Blobs of one image that are uploaded at once.
 const PARALLEL_PUSHES: usize = 4;
@@ -152,7 +153,8 @@ async fn push_blobs(
         open: Arc::new(move |offset| from_offset(io::Cursor::new(config.clone()), offset)),
         presence,
     };
-    session.registry.push_blob(reference, &upload).await?;
+    let pushed = session.registry.push_blob(reference, &upload).await?;
+    tell(session, reference, &encoded.config_descriptor, &pushed, None);
     Ok(())
 }
 
@@ -166,8 +168,12 @@ async fn push_layer(
     presence: Presence,
 ) -> Result<(), BuildError> {
     let digest = digest_of(layer)?;
-    if presence == Presence::Believed && session.uploads.arrived(reference, &digest).await.is_some()
+    if presence == Presence::Believed
+        && let Some(arrival) = session.uploads.arrived(reference, &digest).await
     {
+        let Arrival { pushed, started, elapsed } = arrival;
+        session.events.send(Event::PhaseTimed { phase: Phase::Upload, elapsed });
+        tell(session, reference, layer, &pushed, Some(Background { started, elapsed }));
         return Ok(());
     }
     let mount_from = match bases.origin_of(&digest) {
@@ -188,7 +194,10 @@ async fn push_layer(
             Err(io::Error::new(io::ErrorKind::NotFound, "the blob is not downloaded yet"))
         });
         match session.registry.push_blob(reference, &upload(open)).await {
-            Ok(_) => return Ok(()),
+            Ok(pushed) => {
+                tell(session, reference, layer, &pushed, None);
+                return Ok(());
+            }
             Err(error) if !wanted.load(Ordering::Relaxed) => return Err(error.into()),
             Err(_) => {}
         }
@@ -198,8 +207,33 @@ async fn push_layer(
         let file = blob.open().map_err(io::Error::other)?;
         from_offset(file, offset)
     });
-    session.registry.push_blob(reference, &upload(open)).await?;
+    let pushed = session.registry.push_blob(reference, &upload(open)).await?;
+    tell(session, reference, layer, &pushed, None);
     Ok(())
+}
+
+/// Says how a blob came into a repository.
+fn tell(
+    session: &Session<'_>,
+    reference: &Reference,
+    blob: &Descriptor,
+    pushed: &PushedBlob,
+    background: Option<Background>,
+) {
+    let route = match pushed {
+        PushedBlob::Existed => BlobRoute::Existed,
+        PushedBlob::Mounted { .. } => BlobRoute::Mounted,
+        PushedBlob::Uploaded(stats) => BlobRoute::Uploaded(transfer(stats)),
+    };
+    let repository = format!("{}/{}", reference.registry(), reference.repository());
+    let digest = blob.digest.clone();
+    session.events.send(Event::BlobPushed { repository, digest, route, background });
+}
+
+/// Returns a transfer's counts as events have them.
+pub(super) fn transfer(stats: &TransferStats) -> Transfer {
+    let TransferStats { bytes, requests, resumed } = *stats;
+    Transfer { bytes, requests, resumed }
 }
 
 fn from_offset<R: Read + Seek + Send + 'static>(

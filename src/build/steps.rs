@@ -16,7 +16,7 @@ use crate::context::BuildContext;
 use crate::execute::{self, Copied, Source};
 use crate::image::{History, Image, Layer, descriptor};
 use crate::plan::{CopySource, CopyStep, PlannedStage, RunStep, Step, StepKind};
-use crate::report::event::{self, Event, Phase, SnapshotReach, SnapshotWork};
+use crate::report::event::{self, Event, LayerCounts, Phase, SnapshotReach, SnapshotWork};
 use crate::sandbox::OutputLine;
 use crate::uploads::LayerSink;
 
@@ -369,7 +369,7 @@ fn write(
         write_layer(&contents, changeset, &options, sink, &mut |path, digest| {
             snapshotter.record_content(path, digest);
         })?;
-    let WrittenLayer { digest, diff_id, size_bytes, tar_bytes, .. } = written;
+    let WrittenLayer { digest, diff_id, size_bytes, tar_bytes, stats, .. } = written;
     sink.commit(Some((&digest, size_bytes))).map_err(StepError::Store)?;
     let elapsed = start.elapsed();
     session.events.send(Event::PhaseTimed { phase: Phase::Layer, elapsed });
@@ -379,6 +379,16 @@ fn write(
         tar_bytes,
         elapsed,
     });
+    session.events.send(Event::LayerCounted(LayerCounts {
+        digest: digest.to_string(),
+        entry_count: stats.entry_count,
+        opened_count: stats.opened_count,
+        read_bytes: stats.read_bytes,
+        hashed_bytes: stats.hashed_bytes,
+        compressed_bytes: tar_bytes,
+        spooled_bytes: size_bytes,
+        restart_count: stats.restart_count,
+    }));
     let media_type = session.layer_media_type();
     Ok(Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id })
 }

@@ -122,6 +122,7 @@ pub const BUILD: &[Flag] = &[
         "never has tags; kaniko's has them when the other file is asked for too",
     ),
     works("image-name-tag-with-digest-file"),
+    ours("benchmark-file"),
     differs("push-retry", "not given, faults that may pass are still tried again"),
     works("push-ignore-immutable-tag-errors"),
     works("skip-push-permission-check"),
@@ -295,6 +296,11 @@ pub const VARIABLES: &[Variable] = &[
     variable("KANIKO_NO_PUSH", "stands over `--no-push` when set and not empty"),
     variable("KANIKO_REGISTRY_MAP", "appended to `--registry-map`"),
     variable("KANIKO_REGISTRY_MIRROR", "appended to `--registry-mirror`"),
+    variable(
+        "BENCHMARK_FILE",
+        "stands for `--benchmark-file` where that is not given; `false` means no file, and `gs://` is \
+         an error",
+    ),
     variable("DOCKER_CONFIG", "directory of `config.json`, looked into first"),
     variable("SSL_CERT_DIR", "directories of CA certificates, parted by `:`"),
     variable("SSL_CERT_FILE", "file of CA certificates"),
@@ -312,7 +318,6 @@ pub const VARIABLES: &[Variable] = &[
         effect: "time limit of a snapshot",
         missing: Missing::Silent,
     },
-    missing("BENCHMARK_FILE", Missing::Warn, "file for timings"),
     missing("STACKLOG_PATH", Missing::Warn, "file for stack samples"),
     missing("BUILDER_OUTPUT", Missing::Warn, "directory for a list of pushed images"),
     missing("UPSTREAM_CLIENT_TYPE", Missing::Warn, "suffix of the User-Agent"),

@@ -39,6 +39,13 @@ pub fn build(
         })?;
         from_environment.push("no-push");
     }
+    if args.output.benchmark_file.is_empty()
+        && let Some(value) = environment.filled("BENCHMARK_FILE")?
+        && value != "false"
+    {
+        args.output.benchmark_file = value.to_owned();
+        from_environment.push("benchmark-file");
+    }
     if args.execution.kaniko_dir.is_none() {
         if environment.filled("KANIKO_DIR")?.is_some() {
             from_environment.push("kaniko-dir");
@@ -74,9 +81,7 @@ pub fn build(
 /// Returns warnings of variables that are set and do nothing yet.
 fn unsupported_variables(environment: &Environment) -> impl Iterator<Item = String> {
     let warns = |variable: &&Variable| {
-        let off = variable.name == "BENCHMARK_FILE"
-            && environment.path(variable.name).is_some_and(|value| value.as_os_str() == "false");
-        variable.missing == Missing::Warn && environment.path(variable.name).is_some() && !off
+        variable.missing == Missing::Warn && environment.path(variable.name).is_some()
     };
     flags::VARIABLES.iter().filter(warns).map(|variable| {
         format!(

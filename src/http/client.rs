@@ -9,6 +9,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
+use tower::util::MapRequestLayer;
 use url::Url;
 
 use super::address::{Reach, is_private};
@@ -20,6 +21,7 @@ use super::proxy::Proxies;
 use super::resolver::{FilteredLookup, NameLookup};
 use super::response::Response;
 use super::roots;
+use super::traffic::{Traffic, TrafficCounter};
 use super::trust::{Trust, TrustRequest};
 
 /// The factory and cache of all HTTP connections; cheap to clone.
@@ -37,6 +39,7 @@ struct Inner {
     roots: Arc<RootCertStore>,
     usual_trust: Trust,
     clients: Mutex<HashMap<(usize, Reach), (Trust, reqwest::Client)>>,
+    traffic: Arc<TrafficCounter>,
 }
 
 /// One request. It is sent as it is: no redirect is followed, nothing is tried again.
@@ -74,6 +77,7 @@ impl HttpClient {
                 roots,
                 usual_trust,
                 clients: Mutex::new(HashMap::new()),
+                traffic: Arc::default(),
             }),
         })
     }
@@ -92,6 +96,11 @@ impl HttpClient {
     /// Returns the trust in public and configured authorities, with nothing to show.
     pub fn usual_trust(&self) -> &Trust {
         &self.inner.usual_trust
+    }
+
+    /// Returns how much was asked of the network so far.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.traffic.now()
     }
 
     /// Returns how long sides wait for each other.
@@ -148,6 +157,7 @@ impl HttpClient {
             }
         };
         let timeouts = self.inner.timeouts;
+        self.inner.traffic.count_request();
         tokio::select! {
             response = request.send() => match response {
                 Ok(response) => Ok(Response::new(response, host, timeouts.stall)),
@@ -186,6 +196,7 @@ impl HttpClient {
         let proxies = self.inner.proxies.clone();
         let lookup =
             FilteredLookup::new(Arc::clone(&self.inner.names), reach, self.inner.proxies.hosts());
+        let traffic = Arc::clone(&self.inner.traffic);
         let client = reqwest::Client::builder()
             .user_agent(&self.inner.user_agent)
             .no_proxy()
@@ -197,6 +208,10 @@ impl HttpClient {
             .dns_resolver(Arc::new(lookup))
             .tls_backend_preconfigured(ClientConfig::clone(&trust.config))
             .connect_timeout(self.inner.timeouts.connect)
+            .connector_layer(MapRequestLayer::new(move |destination| {
+                traffic.count_connection();
+                destination
+            }))
             // Shorter than any load balancer's: an upload cannot be repeated by the client when
             // the idle connection it was sent on turns out to be closed.
             .pool_idle_timeout(Duration::from_secs(15))

@@ -25,6 +25,7 @@ mod response;
 mod retry;
 mod roots;
 mod sink;
+mod traffic;
 mod trust;
 
 pub use address::Reach;
@@ -40,4 +41,5 @@ pub use redirect::{RedirectError, is_redirect, redirect_target};
 pub use response::Response;
 pub use retry::{Backoff, RetryPolicy, is_temporary_status, retry_after};
 pub use sink::write_blocking;
+pub use traffic::Traffic;
 pub use trust::{ClientCertificate, Trust, TrustRequest, Verification};

@@ -2,7 +2,7 @@
 //!
 //! Lives low so that every phase can send; must not know how an event is shown.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Something a reader of the build's log should learn.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +82,26 @@ pub enum Event {
         /// How long it took.
         elapsed: Duration,
     },
+    /// What writing a layer took; follows [`Event::LayerWritten`].
+    LayerCounted(LayerCounts),
+    /// A base's blob was downloaded.
+    BlobPulled {
+        /// Digest of the blob.
+        digest: String,
+        /// What it took.
+        transfer: Transfer,
+    },
+    /// A blob is in a repository.
+    BlobPushed {
+        /// `registry/repository`.
+        repository: String,
+        /// Digest of the blob.
+        digest: String,
+        /// How it came there.
+        route: BlobRoute,
+        /// When, if that was beside other work.
+        background: Option<Background>,
+    },
     /// A push begins.
     PushStarted {
         /// The destination as typed.
@@ -151,6 +171,58 @@ pub struct SnapshotWork {
     pub elapsed: Duration,
 }
 
+/// Counts of one layer's work; each byte is in each of them once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayerCounts {
+    /// Digest of the compressed bytes.
+    pub digest: String,
+    /// Entries of the tar.
+    pub entry_count: u64,
+    /// Regular files that were opened.
+    pub opened_count: u64,
+    /// Bytes read from them.
+    pub read_bytes: u64,
+    /// Bytes of their content digested.
+    pub hashed_bytes: u64,
+    /// Bytes of tar that went into the compressor.
+    pub compressed_bytes: u64,
+    /// Compressed bytes written to disk.
+    pub spooled_bytes: u64,
+    /// Times the layer was begun again because a file changed under the reader.
+    pub restart_count: u64,
+}
+
+/// What it took to get a blob's bytes across.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// Bytes that crossed the network, repeated ones included.
+    pub bytes: u64,
+    /// Requests that carried them.
+    pub requests: u32,
+    /// Requests that went on where an earlier one broke.
+    pub resumed: u32,
+}
+
+/// How a blob came into a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobRoute {
+    /// It was there.
+    Existed,
+    /// It was taken over from another repository.
+    Mounted,
+    /// Its bytes were sent.
+    Uploaded(Transfer),
+}
+
+/// When something was done beside other work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Background {
+    /// When it began.
+    pub started: Instant,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
 /// Names a step in events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -194,6 +266,8 @@ pub enum Phase {
     Snapshot,
     /// Writing and compressing layers.
     Layer,
+    /// Uploads beside everything else.
+    Upload,
     /// Tarball, layout and digest files.
     Export,
     /// Uploads that the build waited for.
@@ -203,6 +277,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Returns whether it goes on beside other phases, so that its time is not the build's.
+    pub fn is_background(self) -> bool {
+        self == Self::Upload
+    }
+
     /// Returns the name shown in the table and in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -214,6 +293,7 @@ impl Phase {
             Self::Run => "run",
             Self::Snapshot => "snapshot",
             Self::Layer => "layer",
+            Self::Upload => "upload",
             Self::Export => "export",
             Self::Push => "push",
             Self::Cleanup => "cleanup",

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::event::{Event, SnapshotReach, SnapshotWork, Step};
+use super::event::{BlobRoute, Event, SnapshotReach, SnapshotWork, Step};
 use super::line::Message;
 use super::settings::Level;
 
@@ -66,9 +66,27 @@ pub fn narrate(event: &Event) -> Option<Message> {
             Message { fields: vec![("digest", json!(digest))], ..info("Image built") }
         }
         Event::Warning { text } => Message { level: Level::Warn, ..info(text.clone()) },
-        Event::RootReady { .. } | Event::RunOutput { .. } | Event::PhaseTimed { .. } => {
-            return None;
+        Event::BlobPushed { repository, digest, route, .. } => {
+            let mut fields = vec![("repository", json!(repository)), ("digest", json!(digest))];
+            let text = match route {
+                BlobRoute::Existed => "blob is there already",
+                BlobRoute::Mounted => "blob mounted",
+                BlobRoute::Uploaded(transfer) => {
+                    fields.push(("bytes", json!(transfer.bytes)));
+                    fields.push(("requests", json!(transfer.requests)));
+                    "blob uploaded"
+                }
+            };
+            Message { fields, ..debug(text) }
         }
+        Event::BlobPulled { digest, transfer } => Message {
+            fields: vec![("digest", json!(digest)), ("bytes", json!(transfer.bytes))],
+            ..debug("blob downloaded")
+        },
+        Event::LayerCounted(_)
+        | Event::RootReady { .. }
+        | Event::RunOutput { .. }
+        | Event::PhaseTimed { .. } => return None,
     };
     Some(message)
 }

@@ -20,21 +20,26 @@ impl PhaseTimes {
 
     /// Writes a table of the phases that took time, one a line, and the rest up to `total`.
     ///
-    /// Phases may overlap; then there is no rest, and the shares add up to more than the whole.
+    /// What goes on in the background takes none of the rest and says so; other phases may overlap,
+    /// and then there is no rest, and the shares add up to more than the whole.
     pub fn table(&self, total: Duration) -> String {
-        let known: Duration = self.0.values().sum();
+        let foreground = self.0.iter().filter(|(phase, _)| !phase.is_background());
+        let known: Duration = foreground.map(|(_, elapsed)| *elapsed).sum();
         let rest = total.saturating_sub(known);
         let rows = self
             .0
             .iter()
-            .map(|(phase, elapsed)| (phase.name(), *elapsed))
-            .chain([("other", rest)])
-            .filter(|(_, elapsed)| !elapsed.is_zero());
+            .map(|(phase, elapsed)| {
+                let note = if phase.is_background() { "  beside the others" } else { "" };
+                (phase.name(), *elapsed, note)
+            })
+            .chain([("other", rest, "")])
+            .filter(|(_, elapsed, _)| !elapsed.is_zero());
         let mut table = String::new();
-        for (name, elapsed) in rows {
-            table.push_str(&row(name, elapsed, total));
+        for (name, elapsed, note) in rows {
+            table.push_str(&row(name, elapsed, total, note));
         }
-        table.push_str(&row("total", total, total));
+        table.push_str(&row("total", total, total, ""));
         table
     }
 
@@ -48,12 +53,12 @@ impl PhaseTimes {
     }
 }
 
-fn row(name: &str, elapsed: Duration, total: Duration) -> String {
+fn row(name: &str, elapsed: Duration, total: Duration, note: &str) -> String {
     let share = match total.is_zero() {
         true => 0.0,
         false => 100.0 * elapsed.as_secs_f64() / total.as_secs_f64(),
     };
-    format!("  {name:<10} {:>9.3} s {share:>4.0} %\n", elapsed.as_secs_f64())
+    format!("  {name:<10} {:>9.3} s {share:>4.0} %{note}\n", elapsed.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -75,6 +80,20 @@ mod tests {
             times().table(Duration::from_secs(10)),
             "  pull           1.500 s   15 %\n  \
                run            7.500 s   75 %\n  \
+               other          1.000 s   10 %\n  \
+               total         10.000 s  100 %\n"
+        );
+    }
+
+    #[test]
+    fn what_goes_on_in_the_background_takes_no_time_of_the_build() {
+        let mut times = times();
+        times.add(Phase::Upload, Duration::from_secs(4));
+        assert_eq!(
+            times.table(Duration::from_secs(10)),
+            "  pull           1.500 s   15 %\n  \
+               run            7.500 s   75 %\n  \
+               upload         4.000 s   40 %  beside the others\n  \
                other          1.000 s   10 %\n  \
                total         10.000 s  100 %\n"
         );

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oci_client::Reference;
 use snapshot::Digest;
@@ -64,10 +64,21 @@ struct Push {
     task: JoinHandle<()>,
 }
 
+/// How and when a layer came to a repository in the background.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// How.
+    pub pushed: PushedBlob,
+    /// When its first bytes could be sent.
+    pub started: Instant,
+    /// How long it took from there.
+    pub elapsed: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Pending,
-    Arrived(PushedBlob),
+    Arrived(Arrival),
     Failed,
 }
 
@@ -104,7 +115,7 @@ impl Uploads {
 
     /// Waits until a layer has come to `reference`'s repository, and says how. `None` when no push
     /// in the background has brought it there.
-    pub async fn arrived(&self, reference: &Reference, digest: &Digest) -> Option<PushedBlob> {
+    pub async fn arrived(&self, reference: &Reference, digest: &Digest) -> Option<Arrival> {
         let repository = self.inner.repositories.iter().position(|repository| {
             is_same_registry(&repository.reference, reference)
                 && repository.reference.repository() == reference.repository()
@@ -118,8 +129,8 @@ impl Uploads {
             .map(|push| push.outcome.clone())
             .collect();
         for mut outcome in outcomes {
-            if let Outcome::Arrived(pushed) = settled(&mut outcome).await {
-                return Some(pushed);
+            if let Outcome::Arrived(arrival) = settled(&mut outcome).await {
+                return Some(arrival);
             }
         }
         None
@@ -210,13 +221,14 @@ impl Job {
             mount_from.push(reference);
         }
         let permit = self.permits.acquire().await;
+        let started = Instant::now();
         let blob = GrowingBlob { mount_from, open: self.open, growth: self.growth };
         let pushed = self.registry.push_growing(&self.reference, &blob).await;
         drop(permit);
         match pushed {
             Ok(pushed) => {
                 tracing::debug!(to = %self.reference, ?pushed, "layer arrived in the background");
-                Outcome::Arrived(pushed)
+                Outcome::Arrived(Arrival { pushed, started, elapsed: started.elapsed() })
             }
             // Whoever needs the layer pushes it again, and reports what is wrong then.
             Err(error) => {

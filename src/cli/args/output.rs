@@ -54,6 +54,13 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
     pub image_name_tag_with_digest_file: String,
 
+    /// File to write the build's times and counts to, as JSON
+    ///
+    /// Written when the build has succeeded. The environment variable `BENCHMARK_FILE` does the same
+    /// where the flag is not given; its value `false` means no file.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub benchmark_file: String,
+
     /// Tries after a failed push
     ///
     /// Not given, uploads are still tried again after faults of the network and the registry.

@@ -12,6 +12,13 @@ use crate::cli::masks;
 /// Lowers the flags of the output.
 pub fn output(args: &OutputArgs, facts: &Facts) -> Result<OutputOptions, Error> {
     let sink = |text: &str, flag| filled(text).map(|text| sink(text, flag, facts)).transpose();
+    if args.benchmark_file.starts_with("gs://") {
+        return Err(Error::WrongValue {
+            flag: "--benchmark-file",
+            value: args.benchmark_file.clone(),
+            reason: "it can only be a file of this machine".to_owned(),
+        });
+    }
     Ok(OutputOptions {
         destinations: args
             .destination
@@ -30,6 +37,7 @@ pub fn output(args: &OutputArgs, facts: &Facts) -> Result<OutputOptions, Error> 
             &args.image_name_tag_with_digest_file,
             "--image-name-tag-with-digest-file",
         )?,
+        benchmark_file: filled(&args.benchmark_file).map(|text| absolute(text, facts)),
     })
 }
 

@@ -95,6 +95,7 @@ fn defaults() -> BuildOptions {
             digest_file: None,
             image_name_with_digest_file: None,
             image_name_tag_with_digest_file: None,
+            benchmark_file: None,
         },
         registry: RegistryAccess {
             push: https,
@@ -271,6 +272,9 @@ fn flags_of_the_output() {
     check(&["--image-name-tag-with-digest-file=/n"], |o| {
         o.output.image_name_tag_with_digest_file = file("/n");
     });
+    check(&["--benchmark-file=b.json"], |o| {
+        o.output.benchmark_file = Some("/project/b.json".into());
+    });
     check(&["--push-retry=0"], |o| o.registry.push_retry_count = RetryCount::Exactly(0));
     check(&["--image-download-retry=4"], |o| {
         o.registry.download_retry_count = RetryCount::Exactly(4);
@@ -436,6 +440,7 @@ fn every_working_flag_changes_what_is_done() {
         ("digest-file", "d"),
         ("image-name-with-digest-file", "d"),
         ("image-name-tag-with-digest-file", "d"),
+        ("benchmark-file", "b"),
         ("push-retry", "2"),
         ("push-ignore-immutable-tag-errors", "true"),
         ("skip-push-permission-check", "true"),
@@ -582,6 +587,7 @@ fn values_that_cannot_mean_anything_are_refused() {
         ("--watch-limit=-1", "expected a count of 0 or more"),
         ("--isolation=vm", "expected auto, namespaces, userns or in-place"),
         ("--compression-level=10", "the highest level of this compression is 9"),
+        ("--benchmark-file=gs://b/f", "it can only be a file of this machine"),
         ("--push-retry=-1", "expected a count of 0 or more"),
         ("--threads=-1", "expected a count of 0 or more"),
         ("--ignore-path=/a/..", "the root cannot be ignored"),
@@ -639,6 +645,18 @@ fn the_environment_reaches_the_options() {
         no_proxy: Some("a,b".into()),
     };
     assert_eq!(request.options, expected);
+}
+
+#[test]
+fn the_benchmark_file_may_be_named_by_the_environment() {
+    let file = |words: &[&str], value: &str| {
+        let words = [&["executor", "--destination=r/x"], words].concat();
+        request_in(&words, &[("BENCHMARK_FILE", value)]).options.output.benchmark_file
+    };
+    assert_eq!(file(&[], "/b.json"), Some(PathBuf::from("/b.json")));
+    assert_eq!(file(&["--benchmark-file=/own"], "/b.json"), Some(PathBuf::from("/own")));
+    assert_eq!(file(&[], "false"), None);
+    assert_eq!(file(&[], ""), None);
 }
 
 #[test]
@@ -701,7 +719,6 @@ fn warnings_say_what_to_do() {
          supported yet and has no effect"
         ]
     );
-    assert_eq!(warnings(&[], &[("BENCHMARK_FILE", "false")]), Vec::<String>::new());
 }
 
 #[test]

@@ -133,3 +133,62 @@ async fn a_registry_that_is_away_while_the_build_runs_gets_all_at_the_end() {
     assert_pushed(&sim, "app", &built);
     assert_eq!(big_bodies(&sim), 2, "{:#?}", sim.log());
 }
+
+/// Returns how long a gzip layer is unpacked.
+fn unpacked(layer: &[u8]) -> u64 {
+    let mut reader = flate2::read::MultiGzDecoder::new(layer);
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_byte_is_read_hashed_compressed_kept_and_sent_once() {
+    skip_unless_available!();
+    let (sim, context) =
+        prepare(|_| "FROM base-small\nCOPY big /\nRUN cat /big > /copy\n".to_owned()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new/benchmark.json");
+    let flag = format!("--benchmark-file={}", file.display());
+    let two_tags = format!("--destination={}/app:v2", sim.host());
+    let built = build(&sim, context.path(), &[&flag, &two_tags]).await;
+    assert_pushed(&sim, "app", &built);
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let blob = |digest: &serde_json::Value| {
+        sim.blob("app", &digest.as_str().unwrap().parse().unwrap()).unwrap()
+    };
+    let layers = report["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 2, "{report:#}");
+    for layer in layers {
+        let sent = blob(&layer["digest"]);
+        assert_eq!(layer["opened"], 1, "{report:#}");
+        assert_eq!(layer["read_bytes"], BIG, "{report:#}");
+        assert_eq!(layer["hashed_bytes"], BIG, "{report:#}");
+        assert_eq!(layer["compressed_bytes"], unpacked(&sent), "{report:#}");
+        assert_eq!(layer["spooled_bytes"], sent.len(), "{report:#}");
+        assert_eq!(layer["restarts"], 0, "{report:#}");
+    }
+    // The base's layer, both of the build's, and the config, for the first tag; nothing but the
+    // manifest for the second.
+    let pushes = report["pushes"].as_array().unwrap();
+    let uploaded: Vec<_> = pushes.iter().filter(|push| push["route"] == "uploaded").collect();
+    assert_eq!(uploaded.len(), 4, "{report:#}");
+    for push in uploaded {
+        let sent = blob(&push["digest"]);
+        assert_eq!(push["repository"], format!("{}/app", sim.host()));
+        assert_eq!(push["bytes"], sent.len(), "{report:#}");
+        assert_eq!((&push["requests"], &push["resumed"]), (&1.into(), &0.into()), "{report:#}");
+    }
+    let in_background = pushes.iter().filter(|push| !push["background_ms"].is_null());
+    assert_eq!(in_background.count(), 2, "{report:#}");
+    let sent: u64 =
+        sim.requests().iter().filter(|one| one.method == "PATCH").map(|one| one.body).sum();
+    let told: u64 = pushes.iter().filter_map(|push| push["bytes"].as_u64()).sum();
+    assert_eq!(told, sent, "{report:#}");
+    // One more than the registry has seen: https was tried first.
+    assert_eq!(report["network"]["requests"], sim.requests().len() + 1, "{report:#}");
+    let connections = report["network"]["connections"].as_u64().unwrap();
+    assert!((2..=20).contains(&connections), "{report:#}");
+    for phase in ["unpack", "run", "layer", "upload", "push"] {
+        assert!(report["phases_ms"][phase].is_u64(), "{phase} {report:#}");
+    }
+    assert!(report["overlap_ms"].is_u64() && report["total_ms"].is_u64(), "{report:#}");
+}

@@ -27,7 +27,7 @@ async fn arrives(rules: Vec<Rule>) -> Vec<String> {
     }
     sink.write_all(&bytes[2 << 20..]).unwrap();
     let digest = commit(sink, &bytes);
-    let pushed = fixture.uploads.arrived(&to, &digest).await;
+    let pushed = fixture.arrived(&to, &digest).await;
     assert!(matches!(pushed, Some(PushedBlob::Uploaded(_))), "{text} {pushed:?}");
     assert_eq!(sim.blob("app", &digest).map(|there| there == bytes), Some(true), "{text}");
     fixture.close().await;
@@ -122,7 +122,7 @@ async fn what_cannot_be_pushed_in_the_background_is_left_to_the_end() {
     let mut sink = fixture.sink();
     sink.write_all(&bytes).unwrap();
     let digest = commit(sink, &bytes);
-    assert_eq!(fixture.uploads.arrived(&to, &digest).await, None);
+    assert_eq!(fixture.arrived(&to, &digest).await, None);
     assert!(fixture.store.stored(&digest).is_ok(), "it is pushed from here");
     assert_eq!(sim.open_sessions(), 0);
 }

@@ -45,7 +45,7 @@ async fn a_layers_bytes_arrive_before_its_last_file_is_read() {
     .unwrap()
     .unwrap();
     sink.commit(Some((&written.digest, written.size_bytes))).unwrap();
-    assert!(fixture.uploads.arrived(&to, &written.digest).await.is_some());
+    assert!(fixture.arrived(&to, &written.digest).await.is_some());
     let blob = sim.blob("app", &written.digest).unwrap();
     assert_eq!(blob.len() as u64, written.size_bytes);
     assert_eq!(blob_requests(&sim), ["POST  202", "PATCH session-1 202", "PUT session-1 201"]);

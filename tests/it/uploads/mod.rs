@@ -47,6 +47,11 @@ impl Fixture {
         self.uploads.sink(&self.store).unwrap()
     }
 
+    /// Waits for a layer and returns how it came.
+    async fn arrived(&self, to: &Reference, digest: &Digest) -> Option<PushedBlob> {
+        self.uploads.arrived(to, digest).await.map(|arrival| arrival.pushed)
+    }
+
     /// Closes the uploads as the end of a build does.
     async fn close(self) {
         let uploads = self.uploads.clone();
@@ -99,7 +104,7 @@ async fn bytes_arrive_before_the_layer_is_finished() {
     got_bytes(&mut sim.received()).await;
     sink.write_all(&bytes[2 << 20..]).unwrap();
     let digest = commit(sink, &bytes);
-    let pushed = fixture.uploads.arrived(&to, &digest).await;
+    let pushed = fixture.arrived(&to, &digest).await;
     assert!(
         matches!(pushed, Some(PushedBlob::Uploaded(stats))
             if (stats.bytes, stats.requests, stats.resumed) == (3 << 20, 1, 0)),
@@ -111,8 +116,8 @@ async fn bytes_arrive_before_the_layer_is_finished() {
     assert_eq!(patch.header("transfer-encoding"), Some("chunked"));
     assert_eq!((patch.header("content-range"), patch.header("content-length")), (None, None));
     // A second tag of the repository needs no further request.
-    assert_eq!(fixture.uploads.arrived(&reference(&sim, "app:v2"), &digest).await, pushed);
-    assert_eq!(fixture.uploads.arrived(&reference(&sim, "other"), &digest).await, None);
+    assert_eq!(fixture.arrived(&reference(&sim, "app:v2"), &digest).await, pushed);
+    assert_eq!(fixture.arrived(&reference(&sim, "other"), &digest).await, None);
     fixture.close().await;
     assert_eq!((sim.open_sessions(), blob_requests(&sim).len()), (0, 3));
 }
@@ -128,7 +133,7 @@ async fn a_small_layer_is_looked_for_before_it_is_sent() {
         let mut sink = fixture.sink();
         sink.write_all(bytes).unwrap();
         let digest = commit(sink, bytes);
-        assert!(fixture.uploads.arrived(&to, &digest).await.is_some());
+        assert!(fixture.arrived(&to, &digest).await.is_some());
     }
     assert_eq!(
         blob_requests(&sim),
@@ -153,7 +158,7 @@ async fn a_registry_that_takes_nothing_does_not_keep_the_writer_waiting() {
     let digest = commit(sink, &bytes);
     assert_eq!(*sim.received().borrow(), 0);
     gate.send_replace(true);
-    assert!(fixture.uploads.arrived(&to, &digest).await.is_some());
+    assert!(fixture.arrived(&to, &digest).await.is_some());
     assert_eq!(sim.blob("app", &digest).map(|there| there == bytes), Some(true));
     assert_eq!(sim.open_sessions(), 0);
 }
@@ -173,7 +178,7 @@ async fn a_layer_that_turns_out_to_be_there_costs_a_cancelled_session() {
     let digest = commit(sink, &bytes);
     asked(&sim, "HEAD", "/blobs/").await;
     gate.send_replace(true);
-    assert_eq!(fixture.uploads.arrived(&to, &digest).await, Some(PushedBlob::Existed));
+    assert_eq!(fixture.arrived(&to, &digest).await, Some(PushedBlob::Existed));
     assert_eq!(
         blob_requests(&sim),
         ["POST  202", "HEAD blob 200", "PATCH session-1 202", "DELETE session-1 204"]
@@ -190,7 +195,7 @@ async fn a_layer_that_turns_out_to_be_there_costs_a_cancelled_session() {
     sink.write_all(&bytes[..2 << 20]).unwrap();
     got_bytes(&mut sim.received()).await;
     let digest = commit(sink, &bytes[..2 << 20]);
-    assert!(matches!(fixture.uploads.arrived(&to, &digest).await, Some(PushedBlob::Uploaded(_))));
+    assert!(matches!(fixture.arrived(&to, &digest).await, Some(PushedBlob::Uploaded(_))));
     assert_eq!(sim.open_sessions(), 0);
 }
 
@@ -207,7 +212,7 @@ async fn a_layer_that_begins_again_begins_another_session() {
     asked(&sim, "DELETE", "session-1").await;
     sink.write_all(&bytes).unwrap();
     let digest = commit(sink, &bytes);
-    assert!(fixture.uploads.arrived(&to, &digest).await.is_some());
+    assert!(fixture.arrived(&to, &digest).await.is_some());
     assert_eq!(sim.blob("app", &digest), Some(bytes));
     fixture.close().await;
     assert_eq!(sim.open_sessions(), 0);
@@ -276,7 +281,7 @@ async fn one_upload_serves_all_repositories_of_a_registry() {
     sink.write_all(&bytes).unwrap();
     let digest = commit(sink, &bytes);
     for to in &destinations {
-        let pushed = fixture.uploads.arrived(to, &digest).await;
+        let pushed = fixture.arrived(to, &digest).await;
         match to.repository() {
             "team/app" => assert_eq!(pushed, Some(PushedBlob::Mounted { from: "app".into() })),
             _ => assert!(matches!(pushed, Some(PushedBlob::Uploaded(_))), "{to} {pushed:?}"),
@@ -295,7 +300,7 @@ async fn one_upload_serves_all_repositories_of_a_registry() {
     sink.write_all(&bytes).unwrap();
     let digest = commit(sink, &bytes);
     for to in &destinations {
-        assert!(fixture.uploads.arrived(to, &digest).await.is_some());
+        assert!(fixture.arrived(to, &digest).await.is_some());
     }
     assert_eq!((sim.count("PATCH", ""), sim.open_sessions()), (2, 0));
 }
@@ -322,7 +327,7 @@ async fn many_layers_wait_for_their_turn() {
     assert_eq!(sim.count("POST", ""), 4);
     gate.send_replace(true);
     for (digest, bytes) in digests.iter().zip(&layers) {
-        assert!(fixture.uploads.arrived(&to, digest).await.is_some());
+        assert!(fixture.arrived(&to, digest).await.is_some());
         assert_eq!(sim.blob("app", digest).as_ref(), Some(bytes));
     }
     assert_eq!(sim.open_sessions(), 0);
@@ -354,6 +359,6 @@ async fn a_token_that_ends_between_two_requests_is_renewed() {
     let mut sink = fixture.sink();
     sink.write_all(&bytes).unwrap();
     let digest = commit(sink, &bytes);
-    assert!(fixture.uploads.arrived(&to, &digest).await.is_some(), "{:#?}", sim.log());
+    assert!(fixture.arrived(&to, &digest).await.is_some(), "{:#?}", sim.log());
     assert_eq!(sim.open_sessions(), 0);
 }
