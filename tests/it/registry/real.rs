@@ -1,6 +1,6 @@
 //! Debian's docker-registry, plain and behind nginx, with skopeo as an independent reader.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,12 +11,15 @@ use snapshot::Digest;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use zuwai::http::ClientCertificate;
 use zuwai::image::Reference;
 use zuwai::registry::{
     BlobUpload, HostAuthority, HostClientCertificate, PushedBlob, Registry, RegistryError,
     RegistryOptions,
 };
+use zuwai::store::Store;
+use zuwai::uploads::{LayerSink, Uploads};
 
 use crate::skip::{Reason, skip};
 
@@ -327,6 +330,87 @@ async fn a_broken_push_to_the_real_registry_recovers() {
         // This registry signs the offset into a session's URL and answers 404 to everything, DELETE
         // too, once a broken request has moved it: such a session cannot be resumed or cancelled by
         // anyone, and is purged by age. Only a new session helps, and that one is closed.
+        assert!(real.sessions(&name).len() <= 1, "{limit}");
+    }
+}
+
+/// Uploads to one repository, and the store they come from.
+struct Growing {
+    uploads: Uploads,
+    store: Store,
+    _work: TempDir,
+}
+
+impl Growing {
+    fn to(to: &Reference, registry: &Registry) -> Self {
+        let work = tempfile::tempdir().unwrap();
+        let store = Store::open(work.path()).unwrap();
+        let uploads = Uploads::new(Handle::current(), registry.clone(), &[to]);
+        Self { uploads, store, _work: work }
+    }
+
+    fn sink(&self) -> LayerSink {
+        self.uploads.sink(&self.store).unwrap()
+    }
+
+    /// Writes a layer of these bytes and expects it at the registry.
+    async fn arrives(&self, to: &Reference, bytes: &[u8], registry: &Registry) {
+        let mut sink = self.sink();
+        sink.write_all(bytes).unwrap();
+        let digest = Digest::of(bytes);
+        sink.commit(Some((&digest, bytes.len() as u64))).unwrap();
+        let arrival = self.uploads.arrived(to, &digest).await;
+        assert!(matches!(arrival.unwrap().pushed, PushedBlob::Uploaded(_)));
+        let mut there = Vec::new();
+        registry.pull_blob(to, &layer(bytes), &mut there).await.unwrap();
+        assert!(there == bytes);
+    }
+
+    async fn close(&self) {
+        let uploads = self.uploads.clone();
+        tokio::task::spawn_blocking(move || uploads.close()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_is_given_up_leaves_no_session() {
+    let Some(real) = real("a_layer_that_is_given_up_leaves_no_session") else { return };
+    let to = real.reference(5000, "growing/app:v1");
+    let registry = registry(options());
+    let growing = Growing::to(&to, &registry);
+    growing.arrives(&to, &noise(3_000_000), &registry).await;
+    assert_eq!(real.sessions("growing/app"), [] as [&str; 0]);
+
+    let mut sink = growing.sink();
+    sink.write_all(&noise(2 << 20)).unwrap();
+    while real.sessions("growing/app").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(sink);
+    growing.close().await;
+    assert_eq!(real.sessions("growing/app"), [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_passes_a_proxy_that_limits_requests_while_it_grows() {
+    let Some(real) = real("a_layer_passes_a_proxy_that_limits_requests") else { return };
+    let to = real.reference(5446, "growing/parts:v1");
+    let registry = registry(real.trusting(5446));
+    let growing = Growing::to(&to, &registry);
+    growing.arrives(&to, &noise(6_000_000), &registry).await;
+    assert_eq!(real.sessions("growing/parts"), [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_whose_upload_breaks_arrives_all_the_same() {
+    let Some(real) = real("a_layer_whose_upload_breaks_arrives_all_the_same") else { return };
+    for (index, limit) in [10_000, 1_500_000, 2_900_000].into_iter().enumerate() {
+        let proxy = cutting_proxy(real.host(5000), limit).await;
+        let name = format!("growing/broken{index}");
+        let to: Reference = format!("{proxy}/{name}:v1").parse().unwrap();
+        let registry = registry(options());
+        Growing::to(&to, &registry).arrives(&to, &noise(3_000_000), &registry).await;
+        // As above: what this registry lost count of, nobody can cancel.
         assert!(real.sessions(&name).len() <= 1, "{limit}");
     }
 }
