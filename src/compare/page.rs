@@ -127,7 +127,7 @@ fn table(comparison: &Comparison) -> String {
 fn row(mode: &ModeReport) -> String {
     let name = escaped(&mode.mode);
     if let Some(error) = &mode.error {
-        let error = escaped(error);
+        let error = with_code(error);
         return format!(
             "<tr class=\"muted\"><td>{name}</td><td class=\"wide\" colspan=\"12\">not run: \
              {error}</td></tr>\n"
