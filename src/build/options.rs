@@ -253,6 +253,8 @@ pub struct ExecutionOptions {
     pub cleanup: Cleanup,
     /// The directory that `store` owns; may not exist yet (`--kaniko-dir`, `KANIKO_DIR`).
     pub work_directory: PathBuf,
+    /// Further directories that a build in `/` leaves alone, where they exist.
+    pub kept_directories: Vec<PathBuf>,
     /// This program, re-executed as supervisor of each RUN.
     pub supervisor: PathBuf,
 }

@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use crate::sandbox;
 use crate::secret::SecretVariables;
 
 /// The environment variables of the process.
@@ -139,16 +140,15 @@ impl Facts {
     }
 }
 
-/// Looks for the marks that container engines leave, and for the layout of our own image.
-///
-/// containerd leaves no file, so that a Pod is known by Kubernetes' variable.
+/// Asks for what the choice of a sandbox asks for, and for the layout of our own image: whoever put
+/// the program into kaniko's directory means it to work there.
 fn surroundings(environment: &Environment) -> Surroundings {
+    let is_kubernetes = environment.path("KUBERNETES_SERVICE_HOST").is_some();
     // A program that cannot find itself is not in our image.
     let executable = std::env::current_exe().unwrap_or_default();
-    let marked = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists())
-        || ["container", "KUBERNETES_SERVICE_HOST"].iter().any(|v| environment.path(v).is_some())
+    let is_container = sandbox::is_container(sandbox::Surroundings { is_kubernetes })
         || executable.starts_with(super::KANIKO_DIRECTORY);
-    if marked { Surroundings::Container } else { Surroundings::Machine }
+    if is_container { Surroundings::Container } else { Surroundings::Machine }
 }
 
 #[cfg(test)]

@@ -162,17 +162,18 @@ fn work_directory(environment: &Environment, facts: &Facts) -> Result<Option<Str
     if let Some(directory) = environment.filled("KANIKO_DIR")? {
         return Ok(Some(directory.to_owned()));
     }
-    match (facts.surroundings, facts.user) {
-        (Surroundings::Container, _) => Ok(Some(KANIKO_DIRECTORY.to_owned())),
-        (Surroundings::Machine, User::Root) => Ok(Some("/var/lib/zuwai".to_owned())),
-        (Surroundings::Machine, User::Other) => {
-            let cache = match environment.filled("XDG_CACHE_HOME")? {
-                Some(cache) => Some(cache.to_owned()),
-                None => environment.filled("HOME")?.map(|home| format!("{home}/.cache")),
-            };
-            Ok(cache.map(|cache| format!("{cache}/zuwai")))
-        }
-    }
+    // In a container, too, kaniko's directory is root's.
+    let cache = match (environment.filled("XDG_CACHE_HOME")?, environment.filled("HOME")?) {
+        (Some(cache), _) => Some(format!("{cache}/zuwai")),
+        (None, Some(home)) => Some(format!("{home}/.cache/zuwai")),
+        (None, None) => None,
+    };
+    Ok(match (facts.surroundings, facts.user) {
+        (Surroundings::Container, User::Root) => Some(KANIKO_DIRECTORY.to_owned()),
+        (Surroundings::Machine, User::Root) => Some("/var/lib/zuwai".to_owned()),
+        (Surroundings::Container, User::Other) => cache.or(Some(KANIKO_DIRECTORY.to_owned())),
+        (Surroundings::Machine, User::Other) => cache,
+    })
 }
 
 /// Settles how the run is reported.

@@ -26,7 +26,7 @@ mod wire;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use container::{Sign, Surroundings};
+pub use container::{Sign, Surroundings, is_container};
 pub use control_group::memory_limit_bytes;
 pub use error::{SandboxError, SetupAction, StartFailure};
 pub use host::{HOSTNAME, HostFiles};

@@ -37,8 +37,8 @@ pub struct ExecutionArgs {
 
     /// Directory for the build's own files
     ///
-    /// Stands over the environment variable `KANIKO_DIR`. The default is `/kaniko` in a container;
-    /// elsewhere `/var/lib/zuwai` for root and `zuwai` in the user's cache directory for others.
+    /// Stands over the environment variable `KANIKO_DIR`. The default for root is `/kaniko` in a
+    /// container and `/var/lib/zuwai` elsewhere, for others `zuwai` in the user's cache directory.
     #[arg(long, value_name = "DIRECTORY")]
     pub kaniko_dir: Option<String>,
 

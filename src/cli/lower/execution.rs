@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{absolute, filled};
 use crate::build::options::{Cleanup, ExecutionOptions, Isolation, Overwrite};
+use crate::cli::KANIKO_DIRECTORY;
 use crate::cli::args::ExecutionArgs;
 use crate::cli::env::Facts;
 use crate::cli::error::Error;
@@ -35,6 +36,8 @@ pub fn execution(
         surroundings: sandbox::Surroundings { is_kubernetes: facts.is_kubernetes },
         cleanup: if args.cleanup { Cleanup::Removed } else { Cleanup::Kept },
         work_directory,
+        // The program is there, and what was mounted for it: kaniko's own never touches it either.
+        kept_directories: vec![PathBuf::from(KANIKO_DIRECTORY)],
         supervisor: PathBuf::from(sandbox::THIS_BINARY),
     })
 }

@@ -123,6 +123,7 @@ fn defaults() -> BuildOptions {
             surroundings: crate::sandbox::Surroundings { is_kubernetes: false },
             cleanup: Cleanup::Kept,
             work_directory: "/kaniko".into(),
+            kept_directories: vec![PathBuf::from("/kaniko")],
             supervisor: "/proc/self/exe".into(),
         },
     }
@@ -681,6 +682,9 @@ fn the_work_directory_depends_on_where_the_program_runs() {
     check(&machine, &[("KANIKO_DIR", "/k")], "/k");
     check(&user, &[home], "/home/u/.cache/zuwai");
     check(&user, &[home, ("XDG_CACHE_HOME", "/c")], "/c/zuwai");
+    let user_in_container = Facts { user: User::Other, ..facts() };
+    check(&user_in_container, &[home], "/home/u/.cache/zuwai");
+    check(&user_in_container, &[], "/kaniko");
     assert_eq!(
         directory(&user, &[]),
         Err("no directory for the build's own files: neither `XDG_CACHE_HOME` nor `HOME` is set"
