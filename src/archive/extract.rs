@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use snapshot::{Digest, Rootfs, RootfsError, RootfsPath};
 use thiserror::Error;
 
+use super::beneath::Beneath;
 use super::decompress::{Format, decompress};
 use super::limits::Limits;
 use super::place::{
@@ -92,6 +93,30 @@ pub fn extract(
     destination: &RootfsPath,
     options: &ExtractOptions,
 ) -> Result<Extracted, ExtractError> {
+    extract_to(source, &ExtractTo { rootfs, destination, beneath: None }, options)
+}
+
+/// Where an archive goes.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtractTo<'a> {
+    /// The root file system.
+    pub rootfs: &'a Rootfs,
+    /// The directory in it.
+    pub destination: &'a RootfsPath,
+    /// A tree with the same paths that gets what is covered by a mount, or protected.
+    pub beneath: Option<&'a Rootfs>,
+}
+
+/// Extracts as [`extract`] does, and keeps what cannot be where it belongs.
+///
+/// # Errors
+/// See [`ExtractError`].
+pub fn extract_to(
+    source: impl Read + Send,
+    to: &ExtractTo<'_>,
+    options: &ExtractOptions,
+) -> Result<Extracted, ExtractError> {
+    let ExtractTo { rootfs, destination, beneath } = *to;
     let (format, stream) = decompress(source, &options.limits).map_err(ExtractError::Open)?;
     let mut reader = Reader::new(BufReader::with_capacity(BUFFER_BYTES, stream), options.limits);
     let mut extracted = Extracted { format: Some(format), ..Extracted::default() };
@@ -105,6 +130,10 @@ pub fn extract(
         implied_mtime: None,
     };
     let mut placer = Placer::new(&root, place_options);
+    if let Some(beneath) = beneath {
+        beneath.create_dir_all(&base, &Beneath::WAY)?;
+        placer = placer.keeping_covered(&Beneath::new(beneath.subtree(&base)?, Vec::new()));
+    }
     while let Some(entry) = reader.next_entry()? {
         if entry.path.is_root() {
             continue;
@@ -119,7 +148,7 @@ pub fn extract(
     }
     extracted.entry_count = reader.entry_count();
     extracted.tar_bytes = reader.offset();
-    let dropped = placer.finish(|_, _, _| {})?;
+    let dropped = placer.finish(&mut |_, _, _| {})?;
     extracted.dropped_xattrs = dropped.into_iter().collect();
     Ok(extracted)
 }

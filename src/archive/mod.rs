@@ -5,6 +5,7 @@
 //! mind: bytes from outside either have one meaning, on which GNU tar, Python and Go agree, or they
 //! are an error that names the entry.
 
+mod beneath;
 mod decompress;
 mod extract;
 mod limits;
@@ -12,8 +13,11 @@ mod place;
 mod sniff;
 mod tar;
 
+pub use beneath::Beneath;
 pub use decompress::{Format, StreamLimitError, decompress};
-pub use extract::{ExtractError, ExtractOptions, Extracted, Touched, extract, limits_for};
+pub use extract::{
+    ExtractError, ExtractOptions, ExtractTo, Extracted, Touched, extract, extract_to, limits_for,
+};
 pub use limits::{Limits, RatioLimit};
 pub use place::{
     Contents, DroppedXattrs, NotOnDisk, Ownership, PlaceError, PlaceOptions, Placed, Placer, State,

@@ -7,6 +7,7 @@
 
 mod bases;
 mod error;
+mod foreign;
 mod ignored;
 mod network;
 pub mod options;
@@ -17,6 +18,7 @@ mod roots;
 mod session;
 mod sources;
 mod stages;
+mod stay;
 mod steps;
 mod tracking;
 

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::steps::{Layers, StageRun};
 use super::timed;
 use super::tracking::Tracking;
-use crate::archive::{NotOnDisk, limits_for};
+use crate::archive::{Beneath, NotOnDisk, limits_for};
 use crate::image::{Image, digest_of, size_of};
 use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, Step, StepKind};
 use crate::report::event::{Event, Phase};
@@ -34,6 +34,8 @@ pub(super) struct Uses {
     layers: bool,
     /// The last stage, by position, that copies from it or starts from it.
     last_reader: Option<usize>,
+    /// A stage copies from it.
+    is_copied: bool,
 }
 
 /// Says for each stage what the stages after it need.
@@ -46,11 +48,12 @@ pub(super) fn uses(plan: &Plan) -> Vec<Uses> {
         if let Base::Stage(base) = stage.base
             && let Some(base) = uses.get_mut(base)
         {
-            *base = Uses { layers: true, last_reader: Some(position) };
+            *base = Uses { layers: true, last_reader: Some(position), ..*base };
         }
         for source in copied_stages(stage) {
             if let Some(source) = uses.get_mut(source) {
                 source.last_reader = Some(position);
+                source.is_copied = true;
             }
         }
     }
@@ -154,6 +157,11 @@ impl<'a> Stages<'a> {
         };
         let run = StageRun::new(self.session, stage, image, root, tracking, layers)?;
         let (image, root) = run.run(&mut |source| self.copy_root(source))?;
+        let root = match root {
+            // In `/` there is more than the stage: what is the container's must not be copied.
+            Some(root) if its_uses.is_copied => Some(self.roots.move_aside(root)?),
+            root => root,
+        };
         Ok(Finished { image, root })
     }
 
@@ -193,10 +201,10 @@ impl<'a> Stages<'a> {
         let first = stage.steps.iter().find(|step| !matches!(step.kind, StepKind::Metadata));
         let because_of = first.map_or_else(|| stage.text.clone(), |step| step.text.clone());
         if needs_place {
-            self.make_room(position, uses)?;
-            let rootfs = self.roots.occupy(position)?;
-            let index = self.unpack_into(&rootfs, image, because_of)?;
-            self.roots.settle(index)
+            self.make_room();
+            let (rootfs, beneath) = self.roots.occupy(position)?;
+            let index = self.unpack_into(&rootfs, Some(&beneath), image, because_of)?;
+            self.roots.settle(index, beneath)
         } else {
             self.unpack(image, because_of)
         }
@@ -212,38 +220,33 @@ impl<'a> Stages<'a> {
                 Some(root)
             }
             Home::Folder(_) if !needs_place => Some(root),
-            Home::Folder(_) => {
-                // Its layers are unpacked into `/` again; the folder goes when the stage is done.
+            Home::Folder(_) | Home::Moved(_) => {
+                // Its layers are unpacked again; the folder goes when the stage is done.
                 self.finished.get_mut(base)?.root = Some(root);
                 None
             }
         }
     }
 
-    /// Moves the stage that is in `/` aside if a stage from `position` on still reads its files.
-    fn make_room(&mut self, position: usize, uses: &[Uses]) -> Result<(), BuildError> {
-        let Some(occupant) = self.roots.occupant() else { return Ok(()) };
-        let last_reader = uses.get(occupant).and_then(|uses| uses.last_reader);
-        let is_read = last_reader.is_some_and(|last| last >= position);
-        let finished = self.finished.get_mut(occupant);
-        if let Some(finished) = finished
-            && let Some(root) = finished.root.take()
-            && is_read
-        {
-            finished.root = Some(self.roots.move_aside(root)?);
+    /// Gives up the files of the stage that is in `/`: nobody copies from them, and a stage that
+    /// starts from it can have them from its layers.
+    fn make_room(&mut self) {
+        let occupant = self.roots.occupant();
+        if let Some(finished) = occupant.and_then(|occupant| self.finished.get_mut(occupant)) {
+            finished.root = None;
         }
-        Ok(())
     }
 
     fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
         let (rootfs, folder) = self.roots.create()?;
-        let index = self.unpack_into(&rootfs, image, because_of)?;
+        let index = self.unpack_into(&rootfs, None, image, because_of)?;
         Ok(Root { rootfs, index, home: Home::Folder(folder) })
     }
 
     fn unpack_into(
         &self,
         rootfs: &Rootfs,
+        beneath: Option<&Beneath>,
         image: &Image,
         because_of: String,
     ) -> Result<Index, BuildError> {
@@ -254,7 +257,7 @@ impl<'a> Stages<'a> {
         let blobs = timed(self.session.events, Phase::Pull, || self.bases.blobs(layers))?;
         let start = Instant::now();
         self.session.events.send(Event::UnpackStarted { because_of });
-        let unpacked = self.unpack_layers(rootfs, image, blobs)?;
+        let unpacked = self.unpack_layers(rootfs, beneath, image, blobs)?;
         let elapsed = start.elapsed();
         self.session.events.send(Event::PhaseTimed { phase: Phase::Unpack, elapsed });
         self.session.events.send(Event::UnpackFinished {
@@ -268,6 +271,7 @@ impl<'a> Stages<'a> {
     fn unpack_layers(
         &self,
         rootfs: &Rootfs,
+        beneath: Option<&Beneath>,
         image: &Image,
         blobs: Vec<Blob>,
     ) -> Result<Unpacked, BuildError> {
@@ -284,7 +288,8 @@ impl<'a> Stages<'a> {
             });
         }
         let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
-        let unpacked = unpack(rootfs, inputs, &UnpackOptions { limits })?;
+        let options = UnpackOptions { limits, beneath: beneath.cloned() };
+        let unpacked = unpack(rootfs, inputs, &options)?;
         for (path, reason) in &unpacked.not_on_disk {
             match reason {
                 // The machine's own is there instead, or it is the executor's; the image keeps its

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use snapshot::layer::{Contents, WrittenLayer, write_layer};
+use snapshot::layer::{WrittenLayer, write_layer};
 use snapshot::track::{StepOverlay, Tracked};
 use snapshot::{Changeset, PathSet, Rootfs, RootfsPath, Scope, Snapshotter};
 
@@ -13,7 +13,7 @@ use super::session::Session;
 use super::timed;
 use super::tracking::{Tracking, Work, snapshot_work};
 use crate::context::BuildContext;
-use crate::execute::{self, Copied, Source};
+use crate::execute::{self, Copied, ExecuteError, Source, Target};
 use crate::image::{History, Image, Layer, descriptor};
 use crate::plan::{CopySource, CopyStep, PlannedStage, RunStep, Step, StepKind};
 use crate::report::event::{self, Event, LayerCounts, Phase, SnapshotReach, SnapshotWork};
@@ -146,8 +146,10 @@ impl<'a> StageRun<'a> {
             }
             StepKind::Copy(copy) => Touched::Paths(self.execute_copy(copy, copy_root)?),
             StepKind::Workdir(workdir) => {
+                let session = self.session;
                 let files = self.files();
-                Touched::Paths(execute::make_working_dir(&files.rootfs, workdir)?)
+                let made = execute::make_working_dir(files.home.target(&files.rootfs), workdir)?;
+                Touched::Paths(files.home.note(session, made))
             }
             StepKind::Metadata => Touched::Nothing,
         };
@@ -289,19 +291,21 @@ impl<'a> StageRun<'a> {
         copy_root: CopyRoot<'_>,
     ) -> Result<PathSet, StepError> {
         let session = self.session;
-        let target = self.files().rootfs.clone();
+        let files = self.files();
+        let target = files.home.target(&files.rootfs);
         let copied = match &copy.from {
-            CopySource::Context => copy_from_context(session, &session.context, copy, &target)?,
+            CopySource::Context => copy_from_context(session, &session.context, copy, target)?,
             CopySource::NamedContext(name) => {
-                copy_from_context(session, session.named_directory(name)?, copy, &target)?
+                copy_from_context(session, session.named_directory(name)?, copy, target)?
             }
             CopySource::Stage(_) | CopySource::Image(_) => {
                 let root = copy_root(&copy.from)?;
                 timed(session.events, Phase::Copy, || {
-                    execute::copy(copy, &Source::root(&root), &target)
+                    execute::copy(copy, &Source::root(&root), target)
                 })?
             }
         };
+        files.home.note(session, copied.beneath.iter().map(|(path, _)| path.clone()));
         for socket in &copied.sockets {
             tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
         }
@@ -321,10 +325,8 @@ impl<'a> StageRun<'a> {
         let start = Instant::now();
         let is_tracked = tracked.by.is_some();
         let taken = files.snapshotter.take_tracked(tracked)?;
-        let changeset = match &mut files.home {
-            Home::Place(foreign) => foreign.without_removals(taken.changeset),
-            Home::Folder(_) => taken.changeset,
-        };
+        let index = files.snapshotter.index_mut();
+        let changeset = files.home.complete(taken.changeset, index).map_err(ExecuteError::from)?;
         let elapsed = start.elapsed();
         session.events.send(Event::PhaseTimed { phase: Phase::Snapshot, elapsed });
         let changed_count = changeset.len() as u64;
@@ -348,7 +350,7 @@ fn copy_from_context(
     session: &Session<'_>,
     context: &BuildContext,
     copy: &CopyStep,
-    target: &Rootfs,
+    target: Target<'_>,
 ) -> Result<Copied, StepError> {
     let keeps = |path: &RootfsPath| context.contains(path);
     let source = Source::context(context.root(), &keeps);
@@ -363,7 +365,7 @@ fn write(
 ) -> Result<Layer, StepError> {
     let start = Instant::now();
     let options = session.layer_options()?;
-    let contents = Contents::in_rootfs(files.rootfs.clone());
+    let contents = files.home.contents(&files.rootfs, changeset).map_err(ExecuteError::from)?;
     let snapshotter = &mut files.snapshotter;
     let (written, sink) =
         write_layer(&contents, changeset, &options, sink, &mut |path, digest| {

@@ -10,7 +10,7 @@ pub mod identity;
 mod run;
 mod workdir;
 
-pub use copy::{Copied, Source, copy};
+pub use copy::{Copied, Source, Target, copy};
 pub use error::ExecuteError;
 pub use run::run;
 pub use workdir::make_working_dir;

@@ -1,9 +1,9 @@
 //! WORKDIR: the directory and whatever is missing above it.
 
-use snapshot::{NewDirectory, PathSet, Rootfs};
+use snapshot::{NewDirectory, RootfsPath};
 
 use super::ExecuteError;
-use super::copy::make_directories;
+use super::copy::Target;
 use super::identity::{read_database, working_dir_ownership};
 use crate::plan::WorkdirStep;
 
@@ -12,12 +12,12 @@ use crate::plan::WorkdirStep;
 ///
 /// # Errors
 /// [`ExecuteError::NotADirectory`] when something else is in the way.
-pub fn make_working_dir(rootfs: &Rootfs, step: &WorkdirStep) -> Result<PathSet, ExecuteError> {
-    let owner = working_dir_ownership(&step.user, &read_database(rootfs)?);
+pub fn make_working_dir<'a>(
+    target: impl Into<Target<'a>>,
+    step: &WorkdirStep,
+) -> Result<Vec<RootfsPath>, ExecuteError> {
+    let target = target.into();
+    let owner = working_dir_ownership(&step.user, &read_database(target.root())?);
     let new = NewDirectory { mode: 0o755, uid: owner.uid, gid: owner.gid };
-    let mut made = PathSet::new();
-    for path in make_directories(rootfs, &step.path, &new)? {
-        made.insert(path);
-    }
-    Ok(made)
+    target.make_directories(&step.path, &new)
 }

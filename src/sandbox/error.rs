@@ -44,6 +44,18 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
+    /// Another build is in the root.
+    #[error("another build is under way in `/` of this container")]
+    Occupied,
+    /// The root cannot be locked against other builds.
+    #[error("cannot lock `{}` against other builds", path.display())]
+    Claim {
+        /// The root.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// An entry of a stage cannot be taken out of the root.
     #[error("cannot take `{path}` out of the root after its stage")]
     Evict {
@@ -200,6 +212,8 @@ impl Fault for SandboxError {
             | Self::NotAContainer { .. }
             | Self::NotRoot
             | Self::Protect { .. }
+            | Self::Occupied
+            | Self::Claim { .. }
             | Self::Evict { .. }
             | Self::NoUserNamespace { .. }
             | Self::NoSubordinateIds { .. }
@@ -227,6 +241,11 @@ impl Fault for SandboxError {
                  `--force` builds here and overwrites {}",
                 overwritten.join(", ")
             )),
+            Self::Occupied => Some(
+                "wait for it to end, or use a container for each build: in place there is room for \
+                 one at a time"
+                    .to_owned(),
+            ),
             Self::NotRoot => Some("run the container as root (`runAsUser: 0`)".to_owned()),
             Self::NoUserNamespace { obstacle, .. } => Some(obstacle.remedy().to_owned()),
             Self::NoSubordinateIds { user, .. } => Some(format!(
@@ -237,6 +256,7 @@ impl Fault for SandboxError {
             }
             Self::NoMapping { .. }
             | Self::Protect { .. }
+            | Self::Claim { .. }
             | Self::Evict { .. }
             | Self::NotTheRoot { .. }
             | Self::Setup { .. }

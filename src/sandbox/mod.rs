@@ -30,7 +30,7 @@ pub use container::{Sign, Surroundings, is_container};
 pub use control_group::memory_limit_bytes;
 pub use error::{SandboxError, SetupAction, StartFailure};
 pub use host::{HOSTNAME, HostFiles};
-pub use in_place::{Eviction, InPlace, Leftovers, Residents};
+pub use in_place::{Aside, Eviction, InPlace, Residents, Tenancy};
 pub use output::OutputLine;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
 pub use user_namespace::{Obstacle, missing_ids_hint};

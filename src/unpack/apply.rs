@@ -11,8 +11,8 @@ use super::stream::{LayerStream, Summary};
 use super::whiteout::{Meaning, meaning};
 use super::{UnpackStats, Unpacked};
 use crate::archive::{
-    Contents, Entry, EntryKind, Limits, NotOnDisk, Ownership, PlaceError, PlaceOptions, Placed,
-    Placer, Reader, State,
+    Beneath, Contents, Entry, EntryKind, Limits, NotOnDisk, Ownership, PlaceError, PlaceOptions,
+    Placed, Placer, Reader, State,
 };
 
 /// The state between two entries.
@@ -28,16 +28,20 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    pub(super) fn new(rootfs: &Rootfs) -> Self {
+    pub(super) fn new(rootfs: &Rootfs, beneath: Option<&Beneath>) -> Self {
         let options = PlaceOptions {
             ownership: Ownership::Archive,
             contents: Contents::Digest,
             // Not the time of the build: the next layer may have to name it.
             implied_mtime: Some(Timestamp::EPOCH),
         };
+        let placer = Placer::new(rootfs, options);
         Self {
             rootfs: rootfs.clone(),
-            placer: Placer::new(rootfs, options),
+            placer: match beneath {
+                Some(beneath) => placer.keeping_covered(beneath),
+                None => placer,
+            },
             index: Index::new(),
             written: HashSet::new(),
             stats: UnpackStats::default(),
@@ -77,7 +81,7 @@ impl Applier {
         let index = &mut self.index;
         let dropped = self
             .placer
-            .finish(|path, metadata, xattrs| index.insert(path, row(metadata, &xattrs)))
+            .finish(&mut |path, metadata, xattrs| index.insert(path, row(metadata, &xattrs)))
             .map_err(UnpackError::Finish)?;
         let finish = |error: snapshot::RootfsError| UnpackError::Finish(error.into());
         let several_names: Vec<(RootfsPath, Row)> = self

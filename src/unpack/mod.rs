@@ -23,7 +23,7 @@ pub use headers::{
 pub use layer::{LayerInput, OpenLayer};
 pub use whiteout::WhiteoutError;
 
-use crate::archive::{DroppedXattrs, Limits, NotOnDisk};
+use crate::archive::{Beneath, DroppedXattrs, Limits, NotOnDisk};
 use apply::Applier;
 use stream::in_turn;
 
@@ -31,10 +31,12 @@ use stream::in_turn;
 pub const LAYER_COUNT: usize = 512;
 
 /// How layers are unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct UnpackOptions {
     /// What each layer may cost; [`crate::archive::limits_for`] gives what suits a root.
     pub limits: Limits,
+    /// Where what cannot be in the root, because something is mounted there or protected, is put.
+    pub beneath: Option<Beneath>,
 }
 
 /// What unpacking did.
@@ -78,7 +80,7 @@ pub fn unpack(
     layers: Vec<LayerInput>,
     options: &UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    let mut applier = Applier::new(rootfs);
+    let mut applier = Applier::new(rootfs, options.beneath.as_ref());
     in_turn(layers, options.limits, |identity, stream| {
         applier.apply(stream, identity, options.limits)
     })?;

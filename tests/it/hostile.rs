@@ -105,7 +105,7 @@ fn bring_in(world: &World, way: Way, archives: &[Vec<u8>]) -> Result<PathBuf, St
     let (destination, ownership) = match way {
         Way::Layers => {
             let layers = || archives.iter().map(|archive| layer(archive.clone())).collect();
-            let options = UnpackOptions { limits: LIMITS };
+            let options = UnpackOptions { limits: LIMITS, ..UnpackOptions::default() };
             let unpacked = unpack(&rootfs, layers(), &options).map_err(|error| message(&error))?;
             assert_headers_agree(layers(), &unpacked.index);
             let left = unpacked.index.iter().filter(|(_, row)| row.shadow).count();
@@ -347,7 +347,9 @@ fn bombs_stop_at_their_limits() {
         let bomb = compress(way, &zeros);
         add(&bomb, limits);
         let layers = vec![crate::unpack::compressed(snapshot::Digest::of(&zeros), bomb)];
-        let error = unpack(&World::new().rootfs(), layers, &UnpackOptions { limits }).unwrap_err();
+        let error =
+            unpack(&World::new().rootfs(), layers, &UnpackOptions { limits, beneath: None })
+                .unwrap_err();
         assert!(message(&error).ends_with(expected), "{error:?}");
     }
     // And with the limits that hold when nobody sets any.

@@ -6,6 +6,7 @@
 //! is never followed, and a directory's own metadata is set when nothing more is put into it.
 
 mod content;
+mod covered;
 mod directories;
 mod error;
 mod parents;
@@ -22,9 +23,11 @@ use snapshot::{Digest, Directory, FileKind, Metadata, Rootfs, RootfsError, Rootf
 pub use error::PlaceError;
 pub use placed::{Contents, DroppedXattrs, NotOnDisk, Ownership, PlaceOptions, Placed, State};
 
+use self::covered::not_on_disk;
 use self::directories::{DirectoryMetadata, PendingDirectories};
 use self::parents::Parents;
 pub(super) use self::parents::make_implied;
+use super::beneath::Beneath;
 use super::tar::{Entry, EntryKind, Reader};
 
 /// Places entries, one after the other, in one root file system.
@@ -33,6 +36,8 @@ pub struct Placer {
     directories: PendingDirectories,
     dropped_xattrs: BTreeMap<&'static str, DroppedXattrs>,
     options: PlaceOptions,
+    /// Gets what cannot be where it belongs.
+    beneath: Option<(Beneath, Box<Placer>)>,
 }
 
 impl Placer {
@@ -44,6 +49,7 @@ impl Placer {
             directories: PendingDirectories::default(),
             dropped_xattrs: BTreeMap::new(),
             options,
+            beneath: None,
         }
     }
 
@@ -73,21 +79,24 @@ impl Placer {
             self.directories.insert(&RootfsPath::root(), DirectoryMetadata::of(entry));
             return Ok(placed);
         };
-        match self.put(&parent, name, entry, reader, &mut placed) {
-            Ok(state) => placed.state = state,
-            Err(PlaceError::Rootfs(error)) => match not_on_disk(&error, &entry.kind) {
-                Some(reason) => {
-                    placed.path = self.parents.rootfs().resolve_parent(&entry.path)?;
-                    placed.state = State::NotOnDisk(reason);
-                }
-                None => return Err(error.into()),
-            },
-            Err(error) => return Err(error),
+        let is_covered = |(tree, _): &(Beneath, _)| tree.cover(&entry.path).is_some();
+        if self.beneath.as_ref().is_some_and(is_covered) {
+            placed.state = State::NotOnDisk(NotOnDisk::OnMount);
+        } else {
+            match self.put(&parent, name, entry, reader, &mut placed) {
+                Ok(state) => placed.state = state,
+                Err(PlaceError::Rootfs(error)) => match not_on_disk(&error, &entry.kind) {
+                    Some(reason) => {
+                        placed.path = self.parents.rootfs().resolve_parent(&entry.path)?;
+                        placed.state = State::NotOnDisk(reason);
+                    }
+                    None => return Err(error.into()),
+                },
+                Err(error) => return Err(error),
+            }
         }
-        if let State::NotOnDisk(_) = placed.state
-            && entry.kind == EntryKind::Regular
-        {
-            placed.content = content::copy(reader, None, self.options.contents, &placed.path)?;
+        if let State::NotOnDisk(reason) = placed.state {
+            self.keep(reason, entry, reader, &mut placed)?;
         }
         Ok(placed)
     }
@@ -112,6 +121,7 @@ impl Placer {
     /// # Errors
     /// What the kernel says.
     pub fn remove_all(&mut self, path: &RootfsPath) -> Result<(), PlaceError> {
+        self.beneath.as_mut().map_or(Ok(()), |(_, beneath)| beneath.remove_all(path))?;
         let Some((parent, name)) = path.parent().zip(path.file_name()) else { return Ok(()) };
         let Some(parent) = self.parents.open(&parent)? else { return Ok(()) };
         match self.clear(&parent, name, path) {
@@ -127,8 +137,11 @@ impl Placer {
     /// What the kernel says.
     pub fn finish(
         mut self,
-        mut each: impl FnMut(&RootfsPath, Metadata, Xattrs),
+        each: &mut dyn FnMut(&RootfsPath, Metadata, Xattrs),
     ) -> Result<BTreeMap<&'static str, DroppedXattrs>, PlaceError> {
+        if let Some((_, beneath)) = self.beneath.take() {
+            beneath.finish(&mut |_, _, _| {})?;
+        }
         let rootfs = self.parents.rootfs().clone();
         for (path, wanted) in std::mem::take(&mut self.directories).into_inside_out() {
             let directory = rootfs.open_dir(&path)?;
@@ -355,19 +368,5 @@ fn class(attribute: &[u8]) -> &'static str {
         b"system.posix_acl_access" => "system.posix_acl_access",
         b"system.posix_acl_default" => "system.posix_acl_default",
         _ => "user.*",
-    }
-}
-
-fn not_on_disk(error: &RootfsError, kind: &EntryKind) -> Option<NotOnDisk> {
-    match error {
-        RootfsError::OnMount { .. } => Some(NotOnDisk::OnMount),
-        RootfsError::Protected { .. } => Some(NotOnDisk::Protected),
-        RootfsError::Io { operation: snapshot::Operation::CreateNode, .. }
-            if matches!(kind, EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. })
-                && error.raw_os_error() == Some(Errno::PERM.raw_os_error()) =>
-        {
-            Some(NotOnDisk::DeviceNotPermitted)
-        }
-        _ => None,
     }
 }

@@ -8,11 +8,13 @@
 mod content;
 mod landing;
 mod source;
+mod target;
 mod tree;
 
-use snapshot::{FileKind, NewDirectory, PathSet, Rootfs, RootfsPath};
+use snapshot::{FileKind, NewDirectory, PathSet, RootfsPath};
 
 pub use source::Source;
+pub use target::Target;
 
 use super::ExecuteError;
 use super::identity::{Ownership, file_ownership, read_database};
@@ -25,6 +27,8 @@ use tree::Copier;
 pub struct Copied {
     /// Every path that was made, replaced or whose metadata was set.
     pub touched: PathSet,
+    /// The same for what is not on disk but beneath something (see [`Target`]).
+    pub beneath: PathSet,
     /// Sockets among the sources, which no layer can hold; they were left out.
     pub sockets: Vec<RootfsPath>,
     /// What an archive holds and the disk does not.
@@ -43,11 +47,16 @@ pub struct Copied {
 /// # Errors
 /// A literal source that is missing, a directory where a file has to be and the other way round, an
 /// unknown `--chown`. A pattern that nothing matches copies nothing and is no error.
-pub fn copy(step: &CopyStep, source: &Source<'_>, target: &Rootfs) -> Result<Copied, ExecuteError> {
+pub fn copy<'a>(
+    step: &CopyStep,
+    source: &Source<'_>,
+    target: impl Into<Target<'a>>,
+) -> Result<Copied, ExecuteError> {
+    let target = target.into();
     let owner = match &step.owner {
         None => None,
         Some(name) => Some(
-            file_ownership(name, &read_database(target)?)
+            file_ownership(name, &read_database(target.root())?)
                 .map_err(|source| ExecuteError::Identity { name: name.clone(), source })?,
         ),
     };
@@ -98,7 +107,7 @@ impl To<'_> {
 
     /// Makes the directory that an archive is unpacked into: the destination, in any case.
     fn place_for_archive(&self, copier: &mut Copier<'_>) -> Result<RootfsPath, ExecuteError> {
-        let place = copier.target().resolve(&self.step.destination.path)?;
+        let place = copier.target().root().resolve(&self.step.destination.path)?;
         copier.make_directories(&place, &NewDirectory { mode: 0o755, ..self.made })?;
         Ok(place)
     }
@@ -131,8 +140,9 @@ impl To<'_> {
         let parent = destination.path.parent().unwrap_or_else(RootfsPath::root);
         let needed = if destination.is_directory { &destination.path } else { &parent };
         copier.make_directories(needed, &self.made)?;
-        let place = copier.target().resolve(&destination.path)?;
-        let found = copier.target().metadata(&place)?.map(|metadata| metadata.kind);
+        let place = copier.target().root().resolve(&destination.path)?;
+        let tree = copier.target().tree(&place);
+        let found = tree.metadata(&place)?.map(|metadata| metadata.kind);
         Ok((place, found))
     }
 }
@@ -146,22 +156,4 @@ fn new_directory(owner: Option<Ownership>, mode: Option<&FileMode>) -> NewDirect
         Some(FileMode::Symbolic(_)) | None => 0o755,
     };
     NewDirectory { mode, uid, gid }
-}
-
-/// Makes `path` and what is missing above it, links followed, and returns what was made.
-pub(super) fn make_directories(
-    rootfs: &Rootfs,
-    path: &RootfsPath,
-    new: &NewDirectory,
-) -> Result<Vec<RootfsPath>, ExecuteError> {
-    let resolved = rootfs.resolve(path)?;
-    // Said here, in the image's words, where the kernel would only say ENOTDIR.
-    for candidate in std::iter::once(resolved.clone()).chain(resolved.ancestors()) {
-        match rootfs.metadata(&candidate)?.map(|metadata| metadata.kind) {
-            None => {}
-            Some(FileKind::Directory) => break,
-            Some(found) => return Err(ExecuteError::NotADirectory { path: candidate, found }),
-        }
-    }
-    Ok(rootfs.create_dir_all(&resolved, new)?)
 }

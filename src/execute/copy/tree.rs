@@ -11,7 +11,8 @@ use snapshot::{
 use super::Copied;
 use super::content::ContentCopier;
 use super::source::{Found, Source};
-use crate::archive::{self, Contents, ExtractError, ExtractOptions, limits_for};
+use super::target::Target;
+use crate::archive::{self, Contents, ExtractError, ExtractOptions, ExtractTo, limits_for};
 use crate::execute::ExecuteError;
 use crate::execute::identity::Ownership;
 use crate::plan::FileMode;
@@ -19,7 +20,7 @@ use crate::plan::FileMode;
 /// Copies from one root file system to another with the owner and mode of one step.
 pub(super) struct Copier<'a> {
     source: &'a Source<'a>,
-    target: &'a Rootfs,
+    target: Target<'a>,
     owner: Option<Ownership>,
     mode: Option<&'a FileMode>,
     content: ContentCopier,
@@ -32,7 +33,7 @@ type FirstNames = HashMap<InodeId, RootfsPath>;
 impl<'a> Copier<'a> {
     pub fn new(
         source: &'a Source<'a>,
-        target: &'a Rootfs,
+        target: Target<'a>,
         owner: Option<Ownership>,
         mode: Option<&'a FileMode>,
     ) -> Self {
@@ -40,7 +41,7 @@ impl<'a> Copier<'a> {
         Self { source, target, owner, mode, content, copied }
     }
 
-    pub fn target(&self) -> &'a Rootfs {
+    pub fn target(&self) -> Target<'a> {
         self.target
     }
 
@@ -54,8 +55,8 @@ impl<'a> Copier<'a> {
         path: &RootfsPath,
         new: &NewDirectory,
     ) -> Result<(), ExecuteError> {
-        for made in super::make_directories(self.target, path, new)? {
-            self.copied.touched.insert(made);
+        for made in self.target.make_directories(path, new)? {
+            self.touch(made);
         }
         Ok(())
     }
@@ -63,14 +64,14 @@ impl<'a> Copier<'a> {
     /// Copies a source that is no directory to `to`.
     pub fn copy_one(&mut self, from: &Found, to: &RootfsPath) -> Result<(), ExecuteError> {
         let (from_directory, name) = open_parent(self.source.rootfs(), &from.path)?;
-        let (to_directory, to_name) = open_parent(self.target, to)?;
+        let (to_directory, to_name) = self.target.open_parent(to)?;
         let from = From { directory: &from_directory, name: &name, metadata: &from.metadata };
         self.copy_entry(&from, &to_directory, &to_name, &mut FirstNames::new())
     }
 
     /// Writes a file of the Dockerfile to `to`: mode 0644, now.
     pub fn write_inline(&mut self, content: &[u8], to: &RootfsPath) -> Result<(), ExecuteError> {
-        let (directory, name) = open_parent(self.target, to)?;
+        let (directory, name) = self.target.open_parent(to)?;
         self.clear(&directory, &name, FileKind::Regular)?;
         let mut file = directory.create_file(&name)?;
         file.write_all(content)
@@ -89,17 +90,20 @@ impl<'a> Copier<'a> {
     pub fn extract(&mut self, from: &Found, to: &RootfsPath) -> Result<(), ExecuteError> {
         let failed = |source| ExecuteError::Archive { path: from.path.clone(), source };
         let file = self.source.rootfs().open_file(&from.path)?;
+        let tree = self.target.tree(to);
         let options = ExtractOptions {
-            limits: limits_for(self.target).map_err(ExtractError::Open).map_err(failed)?,
+            limits: limits_for(tree).map_err(ExtractError::Open).map_err(failed)?,
             ownership: match self.owner {
                 Some(Ownership { uid, gid }) => archive::Ownership::Fixed { uid, gid },
                 None => archive::Ownership::Archive,
             },
             contents: Contents::Ignore,
         };
-        let extracted = archive::extract(file, self.target, to, &options).map_err(failed)?;
+        let place =
+            ExtractTo { rootfs: tree, destination: to, beneath: self.target.tree_beneath(to) };
+        let extracted = archive::extract_to(file, &place, &options).map_err(failed)?;
         for touched in extracted.touched {
-            self.copied.touched.insert(touched.path);
+            self.touch(touched.path);
         }
         self.copied.entry_count += extracted.entry_count;
         self.copied.bytes += extracted.tar_bytes;
@@ -115,14 +119,14 @@ impl<'a> Copier<'a> {
     /// Of `to` itself only the modification time is set.
     pub fn copy_tree(&mut self, from: &RootfsPath, to: &RootfsPath) -> Result<(), ExecuteError> {
         let top = self.source_metadata(from)?;
-        let into = self.target.metadata(to)?.map(|metadata| metadata.inode());
+        let into = self.target.tree(to).metadata(to)?.map(|metadata| metadata.inode());
         let mut first_names = FirstNames::new();
         // Not recursive: a tree can be deeper than a stack, or than the descriptors there are.
         let mut pending = vec![(from.clone(), to.clone())];
         let mut merged = Vec::new();
         while let Some((from, to)) = pending.pop() {
             let from_directory = self.source.rootfs().open_dir(&from)?;
-            let to_directory = self.target.open_dir(&to)?;
+            let to_directory = self.target.tree(&to).open_dir(&to)?;
             for entry in from_directory.entries()? {
                 let (name, path) = (&entry.name, from.join_name(&entry.name));
                 if !self.source.keeps(&path) {
@@ -137,7 +141,7 @@ impl<'a> Copier<'a> {
                         continue;
                     }
                     let place = to.join_name(name);
-                    self.enter(&to_directory, name, &place)?;
+                    self.enter(&place)?;
                     let xattrs = from_directory.xattrs(name)?;
                     merged.push((place.clone(), metadata, xattrs));
                     pending.push((path, place));
@@ -150,24 +154,20 @@ impl<'a> Copier<'a> {
         // After their contents, which move their times; inner ones first, because a mode may lock
         // us out.
         for (place, metadata, xattrs) in merged.iter().rev() {
-            let (directory, name) = open_parent(self.target, place)?;
+            let (directory, name) = self.target.open_parent(place)?;
             self.dress(&directory, &name, metadata, xattrs)?;
             self.count(place.clone());
         }
-        self.target.set_mtime(to, top.mtime)?;
-        self.copied.touched.insert(to.clone());
+        self.target.tree(to).set_mtime(to, top.mtime)?;
+        self.touch(to.clone());
         Ok(())
     }
 
     /// Makes sure that a directory of the tree is there.
-    fn enter(
-        &mut self,
-        directory: &Directory,
-        name: &[u8],
-        place: &RootfsPath,
-    ) -> Result<(), ExecuteError> {
-        match directory.metadata(name)?.map(|metadata| metadata.kind) {
-            None => Ok(directory.create_dir(name, 0o700)?),
+    fn enter(&self, place: &RootfsPath) -> Result<(), ExecuteError> {
+        let (directory, name) = self.target.open_parent(place)?;
+        match directory.metadata(&name)?.map(|metadata| metadata.kind) {
+            None => Ok(directory.create_dir(&name, 0o700)?),
             Some(FileKind::Directory) => Ok(()),
             Some(found) => Err(ExecuteError::DirectoryOver { path: place.clone(), found }),
         }
@@ -183,6 +183,15 @@ impl<'a> Copier<'a> {
     ) -> Result<(), ExecuteError> {
         let From { directory, name, metadata } = *from;
         let place = to.path().join_name(to_name);
+        // Something may be mounted right on it.
+        let beneath;
+        let to = match self.target.is_beneath(&place) && !self.target.is_beneath(to.path()) {
+            true => {
+                beneath = self.target.open_parent(&place)?.0;
+                &beneath
+            }
+            false => to,
+        };
         if metadata.kind == FileKind::Socket {
             self.copied.sockets.push(place);
             return Ok(());
@@ -213,9 +222,13 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Makes `place` another name of `first`; false when that file has as many as it can have.
+    /// Makes `place` another name of `first`; false when that file has as many as it can have, or is
+    /// elsewhere.
     fn link(&self, first: &RootfsPath, place: &RootfsPath) -> Result<bool, ExecuteError> {
-        match self.target.hard_link(first, place) {
+        if self.target.is_beneath(first) != self.target.is_beneath(place) {
+            return Ok(false);
+        }
+        match self.target.tree(place).hard_link(first, place) {
             Ok(()) => Ok(true),
             Err(error) if error.raw_os_error() == Some(Errno::MLINK.raw_os_error()) => Ok(false),
             Err(error) => Err(error.into()),
@@ -307,7 +320,15 @@ impl<'a> Copier<'a> {
 
     fn count(&mut self, place: RootfsPath) {
         self.copied.entry_count += 1;
-        self.copied.touched.insert(place);
+        self.touch(place);
+    }
+
+    fn touch(&mut self, path: RootfsPath) {
+        let touched = match self.target.is_beneath(&path) {
+            true => &mut self.copied.beneath,
+            false => &mut self.copied.touched,
+        };
+        touched.insert(path);
     }
 }
 

@@ -10,8 +10,7 @@ use rustix::io::Errno;
 use snapshot::{Directory, FileKind, Metadata, Rootfs, RootfsError, RootfsPath};
 
 use super::InPlace;
-use super::leftovers::Leftovers;
-use super::residents::{Resident, Residents};
+use super::residents::Residents;
 use crate::sandbox::SandboxError;
 
 /// What becomes of what a stage left in the root.
@@ -25,35 +24,6 @@ pub enum Eviction<'a> {
 }
 
 impl InPlace {
-    /// Names what [`InPlace::evict`] would take away, for a later build to remove.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn leftovers(&self, residents: &Residents) -> Result<Leftovers, SandboxError> {
-        let mut leftovers = Leftovers::new(self)?;
-        let root = &self.root;
-        let evictor = Evictor::new(self, residents, Eviction::Remove)?;
-        let mut pending = vec![RootfsPath::root()];
-        while let Some(path) = pending.pop() {
-            let directory = root.open_dir(&path)?;
-            if let Some(resident) = residents.get(&path) {
-                leftovers.restore(&path, *resident);
-            }
-            for entry in directory.entries()? {
-                let inner = path.join_name(&entry.name);
-                let Some(found) = directory.metadata(&entry.name)? else { continue };
-                match evictor.judge(&directory, &inner, &found) {
-                    Verdict::Leave => {}
-                    Verdict::Enter => pending.push(inner),
-                    Verdict::Take => {
-                        leftovers.remove(&inner, Resident::of(&directory, &entry.name, &found));
-                    }
-                }
-            }
-        }
-        Ok(leftovers)
-    }
-
     /// Takes everything out of the root that was not there before the first stage.
     ///
     /// Directories that were there get back the owner, mode and time they had. What is mounted or
@@ -203,7 +173,7 @@ impl<'a> Evictor<'a> {
 
 /// Tells whether the kernel refuses to move or remove a directory because of what it is or what is
 /// in it: a directory of a lower layer, a mount below, entries.
-fn is_immovable(error: &RootfsError) -> bool {
+pub(super) fn is_immovable(error: &RootfsError) -> bool {
     let number = error.raw_os_error();
     [Errno::XDEV, Errno::BUSY, Errno::NOTEMPTY]
         .iter()

@@ -3,28 +3,39 @@
 //! Owns [`InPlace`]. What is protected, or on another mount, is known by what it is, not by name:
 //! it stays so when RUN moves it.
 
+mod aside;
 mod eviction;
-mod leftovers;
 mod residents;
+mod tenancy;
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 use snapshot::rootfs::{Guard, RootfsOptions};
 use snapshot::{InodeId, Rootfs, RootfsPath};
 
 use super::SandboxError;
+pub use aside::Aside;
 pub use eviction::Eviction;
-pub use leftovers::Leftovers;
 pub use residents::Residents;
+pub use tenancy::Tenancy;
 
 /// A root that stages are built in one after the other, and that somebody else lives in, too.
 #[derive(Clone, Debug)]
 pub struct InPlace {
     root: Rootfs,
     protected: HashSet<InodeId>,
+    /// Where the protected directories are that are in the root.
+    covers: Vec<RootfsPath>,
+    /// Where stages go that have to leave the root's own directories, if that is in the root.
+    aside: Option<Aside>,
+    /// Held open for its lock.
+    _claim: Option<Arc<OwnedFd>>,
 }
 
 impl InPlace {
@@ -48,6 +59,8 @@ impl InPlace {
         let mut guard =
             Guard::none().stay_on_mount_of(handle(path)?.as_fd()).map_err(failed(path))?;
         let mut inodes = HashSet::new();
+        let mut covers = Vec::new();
+        let whole = std::fs::canonicalize(path).map_err(failed(path))?;
         for directory in protected {
             let handle = handle(directory)?;
             guard = guard.protect(handle.as_fd()).map_err(failed(directory))?;
@@ -56,6 +69,10 @@ impl InPlace {
                 source: errno.into(),
             })?;
             inodes.insert(InodeId { dev: stat.st_dev, ino: stat.st_ino });
+            let place = std::fs::canonicalize(directory).map_err(failed(directory))?;
+            if let Ok(inside) = place.strip_prefix(&whole) {
+                covers.push(RootfsPath::new(inside.as_os_str().as_bytes())?);
+            }
         }
         let options = RootfsOptions { guard, ..RootfsOptions::default() };
         let root = Rootfs::open_with(path, options)?;
@@ -64,12 +81,40 @@ impl InPlace {
             let source = std::io::Error::other("it is the root that is built in");
             return Err(SandboxError::Protect { path: path.to_owned(), source });
         }
-        Ok(Self { root, protected: inodes })
+        Ok(Self { root, protected: inodes, covers, aside: None, _claim: None })
+    }
+
+    /// Keeps every other build out of the root as long as a clone of what is returned lives.
+    ///
+    /// # Errors
+    /// [`SandboxError::Occupied`] when another build is there.
+    pub fn claim(self) -> Result<Self, SandboxError> {
+        let path = self.root.host_path().to_owned();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let failed =
+            |errno: Errno| SandboxError::Claim { path: path.clone(), source: errno.into() };
+        let handle = rustix::fs::open(&path, flags, Mode::empty()).map_err(failed)?;
+        match flock(&handle, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _claim: Some(Arc::new(handle)), ..self }),
+            Err(Errno::WOULDBLOCK) => Err(SandboxError::Occupied),
+            Err(errno) => Err(failed(errno)),
+        }
     }
 
     /// Returns the directories that are protected, which no snapshot looks at either.
     pub fn protected(&self) -> impl Iterator<Item = InodeId> + '_ {
         self.protected.iter().copied()
+    }
+
+    /// Returns the paths at and below which the root shows what is not the stage's: mounts, and what
+    /// is protected.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn covers(&self) -> Result<Vec<RootfsPath>, SandboxError> {
+        let mut covers = self.root.mount_points()?;
+        covers.extend(self.covers.iter().cloned());
+        Ok(covers)
     }
 
     /// Returns the root; writes to what is protected or mounted are refused.
@@ -99,5 +144,7 @@ pub(super) fn overwritten() -> Result<Vec<String>, SandboxError> {
         let is_mounted = table.lines().any(|line| line.split(' ').nth(4) == Some(&path));
         (!is_mounted && path != "/lost+found").then(|| format!("`{path}`"))
     });
-    Ok(names.collect())
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    Ok(names)
 }

@@ -10,15 +10,41 @@ use super::InPlace;
 use crate::sandbox::SandboxError;
 
 /// The root and the entries in it before the first stage, apart from what is protected or mounted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(String, Resident)>", into = "Vec<(String, Resident)>")]
 pub struct Residents {
     /// By the bytes of the path.
     entries: BTreeMap<Vec<u8>, Resident>,
 }
 
+/// A path's bytes as the characters of the same number: any bytes are text so, and most of them
+/// stay as short as they are.
+fn text_of(path: Vec<u8>) -> String {
+    path.into_iter().map(char::from).collect()
+}
+
+fn bytes_of(text: &str) -> Vec<u8> {
+    // What is no byte was not written by us, and names nothing.
+    text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok()).collect()
+}
+
+impl From<Vec<(String, Resident)>> for Residents {
+    fn from(entries: Vec<(String, Resident)>) -> Self {
+        let entries = entries.into_iter().map(|(path, entry)| (bytes_of(&path), entry));
+        Self { entries: entries.collect() }
+    }
+}
+
+impl From<Residents> for Vec<(String, Resident)> {
+    fn from(residents: Residents) -> Self {
+        let entries = residents.entries.into_iter();
+        entries.map(|(path, entry)| (text_of(path), entry)).collect()
+    }
+}
+
 /// What an entry was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Resident {
+pub struct Resident {
     dev: u64,
     ino: u64,
     /// When the inode was made, where the file system remembers: inode numbers are used again at
@@ -47,11 +73,30 @@ impl Resident {
     }
 
     /// Tells whether this is what `name` is, whatever was changed of it.
+    ///
+    /// A directory is the one that is there, even if it was made anew: it is left as it was, and
+    /// what is in it is looked at one by one. An overlay makes a new inode of a file that is written
+    /// to for the first time, and goes on with its number, but not with its birth.
     pub fn is(&self, directory: &Directory, name: &[u8], found: &Metadata) -> bool {
+        if self.is_directory || found.kind == FileKind::Directory {
+            return self.is_directory && found.kind == FileKind::Directory;
+        }
         let own = InodeId { dev: self.dev, ino: self.ino };
-        own == found.inode()
-            && self.is_directory == (found.kind == FileKind::Directory)
-            && self.birth == birth(directory, name)
+        own == found.inode() && (self.birth == birth(directory, name) || is_overlay(directory))
+    }
+
+    /// Tells whether this is what `path` is, whatever was changed of it.
+    pub fn is_at(&self, root: &Rootfs, path: &RootfsPath) -> Result<bool, SandboxError> {
+        let Some(found) = root.metadata(path)? else { return Ok(false) };
+        let parent = path.parent().unwrap_or_else(RootfsPath::root);
+        let directory = root.open_dir(&parent)?;
+        Ok(self.is(&directory, path.file_name().unwrap_or(b"."), &found))
+    }
+
+    /// Tells whether `path` is the very inode.
+    pub fn is_inode_at(&self, root: &Rootfs, path: &RootfsPath) -> Result<bool, SandboxError> {
+        let own = InodeId { dev: self.dev, ino: self.ino };
+        Ok(root.metadata(path)?.is_some_and(|found| found.inode() == own))
     }
 
     /// Gives a directory back the metadata that it had.
@@ -62,6 +107,12 @@ impl Resident {
         root.set_mtime(path, Timestamp { seconds, nanoseconds })?;
         Ok(())
     }
+}
+
+fn is_overlay(directory: &Directory) -> bool {
+    const OVERLAY: u64 = 0x794c_7630;
+    let found = rustix::fs::fstatfs(directory.as_fd());
+    found.is_ok_and(|found| u64::try_from(found.f_type) == Ok(OVERLAY))
 }
 
 /// Returns when the inode of `name` was made; `None` where the file system does not say.
@@ -77,11 +128,6 @@ impl Residents {
     /// Returns what was at `path`.
     pub(super) fn get(&self, path: &RootfsPath) -> Option<&Resident> {
         self.entries.get(path.as_bytes())
-    }
-
-    /// Tells whether something was at `path` before the first stage.
-    pub fn contains(&self, path: &RootfsPath) -> bool {
-        self.get(path).is_some()
     }
 
     /// Returns the paths, in the order of their bytes.

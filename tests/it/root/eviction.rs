@@ -5,9 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags};
-use snapshot::Rootfs;
+use snapshot::{Rootfs, Timestamp};
 use tempfile::TempDir;
-use zuwai::sandbox::{Eviction, InPlace, Leftovers};
+use zuwai::sandbox::{Eviction, InPlace, Tenancy};
 
 use super::may_run;
 
@@ -217,38 +217,131 @@ fn what_is_protected_or_mounted_cannot_be_written_to() {
     assert_eq!(list(home.directory.path()).len(), BEFORE.len() + 1);
 }
 
+/// Waits until the kernel gives a later time to what is written than it does now.
+fn let_the_clock_tick(directory: &Path) -> Timestamp {
+    let probe = directory.join("probe");
+    let time = || {
+        fs::write(&probe, "").expect("write");
+        let metadata = fs::metadata(&probe).expect("stat");
+        fs::remove_file(&probe).expect("remove");
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let before = time();
+    while time() == before {}
+    let (seconds, nanoseconds) = before;
+    Timestamp { seconds, nanoseconds: u32::try_from(nanoseconds).expect("less than a second") }
+}
+
+/// Builds a stage and then works in the root as somebody else; returns what has to be left once the
+/// stage is gone.
+fn build_and_work_after(home: &Home, last_seen: impl FnOnce()) -> Vec<&'static str> {
+    home.build_a_stage();
+    last_seen();
+    home.write("image.tar", "result of the first");
+    home.write("etc/mine", "mine");
+    home.write("usr/bin/mine", "mine, too");
+    fs::remove_file(home.path("bin")).expect("remove");
+    home.write("bin", "mine now");
+    let mut expected = after();
+    expected.extend([
+        "bin=mine now 644 0:0",
+        "etc/mine=mine 644 0:0",
+        "image.tar=result of the first 644 0:0",
+        "usr/ 755 0:0",
+        "usr/bin/ 755 0:0",
+        "usr/bin/mine=mine, too 644 0:0",
+    ]);
+    // Changed after the stage: that it has another owner may be wanted.
+    expected.retain(|line| *line != "etc/ 755 0:0");
+    expected.push("etc/ 755 7:8");
+    expected.sort_unstable();
+    expected
+}
+
 #[test]
 fn a_build_removes_what_the_one_before_left_and_nothing_else() {
     if !may_run("a_build_removes_what_the_one_before_left_and_nothing_else") {
         return;
     }
     let home = Home::make();
-    let place = home.open();
-    let residents = place.survey().expect("survey");
-    home.build_a_stage();
-    let text = serde_json::to_vec(&place.leftovers(&residents).expect("listed")).expect("written");
-    // Somebody works here between the two builds.
-    home.write("image.tar", "result of the first");
-    home.write("etc/mine", "mine");
-    fs::remove_file(home.path("bin")).expect("remove");
-    home.write("bin", "mine now");
-    let leftovers: Leftovers = serde_json::from_slice(&text).expect("read");
-    assert!(home.open().remove_leftovers(&leftovers).expect("removed"));
-    let mut expected = after();
-    expected.extend([
-        "bin=mine now 644 0:0",
-        "etc/mine=mine 644 0:0",
-        "image.tar=result of the first 644 0:0",
-    ]);
-    expected.sort_unstable();
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    let tenancy = home.open().move_in().expect("surveyed");
+    let mut text = Vec::new();
+    let expected = build_and_work_after(&home, || {
+        text = serde_json::to_vec(&tenancy.ended()).expect("written");
+        let_the_clock_tick(elsewhere.path());
+    });
+    let ended: Tenancy = serde_json::from_slice(&text).expect("read");
+    // When it was last seen does not matter, because it said when it ended.
+    let never = Timestamp { seconds: 0, nanoseconds: 0 };
+    assert!(home.open().clear_after(&ended, never).expect("removed"));
     assert_eq!(list(home.directory.path()), expected);
 
     // In another root nothing is touched.
     let other = Home::make();
     other.build_a_stage();
     let before = list(other.directory.path());
-    assert!(!other.open().remove_leftovers(&leftovers).expect("looked at"));
+    assert!(!other.open().clear_after(&ended, never).expect("looked at"));
     assert_eq!(list(other.directory.path()), before);
+}
+
+#[test]
+fn a_killed_builds_files_are_those_until_it_was_last_seen() {
+    if !may_run("a_killed_builds_files_are_those_until_it_was_last_seen") {
+        return;
+    }
+    let home = Home::make();
+    home.write("etc/before", "older than the build");
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    let place = home.open().make_aside().expect("made");
+    let aside = place.create_aside(0).expect("made").expect("in the root");
+    assert_eq!(aside.metadata().expect("stat").mode() & 0o7777, 0o755);
+    fs::write(aside.join("of a finished stage"), "").expect("write");
+    let text = serde_json::to_vec(&place.move_in().expect("surveyed")).expect("written");
+    let mut last_seen = None;
+    let mut expected = build_and_work_after(&home, || {
+        last_seen = Some(let_the_clock_tick(elsewhere.path()));
+    });
+    let killed: Tenancy = serde_json::from_slice(&text).expect("read");
+    assert!(home.open().clear_after(&killed, last_seen.expect("was set")).expect("removed"));
+    expected.push("etc/before=older than the build 644 0:0");
+    expected.sort_unstable();
+    assert_eq!(list(home.directory.path()), expected);
+}
+
+#[test]
+fn one_build_at_a_time_is_in_a_root() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let open = || InPlace::open(directory.path(), &[]).expect("open");
+    let first = open().claim().expect("free");
+    let second = open().claim().expect_err("taken");
+    assert_eq!(second.to_string(), "another build is under way in `/` of this container");
+    drop(first);
+    open().claim().expect("free again");
+}
+
+#[test]
+fn finished_stages_go_into_the_root_where_the_work_directory_is_on_another_mount() {
+    let test = "finished_stages_go_into_the_root_where_the_work_directory_is_on_another_mount";
+    if !may_run(test) {
+        return;
+    }
+    let home = Home::make();
+    let place = home.open();
+    assert!(place.is_beside(&home.path("kaniko")).expect("looked at"));
+    assert!(!place.is_beside(&home.path("run/secrets/account")).expect("looked at"));
+    assert_eq!(place.create_aside(0).expect("asked"), None);
+
+    let place = place.make_aside().expect("made");
+    let tenancy = place.move_in().expect("surveyed");
+    home.build_a_stage();
+    let aside = place.create_aside(7).expect("made").expect("in the root");
+    assert_eq!(aside.parent().and_then(Path::parent), Some(home.directory.path()));
+    let stage = Rootfs::open(&aside).expect("open");
+    place.evict(tenancy.residents(), Eviction::MoveTo(&stage)).expect("evict");
+    assert!(aside.join("usr/bin/tool").exists());
+    place.remove_aside().expect("removed");
+    assert_eq!(list(home.directory.path()), after());
 }
 
 #[test]

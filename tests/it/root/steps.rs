@@ -120,7 +120,7 @@ fn a_working_directory_is_made_with_what_is_missing_above_it() {
     ] {
         let step = WorkdirStep { path: path(name), user: user.to_owned() };
         let made = make_working_dir(&rootfs, &step).expect("made");
-        let made: Vec<String> = made.iter().map(|(path, _)| path.to_string()).collect();
+        let made: Vec<String> = made.iter().map(ToString::to_string).collect();
         assert_eq!(made, expected, "{name}");
     }
     for (name, owner) in [("a/b", (1000, 1001)), ("a/d", (7, 7)), ("data/real/e", (0, 0))] {

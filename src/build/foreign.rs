@@ -1,0 +1,224 @@
+//! What is in `/` and in no image, and what is in the image and cannot be in `/`.
+
+use std::collections::{BTreeSet, HashSet};
+
+use snapshot::layer::{Content, Contents};
+use snapshot::{
+    Change, ChangeKind, Changeset, FileKind, Index, InodeId, Metadata, PathSet, Rootfs,
+    RootfsError, RootfsPath, Row, xattr,
+};
+
+use super::roots::Home;
+use super::session::Session;
+use crate::archive::Beneath;
+use crate::execute::Target;
+use crate::report::event::Event;
+
+/// How the files of a stage and those of the container it is built in stand to each other.
+pub(super) struct Foreign {
+    /// Paths that were there before the first stage, and that no stage has changed.
+    paths: HashSet<RootfsPath>,
+    /// Directories that no snapshot looks at.
+    protected: Vec<InodeId>,
+    beneath: Beneath,
+    /// What steps put beneath, until it is in a layer.
+    waiting: BTreeSet<RootfsPath>,
+    /// What the user was told is covered.
+    told: HashSet<RootfsPath>,
+}
+
+impl Foreign {
+    pub(super) fn new(
+        paths: HashSet<RootfsPath>,
+        protected: Vec<InodeId>,
+        beneath: Beneath,
+    ) -> Self {
+        Self { paths, protected, beneath, waiting: BTreeSet::new(), told: HashSet::new() }
+    }
+
+    pub(super) fn protected(&self) -> impl Iterator<Item = InodeId> + '_ {
+        self.protected.iter().copied()
+    }
+
+    fn beneath(&self) -> &Beneath {
+        &self.beneath
+    }
+
+    /// Notes a path that a step put beneath, and returns what covers it if that was not named before.
+    fn note(&mut self, path: RootfsPath) -> Option<RootfsPath> {
+        let cover = self.beneath.cover(&path)?.clone();
+        self.waiting.insert(path);
+        self.told.insert(cover.clone()).then_some(cover)
+    }
+
+    /// Returns what a layer has to hold where a snapshot found `changes` on disk.
+    ///
+    /// Leaves out the removal of what was never in the image: a whiteout for nothing is an error to
+    /// some who unpack it. What a stage has changed is the image's from then on. Adds what was put
+    /// beneath, and takes it into the index.
+    fn complete(
+        &mut self,
+        changes: Changeset,
+        index: &mut Index,
+    ) -> Result<Changeset, RootfsError> {
+        let ours = |change: &Change| match change.kind {
+            ChangeKind::Removed => !self.paths.contains(&change.path),
+            ChangeKind::Added
+            | ChangeKind::Modified
+            | ChangeKind::Ancestor
+            | ChangeKind::Linked => true,
+        };
+        let mut kept: Vec<Change> = changes.into_iter().filter(ours).collect();
+        for path in std::mem::take(&mut self.waiting) {
+            // A later step may have replaced what it was in.
+            let Some(metadata) = self.beneath.files().metadata(&path)? else { continue };
+            let xattrs = xattr::digest(&self.beneath.files().xattrs(&path)?);
+            let known = index.get(&path).filter(|_| !self.paths.contains(&path));
+            for above in path.ancestors() {
+                let metadata = index.get(&above).map(|row| row.metadata);
+                kept.push(Change { path: above, kind: ChangeKind::Ancestor, metadata });
+            }
+            let kind = if known.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
+            kept.push(Change { path: path.clone(), kind, metadata: Some(metadata) });
+            index.insert(&path, Row { metadata, content: None, xattrs, shadow: true });
+        }
+        for change in &kept {
+            self.paths.remove(&change.path);
+        }
+        Ok(Changeset::new(kept))
+    }
+
+    /// Makes of `root`, to which the stage was moved, what the stage is: the residents' directories
+    /// go, and what was beneath comes.
+    pub(super) fn move_into(&self, root: &Rootfs) -> Result<(), RootfsError> {
+        let mut paths: Vec<&RootfsPath> = self.paths.iter().collect();
+        paths.sort();
+        // Inner ones first.
+        for path in paths.into_iter().rev().filter(|path| !path.is_root()) {
+            let is_directory = |found: Metadata| found.kind == FileKind::Directory;
+            if root.metadata(path)?.is_some_and(is_directory) && root.read_dir(path)?.is_empty() {
+                root.remove(path)?;
+            }
+        }
+        self.beneath.move_into(root)
+    }
+
+    /// Says which of `changes` have their content beneath.
+    fn place_contents(
+        &self,
+        changes: &Changeset,
+        contents: &mut Contents,
+    ) -> Result<(), RootfsError> {
+        let root = self.beneath.files();
+        let covered = |change: &&Change| self.beneath.cover(&change.path).is_some();
+        for Change { path, .. } in changes.iter().filter(covered) {
+            if root.metadata(path)?.is_some() {
+                let (root, path) = (root.clone(), path.clone());
+                let xattrs = root.xattrs(&path)?;
+                contents.insert(path.clone(), Content::Context { root, path, xattrs });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Home {
+    /// Returns the files of a stage, as a step that writes to them has them.
+    pub(super) fn target<'a>(&'a self, rootfs: &'a Rootfs) -> Target<'a> {
+        Target::new(rootfs, self.foreign().map(Foreign::beneath))
+    }
+
+    /// Takes note of what a step put where commands cannot see it, tells the user once of each such
+    /// place, and returns the other paths.
+    pub(super) fn note(
+        &mut self,
+        session: &Session<'_>,
+        put: impl IntoIterator<Item = RootfsPath>,
+    ) -> PathSet {
+        let mut on_disk = PathSet::new();
+        for path in put {
+            match self {
+                Self::Place(foreign) if foreign.beneath.cover(&path).is_some() => {
+                    if let Some(cover) = foreign.note(path) {
+                        session.events.send(Event::Warning { text: covered_text(&cover) });
+                    }
+                }
+                Self::Place(_) | Self::Folder(_) | Self::Moved(_) => {
+                    on_disk.insert(path);
+                }
+            }
+        }
+        on_disk
+    }
+
+    /// Returns what a layer has to hold where a snapshot found `changes` on disk.
+    pub(super) fn complete(
+        &mut self,
+        changes: Changeset,
+        index: &mut Index,
+    ) -> Result<Changeset, RootfsError> {
+        match self {
+            Self::Place(foreign) => foreign.complete(changes, index),
+            Self::Folder(_) | Self::Moved(_) => Ok(changes),
+        }
+    }
+
+    /// Says where the content of `changes` is.
+    pub(super) fn contents(
+        &self,
+        rootfs: &Rootfs,
+        changes: &Changeset,
+    ) -> Result<Contents, RootfsError> {
+        let mut contents = Contents::in_rootfs(rootfs.clone());
+        if let Some(foreign) = self.foreign() {
+            foreign.place_contents(changes, &mut contents)?;
+        }
+        Ok(contents)
+    }
+
+    fn foreign(&self) -> Option<&Foreign> {
+        match self {
+            Self::Place(foreign) => Some(foreign),
+            Self::Folder(_) | Self::Moved(_) => None,
+        }
+    }
+}
+
+fn covered_text(cover: &RootfsPath) -> String {
+    format!(
+        "`{cover}` belongs to this container (it is mounted, or the build's own): what the \
+         Dockerfile puts there gets into the image, but a RUN sees the container's files, and what \
+         it writes there is not in the image; mount the volume elsewhere"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(path: &str, kind: ChangeKind) -> Change {
+        let path = RootfsPath::new(path).expect("a path");
+        Change { path, kind, metadata: None }
+    }
+
+    #[test]
+    fn what_was_never_in_the_image_is_not_removed_from_it() {
+        let path = |text: &str| RootfsPath::new(text).expect("a path");
+        let paths = ["etc", "etc/a", "etc/b"].map(path).into_iter().collect();
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let files = Rootfs::open(folder.path()).expect("open");
+        let mut foreign = Foreign::new(paths, Vec::new(), Beneath::new(files, Vec::new()));
+        let mut complete = |changes: Vec<Change>| {
+            let changes = Changeset::new(changes);
+            foreign.complete(changes, &mut Index::new()).expect("nothing beneath")
+        };
+        let removed = |path: &str| change(path, ChangeKind::Removed);
+        let modified = change("etc/b", ChangeKind::Modified);
+        let kept = complete(vec![removed("etc/a"), modified, removed("usr")]);
+        let kept: Vec<String> = kept.iter().map(|change| change.path.to_string()).collect();
+        assert_eq!(kept, ["/etc/b", "/usr"]);
+        // Once a stage has changed it, it is in the image, and its removal counts.
+        let kept = complete(vec![removed("etc/b")]);
+        assert_eq!(kept.len(), 1);
+    }
+}
