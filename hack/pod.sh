@@ -12,13 +12,14 @@
 #   --directory DIR      where the container's files are (default: a new one in /var/tmp)
 #   --no-seccomp         without a seccomp profile, as Pods are where the kubelet sets none
 #   --privileged         as a privileged container
+#   --machine            without what tells a container from a machine: as a chroot on one
 #
 # Exits as the program does.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 
-binary= directory= seccomp=yes privileged=no
+binary= directory= seccomp=yes privileged=no machine=no
 volumes= files= empty=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
     --directory) directory=$2; shift 2 ;;
     --no-seccomp) seccomp=no; shift ;;
     --privileged) privileged=yes seccomp=no; shift ;;
+    --machine) machine=yes; shift ;;
     --) shift; break ;;
     -*) echo "error: unknown option $1" >&2; exit 1 ;;
     *) break ;;
@@ -37,14 +39,7 @@ done
 [ $# -gt 0 ] || { echo "error: no program given; for example: hack/pod.sh /kaniko/executor version" >&2; exit 1; }
 need_packages runc jq
 
-if [ -z "$binary" ]; then
-  target=${CARGO_TARGET_DIR:-$here/target}
-  triple=$(rustc -vV | sed -n 's/^host: //p')
-  # Only here: in .cargo/config.toml it would break procedural macros.
-  (cd "$here" && cargo build --quiet --bin zuwai --target "$triple" \
-    --config "target.$triple.rustflags=[\"-Ctarget-feature=+crt-static\"]") >&2
-  binary=$target/$triple/debug/zuwai
-fi
+[ -n "$binary" ] || binary=$("$here/hack/static.sh")
 
 [ -n "$directory" ] || directory=$(mktemp -d /var/tmp/zuwai-pod.XXXXXX)
 name=zuwai-pod-$$
@@ -81,16 +76,17 @@ echo canary-token > "$pod/account/token"
 echo default > "$pod/account/namespace"
 echo canary-certificate > "$pod/account/ca.crt"
 
-mounts=$(jq -n --arg pod "$pod" '[
+mounts=$(jq -n --arg pod "$pod" --arg machine "$machine" '[
   {destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"]},
   {destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"]},
   {destination: "/dev/pts", type: "devpts", source: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
   {destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
   {destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"]},
   {destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"]},
-  ({"/etc/resolv.conf": "resolv.conf", "/etc/hosts": "hosts", "/etc/hostname": "hostname", "/dev/termination-log": "termination-log"}
+  (if $machine == "yes" then {} else {"/etc/resolv.conf": "resolv.conf", "/etc/hosts": "hosts", "/etc/hostname": "hostname", "/dev/termination-log": "termination-log"} end
     | to_entries[] | {destination: .key, type: "bind", source: "\($pod)/\(.value)", options: ["bind", "rprivate", "rw"]}),
-  {destination: "/var/run/secrets/kubernetes.io/serviceaccount", type: "bind", source: "\($pod)/account", options: ["bind", "rprivate", "ro"]}
+  (if $machine == "yes" then empty else
+    {destination: "/var/run/secrets/kubernetes.io/serviceaccount", type: "bind", source: "\($pod)/account", options: ["bind", "rprivate", "ro"]} end)
 ]')
 bind() {
   mounts=$(printf %s "$mounts" | jq --arg source "$1" --arg place "$2" \
@@ -140,7 +136,7 @@ if [ $privileged = yes ]; then
 fi
 
 jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabilities "$capabilities" \
-  --arg seccomp "$seccomp" --arg privileged "$privileged" --arg group "/$name" '{
+  --arg seccomp "$seccomp" --arg privileged "$privileged" --arg machine "$machine" --arg group "/$name" '{
   ociVersion: "1.0.2",
   hostname: "zuwai-pod",
   root: {path: "rootfs", readonly: false},
@@ -148,9 +144,10 @@ jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabili
     terminal: false, cwd: "/workspace", noNewPrivileges: false,
     user: {uid: 0, gid: 0},
     args: $ARGS.positional,
-    env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko", "HOME=/root",
-      "HOSTNAME=zuwai-pod", "KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443",
-      "POD_CANARY=canary-variable"],
+    env: (["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko", "HOME=/root",
+      "HOSTNAME=zuwai-pod", "POD_CANARY=canary-variable"]
+      + (if $machine == "yes" then [] else
+        ["KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443"] end)),
     capabilities: {bounding: $capabilities, effective: $capabilities, permitted: $capabilities}
   },
   mounts: $mounts,

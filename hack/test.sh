@@ -36,8 +36,11 @@ fi
 
 cd "$here"
 cargo test --workspace --no-run
+# What runs in a container that has nothing else in it.
+static=$("$here/hack/static.sh")
 # Tests of namespaces, mounts and devices need root; cargo itself runs as whoever called. All that
 # they need is there now, so none may be skipped but for want of a network.
 as_root env "PATH=$PATH" "HOME=$HOME" "ZUWAI_BASES=$bases" "TMPDIR=$scratch" ZUWAI_REQUIRE_ALL=1 \
+  "ZUWAI_STATIC=$static" \
   "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/target}" \
   cargo test --workspace "$@"

@@ -9,6 +9,7 @@ mod differential;
 mod hostile;
 mod hostile_cases;
 mod layering;
+mod pod;
 mod registry;
 mod regsim;
 mod root;
