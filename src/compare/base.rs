@@ -53,7 +53,9 @@ pub(super) fn prepare(
         Some(layout) => {
             for step in scenario.steps() {
                 let number = step.split_once(':').map_or("0", |(_, number)| number);
-                dockerfile.push_str(&format!("RUN echo {number} > /srv/small-{number}\n"));
+                dockerfile.push_str(&format!(
+                    "RUN mkdir -p /srv && echo {number} > /srv/small-{number}\n"
+                ));
             }
             (layout.to_owned(), format!("on the image in {}", layout.display()))
         }

@@ -50,17 +50,17 @@ impl Scenario {
     /// Returns what the scenario is, in a sentence.
     pub fn description(self) -> &'static str {
         match self {
-            Self::NoOp5k => "two RUNs that change nothing, on 5,000 files of 1 KiB",
-            Self::NoOp50k => "two RUNs that change nothing, on 50,000 files of 1 KiB",
-            Self::NoOp300k => "two RUNs that change nothing, on 300,000 files of 1 KiB",
-            Self::NoOp1m => "two RUNs that change nothing, on 1,000,000 files of 1 KiB",
-            Self::SmallRuns => "twenty RUNs that write one file each, on a large base",
-            Self::ManyFiles => "one RUN that writes 45,000 new files, on 20,000",
+            Self::NoOp5k => "two RUNs that change nothing",
+            Self::NoOp50k => "two RUNs that change nothing",
+            Self::NoOp300k => "two RUNs that change nothing",
+            Self::NoOp1m => "two RUNs that change nothing",
+            Self::SmallRuns => "twenty RUNs that write one file each",
+            Self::ManyFiles => "one RUN that writes 45,000 new files",
             Self::Npm => {
                 "one RUN that writes 9,000 files in 600 packages as npm does (temporary name, \
-                 mode, owner, rename, mtime), and one that replaces every third package, on 20,000"
+                 mode, owner, rename, mtime), and one that replaces every third package"
             }
-            Self::DeleteHeavy => "one RUN that removes 35,000 of 50,000 files, on its base",
+            Self::DeleteHeavy => "one RUN that removes 35,000 files",
             Self::Adversarial => {
                 "one RUN with changes that metadata hides: equal size and restored mtime, a store \
                  through memory, a write through another link, a capability, names that swap"
