@@ -12,7 +12,7 @@
 #   --each N            every operation that a file system has must succeed so often there (default: a
 #                       thousandth of the changes)
 #   --seed N            the first seed (default: 1); each root has the next
-#   --tracker NAME      inotify, fanotify or walk only
+#   --tracker NAME      overlay, inotify, fanotify or walk only
 #   --file-system NAME  Tmpfs, Ext4, CoarseExt4, Xfs, Btrfs, OverlayOnExt4 or OverlayOnTmpfs only
 #   --weakness NAME     makes the tracker leave something out, which must be found: OneName,
 #                       NoSubtrees, DirectoriesOnly, NoOpen or NoWait

@@ -61,7 +61,12 @@ fn arguments() -> Result<Arguments, String> {
         each: None,
         seed: 1,
         keep: PathBuf::from("equivalence-failures"),
-        trackers: vec![TrackerKind::Inotify, TrackerKind::Fanotify, TrackerKind::Walk],
+        trackers: vec![
+            TrackerKind::Overlay,
+            TrackerKind::Inotify,
+            TrackerKind::Fanotify,
+            TrackerKind::Walk,
+        ],
         file_systems: FILE_SYSTEMS.to_vec(),
         weakness: Weakness::None,
     };
