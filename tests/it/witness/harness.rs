@@ -70,6 +70,17 @@ pub fn has_package_mirror() -> bool {
     update.is_ok_and(|output| output.status.success())
 }
 
+/// Writes 20,000 files below `files` in a folder, for `packages/Dockerfile.copy`.
+pub fn write_many_files(folder: &Path) {
+    for directory in 0..200 {
+        let path = folder.join(format!("files/{}/{directory}", directory % 7));
+        fs::create_dir_all(&path).unwrap();
+        for file in 0..100 {
+            fs::write(path.join(format!("{file}.txt")), format!("{directory}/{file}")).unwrap();
+        }
+    }
+}
+
 /// A real registry on loopback, shared by the tests of this binary.
 pub struct Registry {
     /// `host:port`.

@@ -1,4 +1,8 @@
 //! The tests' Dockerfiles built by Debian's buildah: another program's image has the same tree.
+//!
+//! Two are not built by both. `daemon/Dockerfile` leaves a process running, which buildah, in a
+//! chroot, neither ends nor outlives. `packages/Dockerfile.apt` makes a database with an identity and
+//! keys that no two builds share.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +11,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::harness::{Build, Tree, bases, run};
+use super::harness::{Build, Tree, bases, run, write_many_files};
 use crate::skip_unless_available;
 
 /// A storage of images and containers of its own, gone with this value.
@@ -271,6 +275,19 @@ fn what_commands_leave_is_what_buildah_finds() {
         context: folder.path(),
         bases: &[("base", "build")],
         exceptions: &[altogether("var/log/dpkg.log", "it tells the time")],
+        is_timed: never,
+    };
+    case.compare_printed(&buildah);
+
+    let folder = context(&["tests/witness/tree.py"]);
+    fs::copy(project("tests/witness/packages/Dockerfile.copy"), folder.path().join("Dockerfile"))
+        .unwrap();
+    write_many_files(folder.path());
+    let case = Case {
+        context: folder.path(),
+        bases: &[("base", "build")],
+        exceptions: &[],
+        // Buildah rounds times to seconds, up or down; `copies` has whole ones.
         is_timed: never,
     };
     case.compare_printed(&buildah);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::harness::{
     Build, Built, ReadBack, Tree, bases, has_package_mirror, registry, validate_layout,
+    write_many_files,
 };
 use super::trackers::can_be_used;
 use crate::skip::{Reason, skip};
@@ -193,12 +194,6 @@ fn a_daemon_runs_inside_of_a_step_and_is_dead_before_its_snapshot() {
 fn twenty_thousand_copied_files_are_in_the_image() {
     skip_unless_available!();
     let context = tempfile::tempdir().unwrap();
-    for directory in 0..200 {
-        let path = context.path().join(format!("files/{}/{directory}", directory % 7));
-        fs::create_dir_all(&path).unwrap();
-        for file in 0..100 {
-            fs::write(path.join(format!("{file}.txt")), format!("{directory}/{file}")).unwrap();
-        }
-    }
+    write_many_files(context.path());
     build_witness(context.path(), "packages/Dockerfile.copy");
 }
