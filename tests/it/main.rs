@@ -20,4 +20,5 @@ mod tidy;
 mod tree;
 mod unpack;
 mod uploads;
+mod user;
 mod witness;

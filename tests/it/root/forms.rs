@@ -13,6 +13,7 @@ use zuwai::sandbox::{RunOutcome, RunSpec};
 
 use super::{Busybox, may_run, sandbox};
 use crate::skip::{Reason, skip};
+use crate::user::GIVE_IDS;
 
 /// Returns the example that runs a command in a sandbox, if it was built.
 fn sandbox_run(test: &str) -> Option<PathBuf> {
@@ -141,18 +142,14 @@ fn in_place_exit_codes_and_signals_come_through() {
 fn run_as_user(ids: &str, directory: &Path, programs: Option<&Path>, command: &[&str]) -> Output {
     let file = directory.join("ids");
     fs::write(&file, ids).expect("write");
-    let script = "set -e; \
-        mount --make-rprivate /; \
-        for name in subuid subgid; do \
-            test -e /etc/$name || : > /etc/$name; \
-            mount --bind \"$0\" /etc/$name; \
-        done; \
+    let script = "\
         programs=$1; \
         shift; \
         test -z \"$programs\" || mount --bind \"$programs\" /usr/bin; \
         exec setpriv --reuid=1000 --regid=1000 --clear-groups \"$@\"";
+    let script = format!("ids=$0; {GIVE_IDS}{script}");
     Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
+        .args(["--mount", "sh", "-c", &script])
         .arg(&file)
         .arg(programs.unwrap_or(Path::new("")))
         .args(command)

@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::harness::{Build, bases, validate_layout};
 use crate::skip_unless_available;
+use crate::user::GIVE_IDS;
 
 /// A directory that user 1000 can reach, with the program under test in it.
 struct Home {
@@ -39,12 +40,7 @@ impl Home {
 
     /// Runs `zuwai build` as user 1000, with the context and further arguments.
     fn build(&self, context: &Path, arguments: &[String]) -> Output {
-        let script = "set -e; \
-            mount --make-rprivate /; \
-            for name in subuid subgid; do \
-                test -e /etc/$name || : > /etc/$name; \
-                mount --bind \"$0/ids\" /etc/$name; \
-            done; \
+        let script = "\
             mount --bind \"$1\" \"$0/bases\"; \
             mkdir -p \"$0/context\"; \
             mount --bind \"$2\" \"$0/context\"; \
@@ -54,8 +50,9 @@ impl Home {
             exec setpriv --reuid=1000 --regid=1000 --clear-groups \
                 \"$home/zuwai\" build --log-format=text \
                 --context \"$home/context\" --kaniko-dir \"$home/work\" \"$@\"";
+        let script = format!("ids=$0/ids; {GIVE_IDS}{script}");
         Command::new("unshare")
-            .args(["--mount", "sh", "-c", script])
+            .args(["--mount", "sh", "-c", &script])
             .arg(self.folder.path())
             .arg(bases())
             .arg(context)
