@@ -11,7 +11,7 @@ use zuwai::registry::{
 use super::{
     OCI_MANIFEST, SmallImage, blob, lines, noise, options, reference, registry, small_image,
 };
-use crate::regsim::{Fault, RegSim, Rule};
+use crate::regsim::{Fault, RegSim, Rule, shortened};
 
 async fn push(sim: &RegSim, blob: &BlobUpload) -> Result<PushedBlob, RegistryError> {
     registry(options()).push_blob(&reference(sim, "app:v1"), blob).await
@@ -37,13 +37,7 @@ fn uploads(sim: &RegSim) -> Vec<String> {
     sim.log()
         .into_iter()
         .filter(|line| !line.starts_with("GET /v2/ "))
-        .map(|line| {
-            let line = line.replace("/v2/app/blobs/uploads/", "");
-            match line.split_once("/v2/app/blobs/sha256:") {
-                Some((method, rest)) => format!("{method}blob{}", rest.get(64..).unwrap()),
-                None => line,
-            }
-        })
+        .map(|line| shortened(&line))
         .collect()
 }
 

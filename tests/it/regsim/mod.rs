@@ -153,3 +153,13 @@ impl RegSim {
             .collect()
     }
 }
+
+/// Shortens a line of [`RegSim::log`] about the repository `app`: sessions by their names, any blob as
+/// `blob`.
+pub fn shortened(line: &str) -> String {
+    let line = line.replace("/v2/app/blobs/uploads/", "");
+    match line.split_once("/v2/app/blobs/sha256:") {
+        Some((method, rest)) => format!("{method}blob{}", rest.get(64..).unwrap()),
+        None => line,
+    }
+}

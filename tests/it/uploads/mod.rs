@@ -15,7 +15,7 @@ use zuwai::store::Store;
 use zuwai::uploads::{LayerSink, Uploads};
 
 use crate::registry::{noise, options, reference, registry};
-use crate::regsim::{Auth, Fault, RegSim, Rule};
+use crate::regsim::{Auth, Fault, RegSim, Rule, shortened};
 
 mod builds;
 mod faults;
@@ -83,13 +83,7 @@ fn blob_requests(sim: &RegSim) -> Vec<String> {
     sim.log()
         .into_iter()
         .filter(|line| line.contains("/blobs/"))
-        .map(|line| {
-            let line = line.replace("/v2/app/blobs/uploads/", "");
-            match line.split_once("/v2/app/blobs/sha256:") {
-                Some((method, rest)) => format!("{method}blob{}", rest.get(64..).unwrap()),
-                None => line,
-            }
-        })
+        .map(|line| shortened(&line))
         .collect()
 }
 
