@@ -8,6 +8,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::host::RegistryHost;
 use super::options::{Fallback, PlainHttp, RegistryOptions, TransportSecurity};
+use super::way::KnownWay;
 use crate::http::{HttpClient, HttpError, Trust, TrustRequest, Verification};
 use crate::image::Reference;
 
@@ -44,6 +45,8 @@ pub(super) struct Endpoint {
     pub(super) base: tokio::sync::OnceCell<Url>,
     /// How the registry wants to be asked, once it has said so.
     pub(super) challenge: Mutex<Option<Challenge>>,
+    /// How blobs get there, as far as uploads have found out.
+    pub(super) known_way: KnownWay,
 }
 
 /// A repository at an endpoint.
@@ -213,6 +216,7 @@ impl Endpoints {
             secondary_trust: secondary_trust.clone(),
             base: tokio::sync::OnceCell::new(),
             challenge: Mutex::new(None),
+            known_way: KnownWay::default(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod sources;
 mod token;
 mod transport;
 mod upload;
+mod way;
 
 use std::sync::Arc;
 

@@ -18,28 +18,14 @@ use super::pieces::{Part, read_pieces};
 use super::pull::TransferStats;
 use super::transport::pause;
 use super::upload::{Started, Upload};
+use super::way::Way;
 use crate::http::{Backoff, OutgoingBody};
-
-/// Sizes of ranged requests, tried one after the other while a proxy finds them too large.
-/// Cloudflare takes 100 MB, GitHub's registry 4 MiB, nginx without settings 1 MiB.
-const CHUNKS: [u64; 3] = [32 << 20, 4 << 20, 512 << 10];
 
 /// What is left of a broken stream goes as ranges that are at least this long, if more is to come.
 const LEAST_REST: u64 = 8 << 20;
 
 /// Bytes still to be sent for which it is worth asking whether the registry has the blob.
 const WORTH_ASKING: u64 = 4 << 20;
-
-/// Ways to send a blob's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// One `PATCH`, then `PUT`.
-    Streamed,
-    /// One `PUT` with everything.
-    Whole,
-    /// Several `PATCH`es with `Content-Range`, of the size at this place of [`CHUNKS`].
-    Ranged(usize),
-}
 
 /// How far one try came without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +59,8 @@ pub(super) struct BodySender<'a> {
 impl BodySender<'_> {
     /// Sends the blob, into `session` if there is one already. No session is left open.
     pub(super) async fn send(mut self, session: Option<Upload>) -> Result<Sent, Cause> {
-        let mut way = Way::Streamed;
+        let known = &self.target.endpoint.known_way;
+        let mut way = known.now();
         let mut session = session;
         let mut offset = 0;
         let mut renewed_at = None;
@@ -86,7 +73,10 @@ impl BodySender<'_> {
                 }
             };
             let error = match self.attempt(&mut upload, way, &mut offset).await {
-                Ok(Attempt::Completed) => return Ok(Sent::Uploaded(self.stats)),
+                Ok(Attempt::Completed) => {
+                    known.learn(way);
+                    return Ok(Sent::Uploaded(self.stats));
+                }
                 Ok(Attempt::Unneeded) => {
                     upload.cancel().await;
                     return Ok(Sent::Existed);
@@ -104,12 +94,19 @@ impl BodySender<'_> {
                 return Ok(Sent::Uploaded(self.stats));
             }
             let next = match &error {
-                Cause::Refused(refusal) => other_way(way, refusal.status, self.source.now()),
+                Cause::Refused(refusal) => way.after(refusal.status, self.source.now()),
                 _ => None,
             };
             if let Some(next) = next {
                 tracing::debug!(host = %self.target.endpoint.host, ?way, ?next, "upload goes on in another way");
-                way = next;
+                // That a body is too large is so for all blobs. Any other refusal may be of this one
+                // alone, until one has arrived in the other way.
+                if matches!(next, Way::Ranged(_)) {
+                    known.learn(next);
+                    way = next.max(known.now());
+                } else {
+                    way = next;
+                }
                 upload.cancel().await;
                 continue;
             }
@@ -193,15 +190,22 @@ impl BodySender<'_> {
                 }
             }
             Way::Streamed => self.ranged(upload, offset, LEAST_REST, u64::MAX).await?,
-            Way::Ranged(step) => {
-                let chunk = CHUNKS.get(step).copied().unwrap_or(u64::MAX);
-                let chunk = chunk.max(upload.least_chunk());
-                self.ranged(upload, offset, chunk, chunk).await?;
+            // What fits into one request needs no range, which some registries do not know.
+            Way::Ranged(_) if *offset == 0 && self.is_at_most(way.chunk()) => {
+                if let Some(early) = self.stream(upload).await? {
+                    return Ok(early);
+                }
             }
+            Way::Ranged(_) => self.ranged(upload, offset, way.chunk(), way.chunk()).await?,
         }
         let Some((digest, _)) = self.source.end().await else { return Ok(Attempt::GivenUp) };
         upload.complete(&digest).await?;
         Ok(Attempt::Completed)
+    }
+
+    /// Returns whether the blob is complete and has no more bytes than these.
+    fn is_at_most(&self, most: u64) -> bool {
+        matches!(self.source.now(), Growth::Complete { size_bytes, .. } if size_bytes <= most)
     }
 
     /// Sends everything as one request; returns why the session shall not be completed, if so.
@@ -250,8 +254,9 @@ impl BodySender<'_> {
         std::future::pending().await
     }
 
-    /// Sends the rest in requests of at most `most` bytes, and at least `least` but for the last.
-    /// Comes back before the end when the blob is given up.
+    /// Sends the rest in requests of at most `most` bytes, or fewer when another upload finds these
+    /// too many, and at least `least` but for the last. Comes back before the end when the blob is
+    /// given up.
     async fn ranged(
         &mut self,
         upload: &mut Upload,
@@ -260,12 +265,15 @@ impl BodySender<'_> {
         most: u64,
     ) -> Result<(), Cause> {
         loop {
-            let available = match self.source.grown(offset.saturating_add(least)).await {
+            let known = &self.target.endpoint.known_way;
+            let limit = || most.min(known.now().chunk()).max(upload.least_chunk());
+            let wanted = offset.saturating_add(least.min(limit()));
+            let available = match self.source.grown(wanted).await {
                 Growth::Growing { written_bytes } => written_bytes,
                 Growth::Complete { size_bytes, .. } => size_bytes,
                 Growth::GivenUp => return Ok(()),
             };
-            let length = most.min(available.saturating_sub(*offset));
+            let length = limit().min(available.saturating_sub(*offset));
             if length == 0 {
                 return Ok(());
             }
@@ -305,23 +313,6 @@ impl BodySender<'_> {
             length: Some(length),
             pieces: read_pieces(self.source.clone(), part),
         }
-    }
-}
-
-/// Returns the way to try after `way` was refused with `status`, if another may be taken.
-fn other_way(way: Way, status: u16, growth: Growth) -> Option<Way> {
-    match (way, status) {
-        // No length, no streams, no PATCH at all: what a store behind a simple gateway says.
-        (Way::Streamed, 405 | 411 | 501) => Some(Way::Whole),
-        (Way::Streamed | Way::Whole, 413) => {
-            let fits = |chunk: &u64| match growth {
-                Growth::Complete { size_bytes, .. } => *chunk < size_bytes,
-                Growth::Growing { .. } | Growth::GivenUp => true,
-            };
-            Some(Way::Ranged(CHUNKS.iter().position(fits)?))
-        }
-        (Way::Ranged(step), 413) if step + 1 < CHUNKS.len() => Some(Way::Ranged(step + 1)),
-        _ => None,
     }
 }
 

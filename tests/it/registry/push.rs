@@ -11,7 +11,7 @@ use zuwai::registry::{
 use super::{
     OCI_MANIFEST, SmallImage, blob, lines, noise, options, reference, registry, small_image,
 };
-use crate::regsim::{Fault, RegSim, Rule, shortened};
+use crate::regsim::{Fault, Recorded, RegSim, Rule, shortened};
 
 async fn push(sim: &RegSim, blob: &BlobUpload) -> Result<PushedBlob, RegistryError> {
     registry(options()).push_blob(&reference(sim, "app:v1"), blob).await
@@ -281,6 +281,47 @@ async fn a_proxy_that_limits_the_body_gets_smaller_and_smaller_parts() {
         .collect();
     assert_eq!(ranges.len(), 12);
     assert_eq!((ranges[0].as_str(), ranges[11].as_str()), ("0-524287", "5767168-5999999"));
+}
+
+/// Returns the refused bodies, and the ranges of those that were taken.
+fn refused_and_ranges(sim: &RegSim) -> (usize, Vec<String>) {
+    let patches: Vec<_> = sim.requests().into_iter().filter(|one| one.method == "PATCH").collect();
+    let taken = patches.iter().filter(|patch| patch.status == 202);
+    let range = |patch: &Recorded| patch.header("content-range").unwrap_or("whole").to_owned();
+    (patches.iter().filter(|patch| patch.status == 413).count(), taken.map(range).collect())
+}
+
+#[tokio::test]
+async fn a_limit_is_found_once_for_all_blobs() {
+    let sim = RegSim::start().await;
+    sim.rule(Rule::new("PATCH", "", Fault::Limit(5_000_000)));
+    let registry = registry(options());
+    let push = async |length| {
+        let bytes = noise(length);
+        registry.push_blob(&reference(&sim, "app:v1"), &blob(bytes.clone())).await.unwrap();
+        assert_eq!(sim.blob("app", &Digest::of(&bytes)), Some(bytes));
+        refused_and_ranges(&sim)
+    };
+    let parts = ["0-4194303", "4194304-5999999", "0-4194303", "4194304-6999999", "whole"];
+    assert_eq!(push(6_000_000).await, (1, parts[..2].iter().map(|&one| one.to_owned()).collect()));
+    assert_eq!(push(7_000_000).await.0, 1);
+    // What fits goes out as ever, without a range.
+    assert_eq!(push(1000).await, (1, parts.map(str::to_owned).to_vec()));
+    assert_eq!(sim.open_sessions(), 0);
+    // Three that arrived, and one that was refused.
+    assert_eq!((sim.count("POST", "/uploads/"), sim.count("DELETE", "")), (4, 1));
+}
+
+#[tokio::test]
+async fn a_registry_without_streams_is_found_once_for_all_blobs() {
+    let sim = RegSim::start().await;
+    sim.rule(Rule::new("PATCH", "", Fault::status(411)));
+    let registry = registry(options());
+    for length in [1000, 2000, 3000] {
+        let pushed = registry.push_blob(&reference(&sim, "app:v1"), &blob(noise(length))).await;
+        assert!(matches!(pushed, Ok(PushedBlob::Uploaded(_))), "{pushed:?}");
+    }
+    assert_eq!((sim.count("PATCH", ""), sim.count("PUT", ""), sim.open_sessions()), (1, 3, 0));
 }
 
 #[tokio::test]

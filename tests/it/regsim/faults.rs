@@ -20,6 +20,8 @@ pub enum Fault {
     Echo,
     /// Answers this status without reading the request's body.
     Early(u16),
+    /// Answers 413 as soon as the request's body has more bytes than these, as a proxy does.
+    Limit(usize),
     /// Reads the request's body only once the gate is open.
     Hold(watch::Receiver<bool>),
     /// Closes the connection without doing or answering anything.

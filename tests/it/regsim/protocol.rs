@@ -105,6 +105,7 @@ async fn serve(
     let fault = state.lock().fault(&request.method, &request.path);
     let limit = match &fault {
         Some(Fault::CutRequestAfter(limit)) => *limit,
+        Some(Fault::Limit(limit)) => *limit + 1,
         Some(Fault::Cut | Fault::Early(_)) => 0,
         _ => usize::MAX,
     };
@@ -130,6 +131,11 @@ async fn serve(
         }
     }
     request.body.truncate(limit);
+    let too_large = matches!(fault, Some(Fault::Limit(most)) if request.body.len() > most);
+    if too_large {
+        // What is still sent is read, so that the answer is heard.
+        tokio::spawn(async move { while pieces.next().await.is_some() {} });
+    }
     if matches!(fault, Some(Fault::IgnoreRange)) {
         request.headers.remove("range");
     }
@@ -143,6 +149,7 @@ async fn serve(
             answer
         }
         Some(Fault::Early(status)) => Answer::new(*status),
+        Some(Fault::Limit(_)) if too_large => Answer::new(413),
         Some(Fault::Echo) => {
             let said = request.header("authorization").unwrap_or_default();
             let message = format!("you said {said}");

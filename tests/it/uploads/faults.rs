@@ -100,6 +100,63 @@ async fn a_limit_on_bodies_leads_to_ranges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn layers_tell_each_other_what_a_registry_limits() {
+    let sim = RegSim::start().await;
+    let to = reference(&sim, "app:v1");
+    sim.rule(Rule::new("PATCH", "", Fault::Limit(1 << 20)));
+    let fixture = Fixture::new(&[&to]);
+    let layers: Vec<Vec<u8>> = (0..12).map(|index| noise((9 << 20) + index)).collect();
+    let digests: Vec<Digest> = layers
+        .iter()
+        .map(|bytes| {
+            let mut sink = fixture.sink();
+            sink.write_all(bytes).unwrap();
+            commit(sink, bytes)
+        })
+        .collect();
+    for digest in &digests {
+        assert!(fixture.arrived(&to, digest).await.is_some(), "{:#?}", sim.log());
+    }
+    // The four that are sent at once may each be refused: streamed, in parts of 32 MiB where they
+    // still grow, and of 4 MiB. The eight that follow are not refused at all.
+    let refused = sim.requests().iter().filter(|request| request.status == 413).count();
+    assert!((2..=12).contains(&refused), "{:#?}", sim.log());
+    let taken = sim.requests().iter().filter(|request| request.status == 202).count();
+    assert!(taken >= 12 * 18, "{taken}");
+    assert_eq!(sim.open_sessions(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_on_its_way_learns_what_another_was_refused() {
+    let sim = RegSim::start().await;
+    let to = reference(&sim, "app:v1");
+    let fixture = Fixture::new(&[&to]);
+    // The first is told to send parts, and waits until one of 32 MiB is there.
+    sim.rule(Rule::new("PATCH", "", Fault::Limit(1 << 20)).times(1));
+    let slow = noise(40 << 20);
+    let mut slow_sink = fixture.sink();
+    slow_sink.write_all(&slow[..4 << 20]).unwrap();
+    while sim.count("POST", "") < 2 {
+        tokio::task::yield_now().await;
+    }
+    // The second finds that less than its 6 MiB is allowed.
+    sim.rule(Rule::new("PATCH", "", Fault::Limit(5 << 20)));
+    let quick = noise(6 << 20);
+    let mut sink = fixture.sink();
+    sink.write_all(&quick).unwrap();
+    let quick = commit(sink, &quick);
+    assert!(fixture.arrived(&to, &quick).await.is_some());
+    let refused = || sim.requests().iter().filter(|request| request.status == 413).count();
+    let before = refused();
+    slow_sink.write_all(&slow[4 << 20..]).unwrap();
+    let digest = commit(slow_sink, &slow);
+    assert!(fixture.arrived(&to, &digest).await.is_some());
+    assert_eq!(refused(), before, "{:#?}", sim.log());
+    assert_eq!(sim.blob("app", &digest), Some(slow));
+    assert_eq!(sim.open_sessions(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_lost_is_replaced() {
     let gone = Fault::error(404, "BLOB_UPLOAD_UNKNOWN", "gone");
     for method in ["PATCH", "PUT"] {
