@@ -30,6 +30,10 @@ pub enum Cause {
     /// The registry, or its token server, refused.
     #[error(transparent)]
     Refused(Box<Refusal>),
+    /// The registry refused the manifest of an image with zstd layers, and said that it cannot read
+    /// it.
+    #[error(transparent)]
+    ZstdRefused(Box<Refusal>),
     /// Credentials that should be there cannot be had.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
@@ -187,7 +191,7 @@ impl RegistryError {
     /// Returns the status that the registry answered, if it refused.
     pub fn status(&self) -> Option<u16> {
         match self.cause() {
-            Cause::Refused(refusal) => Some(refusal.status),
+            Cause::Refused(refusal) | Cause::ZstdRefused(refusal) => Some(refusal.status),
             _ => None,
         }
     }
@@ -218,7 +222,7 @@ impl Cause {
     pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Http(error) => error.is_temporary(),
-            Self::Refused(refusal) => refusal.is_temporary(),
+            Self::Refused(refusal) | Self::ZstdRefused(refusal) => refusal.is_temporary(),
             Self::BothSchemes { http, .. } => http.is_temporary(),
             Self::AllFailed(errors) => errors.iter().any(Fault::is_temporary),
             Self::MissingBlobs { .. } => true,
@@ -243,7 +247,7 @@ impl Cause {
 impl Fault for RegistryError {
     fn class(&self) -> Class {
         match self.cause() {
-            Cause::Refused(refusal) => refusal.class(),
+            Cause::Refused(refusal) | Cause::ZstdRefused(refusal) => refusal.class(),
             Cause::Credentials(_) | Cause::CredentialsInClear { .. } => Class::Auth,
             Cause::Unsupported(_) | Cause::NoPlatform { .. } | Cause::Host { .. } => Class::User,
             Cause::Sink { source, .. } | Cause::Source(source) => Class::of_io(source),
@@ -268,6 +272,10 @@ impl Fault for RegistryError {
     fn hint(&self) -> Option<String> {
         match self.cause() {
             Cause::Refused(refusal) => refusal.hint(),
+            Cause::ZstdRefused(refusal) => Some(format!(
+                "`{}` may not take OCI manifests, or no zstd layers: leave out `--compression=zstd`",
+                refusal.host
+            )),
             Cause::Http(HttpError::TlsHandshake { host, source }) => Some(tls_hint(host, source)),
             Cause::CredentialsInClear { host, .. } => Some(format!(
                 "serve it over https, or accept the risk with `--insecure-registry={host}`"

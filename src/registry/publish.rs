@@ -13,7 +13,7 @@ use super::options::ImmutableTags;
 use super::scope::Scopes;
 use super::transport::{Call, drain, pause};
 use crate::http::Backoff;
-use crate::image::Reference;
+use crate::image::{Descriptor, LayerCompression, Manifest, Reference};
 
 /// A stored manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,11 @@ impl Registry {
             {
                 tracing::info!(%reference, "tag is immutable and exists, push accepted as done");
                 Ok(PushedManifest { digest, tag: TagOutcome::KeptImmutable })
+            }
+            Err(Cause::Refused(refusal))
+                if refusal.is_unknown_manifest() && has_zstd_layers(bytes) =>
+            {
+                Err(RegistryError::new(action, Cause::ZstdRefused(refusal)))
             }
             Err(cause) => Err(RegistryError::new(action, cause)),
         }
@@ -146,6 +151,13 @@ impl Registry {
             Err(_) => false,
         }
     }
+}
+
+fn has_zstd_layers(manifest: &[u8]) -> bool {
+    let is_zstd = |layer: &Descriptor| {
+        matches!(LayerCompression::of_layer(&layer.media_type), Ok(LayerCompression::Zstd))
+    };
+    serde_json::from_slice(manifest).is_ok_and(|Manifest { layers, .. }| layers.iter().any(is_zstd))
 }
 
 /// Recognises a refusal for the lack of blobs.

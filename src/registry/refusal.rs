@@ -174,11 +174,20 @@ impl Refusal {
             })
     }
 
+    /// Returns whether the registry says that it cannot read a manifest: distribution, Harbor, Quay
+    /// and Artifactory answer 400 `MANIFEST_INVALID` to media types that they do not know, gateways
+    /// 415.
+    pub fn is_unknown_manifest(&self) -> bool {
+        self.status == 415
+            || matches!(self.status, 400 | 422) && self.has_code("MANIFEST_INVALID")
+            || self.status == 400 && self.has_code("UNSUPPORTED")
+    }
+
     /// Returns whose move it is.
     pub fn class(&self) -> Class {
         match self.status {
             401 | 403 => Class::Auth,
-            404 | 400 | 405 | 409 | 412 => Class::User,
+            400 | 404 | 405 | 409 | 412 | 415 => Class::User,
             _ => Class::Infrastructure,
         }
     }

@@ -11,7 +11,7 @@ use crate::witness::harness::{Build, Built};
 const BIG: usize = 4 << 20;
 
 /// Starts a registry that a build's commands can reach, and a context with one big file.
-async fn prepare(dockerfile: impl Fn(&RegSim) -> String) -> (RegSim, TempDir) {
+pub(super) async fn prepare(dockerfile: impl Fn(&RegSim) -> String) -> (RegSim, TempDir) {
     let sim = RegSim::start().await;
     let context = tempfile::tempdir().unwrap();
     fs::write(context.path().join("Dockerfile"), dockerfile(&sim)).unwrap();
@@ -28,7 +28,7 @@ fn wait(sim: &RegSim) -> String {
     )
 }
 
-async fn build(sim: &RegSim, context: &Path, arguments: &[&str]) -> Built {
+pub(super) async fn build(sim: &RegSim, context: &Path, arguments: &[&str]) -> Built {
     let mut build = Build::of(context).base("base-small", "busybox").arg("--insecure");
     if !arguments.contains(&"--no-push") {
         build = build.arg(format!("--destination={}/app:v1", sim.host()));
@@ -38,7 +38,7 @@ async fn build(sim: &RegSim, context: &Path, arguments: &[&str]) -> Built {
 }
 
 /// Checks that every layer of a pushed image is there.
-fn assert_pushed(sim: &RegSim, repository: &str, built: &Built) {
+pub(super) fn assert_pushed(sim: &RegSim, repository: &str, built: &Built) {
     assert!(built.output.status.success(), "{}\n{:#?}", built.text(), sim.log());
     assert!(sim.tag(repository, "v1").is_some(), "{repository}");
     assert_eq!(sim.open_sessions(), 0, "{:#?}", sim.log());

@@ -18,6 +18,7 @@ use crate::registry::{noise, options, reference, registry};
 use crate::regsim::{Auth, Fault, RegSim, Rule, shortened};
 
 mod builds;
+mod compressions;
 mod faults;
 mod layers;
 
