@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use snapshot::Digest;
 
 use super::error::BuildError;
-use super::output::transfer;
+use super::pulls::{Pull, Pulls};
 use super::session::Session;
 use super::timed;
 use crate::image::{
@@ -17,8 +18,10 @@ use crate::image::{
 use crate::plan::{ImageName, ImageRequest};
 use crate::report::event::{Event, Phase};
 use crate::store::{Blob, Layout, LayoutError};
+use crate::unpack::{LayerInput, OpenLayer};
 
-/// Layers of one image that are downloaded at once.
+/// Images that are resolved at once, and layers that are fetched at once where nobody reads them as
+/// they come.
 const PARALLEL_PULLS: usize = 4;
 
 /// Where an image's blobs are.
@@ -159,6 +162,37 @@ impl<'a> Bases<'a> {
         images.values().find(holds).map(|resolved| resolved.origin.clone())
     }
 
+    /// Returns an image's layers to be read, lowest first. Those that are not on disk are on their
+    /// way, and what is made of them counts only when [`Pulls::finish`] has said so.
+    pub(super) fn layers(&self, image: &Image) -> Result<(Vec<LayerInput>, Pulls<'a>), BuildError> {
+        let mut inputs = Vec::with_capacity(image.layers().len());
+        let mut pulls: Vec<Pull> = Vec::new();
+        for layer in image.layers() {
+            let descriptor = &layer.descriptor;
+            let digest = digest_of(descriptor)?;
+            let open: OpenLayer = match self.place_of(descriptor)? {
+                Place::Disk(blob) => {
+                    Box::new(move || Ok(Box::new(blob.open().map_err(io::Error::other)?)))
+                }
+                Place::Registry(reference) => {
+                    // An image may hold a layer twice.
+                    let known = pulls.iter().find(|pull| pull.digest == digest);
+                    let arriving = known.map(|pull| pull.blob.arriving()).unwrap_or_else(|| {
+                        let pull = self.pull(reference, descriptor, digest);
+                        let arriving = pull.blob.arriving();
+                        pulls.push(pull);
+                        arriving
+                    });
+                    Box::new(move || Ok(Box::new(arriving.open()?)))
+                }
+            };
+            let (size_bytes, diff_id) = (size_of(descriptor)?, layer.diff_id);
+            inputs.push(LayerInput { digest, size_bytes, diff_id, open });
+        }
+        let Session { runtime, events, .. } = self.session;
+        Ok((inputs, Pulls::start(runtime.handle(), *events, pulls)))
+    }
+
     /// Returns the blobs of layers, downloading those that are not on disk.
     pub(super) fn blobs<'l>(
         &self,
@@ -170,8 +204,21 @@ impl<'a> Bases<'a> {
 
     pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Blob, BuildError> {
         let digest = digest_of(layer)?;
+        match self.place_of(layer)? {
+            Place::Disk(blob) => Ok(blob),
+            Place::Registry(reference) => {
+                let pulled = self.pull(reference, layer, digest).run().await?;
+                self.session.events.send(pulled.event);
+                Ok(self.session.store.stored(&digest)?)
+            }
+        }
+    }
+
+    /// Finds out where a layer is, and whether it can be had.
+    fn place_of(&self, layer: &Descriptor) -> Result<Place, BuildError> {
+        let digest = digest_of(layer)?;
         if let Some(blob) = self.session.store.blob(&digest)? {
-            return Ok(blob);
+            return Ok(Place::Disk(blob));
         }
         if is_foreign_layer(&layer.media_type) {
             return Err(BuildError::ForeignLayer { digest: layer.digest.clone() });
@@ -179,18 +226,23 @@ impl<'a> Bases<'a> {
         match self.origin_of(&digest) {
             Some(Origin::Layout(layout)) => layout
                 .blob(&digest)
+                .map(Place::Disk)
                 .map_err(|source| BuildError::BaseLayout { name: layer.digest.clone(), source }),
-            Some(Origin::Registry(reference)) => {
-                let mut writer = self.session.store.spool()?;
-                let stats = self.session.registry.pull_blob(&reference, layer, &mut writer).await?;
-                let transfer = transfer(&stats);
-                let digest_text = digest.to_string();
-                self.session.events.send(Event::BlobPulled { digest: digest_text, transfer });
-                Ok(writer.commit(Some((&digest, size_of(layer)?)))?)
-            }
-            None => Ok(self.session.store.stored(&digest)?),
+            Some(Origin::Registry(reference)) => Ok(Place::Registry(reference)),
+            None => Ok(Place::Disk(self.session.store.stored(&digest)?)),
         }
     }
+
+    fn pull(&self, reference: Reference, layer: &Descriptor, digest: Digest) -> Pull {
+        let (registry, layer) = (self.session.registry.clone(), layer.clone());
+        Pull { registry, reference, layer, digest, blob: self.session.store.expect_blob() }
+    }
+}
+
+/// Where a layer can be read.
+enum Place {
+    Disk(Blob),
+    Registry(Reference),
 }
 
 /// Returns how a request's image is called in messages.

@@ -13,6 +13,7 @@ mod network;
 pub mod options;
 mod output;
 mod overlays;
+mod pulls;
 mod record;
 mod roots;
 mod session;
@@ -21,6 +22,7 @@ mod stages;
 mod stay;
 mod steps;
 mod tracking;
+mod unpacking;
 
 use std::collections::BTreeMap;
 use std::time::Instant;

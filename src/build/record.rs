@@ -71,20 +71,29 @@ impl<'a> Recorder<'a> {
 
 impl Seen {
     fn add(&mut self, phase: Phase, started: Instant, elapsed: Duration) {
+        self.spend(phase, elapsed);
+        self.spans.push((started, started + elapsed));
+    }
+
+    fn spend(&mut self, phase: Phase, elapsed: Duration) {
         let total = self.phases.entry(phase).or_default();
         *total = total.saturating_add(elapsed);
-        self.spans.push((started, started + elapsed));
     }
 
     fn note(&mut self, event: &Event) {
         match event {
             // The spans of background work come with what was done.
-            Event::PhaseTimed { phase, elapsed } if !phase.is_background() => {
+            Event::PhaseTimed { phase: Phase::Upload, .. } => {}
+            Event::PhaseTimed { phase: Phase::Pull, elapsed } => self.spend(Phase::Pull, *elapsed),
+            Event::PhaseTimed { phase, elapsed } => {
                 let now = Instant::now();
                 self.add(*phase, now.checked_sub(*elapsed).unwrap_or(now), *elapsed);
             }
             Event::LayerCounted(counts) => self.layers.push(counts.clone()),
-            Event::BlobPulled { digest, transfer } => self.pulls.push((digest.clone(), *transfer)),
+            Event::BlobPulled { digest, transfer, background } => {
+                self.spans.push((background.started, background.started + background.elapsed));
+                self.pulls.push((digest.clone(), *transfer));
+            }
             Event::BlobPushed { repository, digest, route, background } => {
                 // One upload serves all tags of a repository, and each of them tells of it.
                 let is_known =

@@ -1,24 +1,19 @@
 //! Runs the planned stages in order and keeps their root file systems as long as they are needed.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::time::Instant;
 
-use snapshot::{Index, Rootfs};
+use snapshot::Rootfs;
 
 use super::bases::{Bases, name_of};
 use super::error::BuildError;
 use super::roots::{Home, Root, Roots};
 use super::session::Session;
 use super::steps::{Layers, StageRun};
-use super::timed;
 use super::tracking::Tracking;
-use crate::archive::{Beneath, NotOnDisk, limits_for};
-use crate::image::{Image, digest_of, size_of};
+use super::unpacking::Unpacking;
+use crate::image::Image;
 use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, Step, StepKind};
-use crate::report::event::{Event, Phase};
-use crate::store::Blob;
-use crate::unpack::{LayerInput, UnpackOptions, Unpacked, unpack};
+use crate::report::event::Event;
 
 /// A finished stage.
 pub(super) struct Finished {
@@ -203,7 +198,7 @@ impl<'a> Stages<'a> {
         if needs_place {
             self.make_room();
             let (rootfs, beneath) = self.roots.occupy(position)?;
-            let index = self.unpack_into(&rootfs, Some(&beneath), image, because_of)?;
+            let index = self.unpacking(image, because_of).run(&rootfs, Some(&beneath))?;
             self.roots.settle(index, beneath)
         } else {
             self.unpack(image, because_of)
@@ -237,75 +232,14 @@ impl<'a> Stages<'a> {
         }
     }
 
+    fn unpacking<'s>(&'s self, image: &'s Image, because_of: String) -> Unpacking<'s> {
+        Unpacking { session: self.session, bases: self.bases, image, because_of }
+    }
+
     fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
         let (rootfs, folder) = self.roots.create()?;
-        let index = self.unpack_into(&rootfs, None, image, because_of)?;
+        let index = self.unpacking(image, because_of).run(&rootfs, None)?;
         Ok(Root { rootfs, index, home: Home::Folder(folder) })
-    }
-
-    fn unpack_into(
-        &self,
-        rootfs: &Rootfs,
-        beneath: Option<&Beneath>,
-        image: &Image,
-        because_of: String,
-    ) -> Result<Index, BuildError> {
-        if image.layers().is_empty() {
-            return Ok(Index::default());
-        }
-        let layers = image.layers().iter().map(|layer| &layer.descriptor);
-        let blobs = timed(self.session.events, Phase::Pull, || self.bases.blobs(layers))?;
-        let start = Instant::now();
-        self.session.events.send(Event::UnpackStarted { because_of });
-        let unpacked = self.unpack_layers(rootfs, beneath, image, blobs)?;
-        let elapsed = start.elapsed();
-        self.session.events.send(Event::PhaseTimed { phase: Phase::Unpack, elapsed });
-        self.session.events.send(Event::UnpackFinished {
-            entry_count: unpacked.stats.entry_count,
-            bytes: unpacked.stats.tar_bytes,
-            elapsed,
-        });
-        Ok(unpacked.index)
-    }
-
-    fn unpack_layers(
-        &self,
-        rootfs: &Rootfs,
-        beneath: Option<&Beneath>,
-        image: &Image,
-        blobs: Vec<Blob>,
-    ) -> Result<Unpacked, BuildError> {
-        let mut inputs = Vec::with_capacity(blobs.len());
-        for (layer, blob) in image.layers().iter().zip(blobs) {
-            inputs.push(LayerInput {
-                digest: digest_of(&layer.descriptor)?,
-                size_bytes: size_of(&layer.descriptor)?,
-                diff_id: layer.diff_id,
-                open: Box::new(move || {
-                    let file = blob.open().map_err(io::Error::other)?;
-                    Ok(Box::new(file))
-                }),
-            });
-        }
-        let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
-        let options = UnpackOptions { limits, beneath: beneath.cloned() };
-        let unpacked = unpack(rootfs, inputs, &options)?;
-        for (path, reason) in &unpacked.not_on_disk {
-            match reason {
-                // The machine's own is there instead, or it is the executor's; the image keeps its
-                // file.
-                NotOnDisk::OnMount | NotOnDisk::Protected | NotOnDisk::TargetNotOnDisk => {
-                    tracing::debug!(%path, ?reason, "in the base image, but not on disk here");
-                }
-                NotOnDisk::DeviceNotPermitted => {
-                    tracing::warn!(%path, "a device of the base image cannot be made here");
-                }
-            }
-        }
-        for (name, dropped) in &unpacked.dropped_xattrs {
-            tracing::warn!(name, ?dropped, "an extended attribute cannot be set here");
-        }
-        Ok(unpacked)
     }
 
     /// Returns the root that a `COPY --from` reads: an earlier stage's or an image's.

@@ -90,6 +90,8 @@ pub enum Event {
         digest: String,
         /// What it took.
         transfer: Transfer,
+        /// When; it may have been read and unpacked meanwhile.
+        background: Background,
     },
     /// A blob is in a repository.
     BlobPushed {
@@ -254,9 +256,9 @@ pub enum Phase {
     Context,
     /// Manifests and configs of base images.
     Resolve,
-    /// Downloading base images.
+    /// Downloading base images, beside whoever reads them.
     Pull,
-    /// Writing base images to disk.
+    /// Writing base images to disk, and waiting for them.
     Unpack,
     /// COPY and ADD.
     Copy,
@@ -279,7 +281,7 @@ pub enum Phase {
 impl Phase {
     /// Returns whether it goes on beside other phases, so that its time is not the build's.
     pub fn is_background(self) -> bool {
-        self == Self::Upload
+        matches!(self, Self::Pull | Self::Upload)
     }
 
     /// Returns the name shown in the table and in JSON.

@@ -79,7 +79,7 @@ pub fn narrate(event: &Event) -> Option<Message> {
             };
             Message { fields, ..debug(text) }
         }
-        Event::BlobPulled { digest, transfer } => Message {
+        Event::BlobPulled { digest, transfer, .. } => Message {
             fields: vec![("digest", json!(digest)), ("bytes", json!(transfer.bytes))],
             ..debug("blob downloaded")
         },

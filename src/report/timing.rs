@@ -68,7 +68,7 @@ mod tests {
     fn times() -> PhaseTimes {
         let mut times = PhaseTimes::default();
         times.add(Phase::Run, Duration::from_millis(6_000));
-        times.add(Phase::Pull, Duration::from_millis(1_500));
+        times.add(Phase::Unpack, Duration::from_millis(1_500));
         times.add(Phase::Run, Duration::from_millis(1_500));
         times.add(Phase::Copy, Duration::ZERO);
         times
@@ -78,7 +78,7 @@ mod tests {
     fn the_table_has_phases_in_their_order_and_the_rest() {
         assert_eq!(
             times().table(Duration::from_secs(10)),
-            "  pull           1.500 s   15 %\n  \
+            "  unpack         1.500 s   15 %\n  \
                run            7.500 s   75 %\n  \
                other          1.000 s   10 %\n  \
                total         10.000 s  100 %\n"
@@ -91,7 +91,7 @@ mod tests {
         times.add(Phase::Upload, Duration::from_secs(4));
         assert_eq!(
             times.table(Duration::from_secs(10)),
-            "  pull           1.500 s   15 %\n  \
+            "  unpack         1.500 s   15 %\n  \
                run            7.500 s   75 %\n  \
                upload         4.000 s   40 %  beside the others\n  \
                other          1.000 s   10 %\n  \
@@ -103,7 +103,7 @@ mod tests {
     fn overlapping_phases_leave_no_rest() {
         assert_eq!(
             times().table(Duration::from_secs(5)),
-            "  pull           1.500 s   30 %\n  \
+            "  unpack         1.500 s   30 %\n  \
                run            7.500 s  150 %\n  \
                total          5.000 s  100 %\n"
         );

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use snapshot::{Digest, Digester};
 
-use super::workspace::StoreError;
+use super::arrival::{Announcer, ArrivingBlob};
+use super::workspace::{Store, StoreError};
 
 /// A blob on disk, complete and verified when it was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,18 +48,48 @@ impl Blob {
     }
 }
 
+/// A blob that is to be written: it can be waited for already. Dropped, it is given up.
+pub struct ExpectedBlob {
+    store: Store,
+    announcer: Announcer,
+}
+
+impl ExpectedBlob {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, announcer: Announcer::new() }
+    }
+
+    /// Returns the blob for those who read it as it comes.
+    pub fn arriving(&self) -> ArrivingBlob {
+        self.announcer.blob()
+    }
+
+    /// Starts to write it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the spool file cannot be made.
+    pub fn begin(self) -> Result<BlobWriter, StoreError> {
+        let mut writer = self.store.spool()?;
+        self.announcer.begun(writer.spool.clone());
+        writer.announcer = Some(self.announcer);
+        Ok(writer)
+    }
+}
+
 /// A blob that is being written; dropped without a commit it leaves nothing.
 pub struct BlobWriter {
     file: File,
     digester: Digester,
     spool: PathBuf,
     blobs: PathBuf,
+    /// Tells those who read it as it comes.
+    announcer: Option<Announcer>,
 }
 
 impl BlobWriter {
     pub(super) fn create(spool: PathBuf, blobs: PathBuf) -> Result<Self, StoreError> {
         let file = File::create_new(&spool).map_err(StoreError::at("create", &spool))?;
-        Ok(Self { file, digester: Digester::new(), spool, blobs })
+        Ok(Self { file, digester: Digester::new(), spool, blobs, announcer: None })
     }
 
     /// Opens what is written for reading, now and as it grows; it stays readable after the commit
@@ -93,6 +124,9 @@ impl BlobWriter {
         }
         let path = self.blobs.join(digest.hex());
         fs::rename(&self.spool, &path).map_err(StoreError::at("rename", &self.spool))?;
+        if let Some(announcer) = &self.announcer {
+            announcer.stored(path.clone());
+        }
         Ok(Blob::at(path, digest, size_bytes))
     }
 }
@@ -102,6 +136,9 @@ impl Write for BlobWriter {
         let written = self.file.write(bytes)?;
         if let Some(taken) = bytes.get(..written) {
             self.digester.update(taken);
+        }
+        if let Some(announcer) = &self.announcer {
+            announcer.grown(u64::try_from(written).unwrap_or_default());
         }
         Ok(written)
     }

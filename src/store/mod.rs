@@ -5,10 +5,12 @@
 //! written to a spool file, hashed on the way, and get their name only when digest and size are
 //! what was promised. Must not know registries or images.
 
+mod arrival;
 mod blob;
 mod layout;
 mod workspace;
 
-pub use blob::{Blob, BlobWriter};
+pub use arrival::{ArrivingBlob, ArrivingReader, NotArrived};
+pub use blob::{Blob, BlobWriter, ExpectedBlob};
 pub use layout::{Layout, LayoutError, LayoutManifest};
 pub use workspace::{Store, StoreError};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FlockOperation, flock};
 use snapshot::Digest;
 
-use super::blob::{Blob, BlobWriter};
+use super::blob::{Blob, BlobWriter, ExpectedBlob};
 use crate::report::fault::{Class, Fault};
 
 /// What can go wrong in the work directory.
@@ -105,6 +105,11 @@ impl Store {
         let number = self.inner.spooled.fetch_add(1, Ordering::Relaxed);
         let path = self.inner.folder.join(SPOOL).join(number.to_string());
         BlobWriter::create(path, self.inner.folder.join(BLOBS))
+    }
+
+    /// Announces a blob that is to be written, so that others can wait for it.
+    pub fn expect_blob(&self) -> ExpectedBlob {
+        ExpectedBlob::new(self.clone())
     }
 
     /// Returns the blob of a digest, if it is here.

@@ -9,6 +9,7 @@ mod download;
 mod flags;
 mod mirrors;
 mod network;
+mod pipeline;
 mod pull;
 mod push;
 mod real;

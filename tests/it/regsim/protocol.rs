@@ -112,6 +112,14 @@ async fn serve(
     if let Some(Fault::Hold(gate)) = &fault {
         gate.clone().wait_for(|open| *open).await.unwrap();
     }
+    if let Some(Fault::After(path, count)) = &fault {
+        let others = |_: &()| {
+            let inner = state.lock();
+            let other = |one: &&Recorded| one.path.contains(path) && one.path != request.path;
+            inner.requests.iter().filter(other).count() >= *count
+        };
+        state.answered.subscribe().wait_for(others).await.unwrap();
+    }
     if request.path == "/received" {
         // Answered once some bytes of some layer are here.
         state.received.subscribe().wait_for(|bytes| *bytes > 0).await.unwrap();
@@ -171,6 +179,7 @@ async fn serve(
         body: request.body.len() as u64,
         status: if cut { 0 } else { answer.status },
     });
+    state.answered.send_replace(());
     respond(answer, fault, &connection, request.method == "HEAD")
 }
 

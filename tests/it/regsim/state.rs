@@ -88,12 +88,15 @@ pub struct State {
     pub origin: String,
     /// Bytes that came in bodies of `PATCH`.
     pub received: watch::Sender<usize>,
+    /// Says when a request was answered.
+    pub answered: watch::Sender<()>,
     inner: Mutex<Inner>,
 }
 
 impl State {
     pub fn new(auth: Auth, origin: String) -> Self {
-        Self { auth, origin, received: watch::Sender::default(), inner: Mutex::default() }
+        let (received, answered) = (watch::Sender::default(), watch::Sender::default());
+        Self { auth, origin, received, answered, inner: Mutex::default() }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,0 +1,161 @@
+//! Layers of a base on their way into the store, beside whoever reads them.
+//!
+//! Downloads go to disk and wait for no reader; they start lowest layer first, and a few run at
+//! once. A reader comes to a layer's end only when its digest was verified, so that what is made of
+//! layers that were read to their ends is made of the right bytes.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use snapshot::Digest;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+use super::error::BuildError;
+use super::output::transfer;
+use crate::image::{Descriptor, Reference, size_of};
+use crate::registry::Registry;
+use crate::report::event::{Background, Event, EventSink, Phase};
+use crate::report::fault::{Class, Fault};
+use crate::store::{ArrivingBlob, ExpectedBlob};
+use crate::unpack::UnpackError;
+
+/// Layers that are downloaded at once.
+const PARALLEL_PULLS: usize = 4;
+
+/// A layer to download.
+pub(super) struct Pull {
+    pub(super) registry: Registry,
+    pub(super) reference: Reference,
+    pub(super) layer: Descriptor,
+    pub(super) digest: Digest,
+    pub(super) blob: ExpectedBlob,
+}
+
+/// A layer that was downloaded, as events tell of it.
+pub(super) struct Pulled {
+    pub(super) event: Event,
+    background: Background,
+}
+
+impl Pull {
+    /// Downloads the layer and checks that it is the one that was promised.
+    pub(super) async fn run(self) -> Result<Pulled, BuildError> {
+        let started = Instant::now();
+        let mut writer = self.blob.begin()?;
+        let stats = self.registry.pull_blob(&self.reference, &self.layer, &mut writer).await?;
+        writer.commit(Some((&self.digest, size_of(&self.layer)?)))?;
+        let background = Background { started, elapsed: started.elapsed() };
+        let (digest, transfer) = (self.digest.to_string(), transfer(&stats));
+        Ok(Pulled { event: Event::BlobPulled { digest, transfer, background }, background })
+    }
+}
+
+/// Layers on their way. Dropped, what has not arrived is given up.
+pub(super) struct Pulls<'a> {
+    runtime: &'a Handle,
+    events: &'a dyn EventSink,
+    arriving: Vec<(Digest, ArrivingBlob)>,
+    /// `None` when its outcome was taken.
+    running: Option<JoinHandle<Result<Vec<Pulled>, BuildError>>>,
+    /// Ends what is running when it goes.
+    wanted: Option<oneshot::Sender<Infallible>>,
+}
+
+impl<'a> Pulls<'a> {
+    /// Starts to download layers, in this order.
+    pub(super) fn start(runtime: &'a Handle, events: &'a dyn EventSink, pulls: Vec<Pull>) -> Self {
+        let arriving = pulls.iter().map(|pull| (pull.digest, pull.blob.arriving())).collect();
+        let (wanted, unwanted) = oneshot::channel();
+        let running = Some(runtime.spawn(run_all(pulls, unwanted)));
+        Self { runtime, events, arriving, running, wanted: Some(wanted) }
+    }
+
+    /// Returns the layer of a digest, if it is one of these.
+    pub(super) fn arriving(&self, digest: &Digest) -> Option<ArrivingBlob> {
+        let its = |(other, _): &&(Digest, ArrivingBlob)| other == digest;
+        self.arriving.iter().find(its).map(|(_, blob)| blob.clone())
+    }
+
+    /// Waits until every layer has arrived and is what was promised.
+    pub(super) fn finish(mut self) -> Result<(), BuildError> {
+        let pulled = self.join()?;
+        let spans = pulled.iter().map(|pulled| pulled.background);
+        let started = spans.clone().map(|span| span.started).min();
+        let ended = spans.map(|span| span.started + span.elapsed).max();
+        if let Some((started, ended)) = started.zip(ended) {
+            let elapsed = ended.saturating_duration_since(started);
+            self.events.send(Event::PhaseTimed { phase: Phase::Pull, elapsed });
+        }
+        pulled.into_iter().for_each(|pulled| self.events.send(pulled.event));
+        Ok(())
+    }
+
+    /// Returns why layers could not be unpacked: because of their download, if that has failed or
+    /// was about to.
+    pub(super) fn blame(mut self, error: UnpackError) -> BuildError {
+        let UnpackError::Layer { digest, .. } = &error else { return error.into() };
+        let Some(arriving) = self.arriving(digest) else { return error.into() };
+        let error = BuildError::from(error);
+        // The disk's errors are its own; any other may come from wrong bytes, which only the end of
+        // the download tells.
+        if error.class() == Class::Disk || arriving.is_stored_in_the_end() {
+            return error;
+        }
+        self.join().err().unwrap_or(error)
+    }
+
+    fn join(&mut self) -> Result<Vec<Pulled>, BuildError> {
+        match self.running.take() {
+            Some(running) => self.runtime.block_on(running).unwrap_or_else(panicked),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Drop for Pulls<'_> {
+    fn drop(&mut self) {
+        self.wanted = None;
+        // Waited for, because the folder they write to may go next. Whoever drops this has an error
+        // of their own.
+        let _ = self.join();
+    }
+}
+
+/// Downloads a few layers at a time, until all have arrived, one has failed, or nobody wants them.
+async fn run_all(
+    pulls: Vec<Pull>,
+    mut unwanted: oneshot::Receiver<Infallible>,
+) -> Result<Vec<Pulled>, BuildError> {
+    let mut waiting = pulls.into_iter().enumerate();
+    let mut running = JoinSet::new();
+    let mut done = Vec::new();
+    loop {
+        while running.len() < PARALLEL_PULLS
+            && let Some((position, pull)) = waiting.next()
+        {
+            running.spawn(async move { Ok((position, pull.run().await?)) });
+        }
+        let pulled = tokio::select! {
+            pulled = running.join_next() => pulled,
+            _ = &mut unwanted => break,
+        };
+        match pulled.map(|pulled| pulled.unwrap_or_else(panicked)) {
+            Some(Ok(pulled)) => done.push(pulled),
+            Some(Err(error)) => {
+                running.shutdown().await;
+                return Err(error);
+            }
+            None => break,
+        }
+    }
+    running.shutdown().await;
+    done.sort_by_key(|(position, _)| *position);
+    Ok(done.into_iter().map(|(_, pulled)| pulled).collect())
+}
+
+/// Goes on with a panic of a download: nothing aborts one while its outcome is waited for.
+fn panicked<T>(error: JoinError) -> T {
+    std::panic::resume_unwind(error.into_panic())
+}

@@ -1,0 +1,75 @@
+//! Base images to root file systems, read while they are downloaded.
+
+use std::time::Instant;
+
+use snapshot::{Index, Rootfs};
+
+use super::bases::Bases;
+use super::error::BuildError;
+use super::session::Session;
+use crate::archive::{Beneath, NotOnDisk, limits_for};
+use crate::image::Image;
+use crate::report::event::{Event, Phase};
+use crate::unpack::{UnpackOptions, Unpacked, unpack};
+
+/// An image that is to be unpacked.
+pub(super) struct Unpacking<'a> {
+    pub(super) session: &'a Session<'a>,
+    pub(super) bases: &'a Bases<'a>,
+    pub(super) image: &'a Image,
+    /// The step that needs files, as text.
+    pub(super) because_of: String,
+}
+
+impl Unpacking<'_> {
+    /// Unpacks the image into `rootfs`, and what cannot be there into `beneath`. On success every
+    /// layer was verified; on error nothing of what is in either is to be trusted.
+    pub(super) fn run(
+        self,
+        rootfs: &Rootfs,
+        beneath: Option<&Beneath>,
+    ) -> Result<Index, BuildError> {
+        if self.image.layers().is_empty() {
+            return Ok(Index::default());
+        }
+        let events = self.session.events;
+        let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
+        let options = UnpackOptions { limits, beneath: beneath.cloned() };
+        let (layers, pulls) = self.bases.layers(self.image)?;
+        let start = Instant::now();
+        events.send(Event::UnpackStarted { because_of: self.because_of });
+        let unpacked = match unpack(rootfs, layers, &options) {
+            Ok(unpacked) => unpacked,
+            Err(error) => return Err(pulls.blame(error)),
+        };
+        let elapsed = start.elapsed();
+        pulls.finish()?;
+        events.send(Event::PhaseTimed { phase: Phase::Unpack, elapsed });
+        events.send(Event::UnpackFinished {
+            entry_count: unpacked.stats.entry_count,
+            bytes: unpacked.stats.tar_bytes,
+            elapsed,
+        });
+        warn(&unpacked);
+        Ok(unpacked.index)
+    }
+}
+
+/// Tells of what the image holds and the disk does not.
+fn warn(unpacked: &Unpacked) {
+    for (path, reason) in &unpacked.not_on_disk {
+        match reason {
+            // The machine's own is there instead, or it is the executor's; the image keeps its
+            // file.
+            NotOnDisk::OnMount | NotOnDisk::Protected | NotOnDisk::TargetNotOnDisk => {
+                tracing::debug!(%path, ?reason, "in the base image, but not on disk here");
+            }
+            NotOnDisk::DeviceNotPermitted => {
+                tracing::warn!(%path, "a device of the base image cannot be made here");
+            }
+        }
+    }
+    for (name, dropped) in &unpacked.dropped_xattrs {
+        tracing::warn!(name, ?dropped, "an extended attribute cannot be set here");
+    }
+}
