@@ -2,7 +2,11 @@
 //!
 //! Lives low so that every phase can send; must not know how an event is shown.
 
+mod totals;
+
 use std::time::{Duration, Instant};
+
+pub use totals::SnapshotTotals;
 
 /// Something a reader of the build's log should learn.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::bridge::Bridge;
-use super::event::{Event, EventSink};
+use super::event::{Event, EventSink, SnapshotTotals};
 use super::fault::Fault;
 use super::line::{self, Message, Moment};
 use super::settings::{Format, Level, ReportSettings};
@@ -34,6 +34,7 @@ struct Shared {
     stderr: Box<dyn Write + Send>,
     warned: HashSet<String>,
     phases: PhaseTimes,
+    snapshots: SnapshotTotals,
 }
 
 impl Terminal {
@@ -55,8 +56,9 @@ impl Terminal {
         stdout: Box<dyn Write + Send>,
         stderr: Box<dyn Write + Send>,
     ) -> Self {
-        let shared =
-            Shared { stdout, stderr, warned: HashSet::new(), phases: PhaseTimes::default() };
+        let (warned, phases) = (HashSet::new(), PhaseTimes::default());
+        let snapshots = SnapshotTotals::default();
+        let shared = Shared { stdout, stderr, warned, phases, snapshots };
         Self { settings, clock, shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -103,11 +105,17 @@ impl Terminal {
         self.lock().stderr(&block);
     }
 
-    /// Writes where the time went.
+    /// Writes what all snapshots took, and where the time went.
     pub fn finish(&self) {
         let moment = (self.clock)();
         let total = moment.since_start;
-        let phases = self.lock().phases.clone();
+        let (phases, snapshots) = {
+            let shared = self.lock();
+            (shared.phases.clone(), shared.snapshots.clone())
+        };
+        if let Some(message) = narrate::snapshot_totals(&snapshots) {
+            self.log(&message);
+        }
         let text = "Build finished".to_owned();
         match self.settings.format {
             Format::Color(_) if self.shows(Level::Info) => {
@@ -132,6 +140,9 @@ impl Shared {
 
 impl EventSink for Terminal {
     fn send(&self, event: Event) {
+        if let Event::SnapshotTaken(work) = &event {
+            self.lock().snapshots.add(work);
+        }
         match &event {
             Event::RunOutput { bytes } => {
                 let mut shared = self.lock();

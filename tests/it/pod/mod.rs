@@ -8,6 +8,7 @@
 mod covers;
 mod machine;
 mod stays;
+mod tracked;
 mod witnesses;
 
 use std::fs;
