@@ -149,6 +149,47 @@ fn a_build_in_each_format() {
     );
 }
 
+/// What pipelines look for in a log, as kaniko v1.24 writes it.
+const KANIKOS: [&str; 9] = [
+    "Retrieving image manifest debian:12",
+    "Building stage 'debian:12' [idx: '0', base-idx: '-1']",
+    "Unpacking rootfs as cmd RUN make requires it.",
+    "Taking snapshot of full filesystem...",
+    "Taking snapshot of files...",
+    "No files were changed, appending empty layer to config. No layer added to image.",
+    "Pushing image to registry.example.com/app:1",
+    "Pushed registry.example.com/app@sha256:22",
+    "Skipping push to container registry due to --no-push flag",
+];
+
+#[test]
+fn lines_that_pipelines_look_for_are_kanikos_to_the_last_byte() {
+    let lines = |format| {
+        let (terminal, _, stderr) = terminal(settings(format));
+        build().into_iter().for_each(|event| terminal.send(event));
+        stderr.text()
+    };
+    let time = "2026-11-05T10:20:30Z";
+    // What stands before the message, and behind it.
+    let formats = [
+        (Format::Color(Colors::Off), "INFO[0012] ".to_owned(), String::new()),
+        (Format::Color(Colors::On), "\x1b[36mINFO\x1b[0m[0012] ".to_owned(), String::new()),
+        (Format::Text, format!("time=\"{time}\" level=info msg=\""), "\"".to_owned()),
+        (
+            Format::Json,
+            "{\"level\":\"info\",\"msg\":\"".to_owned(),
+            format!("\",\"time\":\"{time}\"}}"),
+        ),
+    ];
+    for (format, before, behind) in formats {
+        let log = lines(format);
+        for message in KANIKOS {
+            let wanted = format!("{before}{message}{behind}");
+            assert!(log.lines().any(|line| line == wanted), "no line is `{wanted}` in:\n{log}");
+        }
+    }
+}
+
 #[test]
 fn levels_below_the_verbosity_are_left_out() {
     let lines = |level| {
