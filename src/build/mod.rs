@@ -9,6 +9,7 @@ mod bases;
 mod error;
 mod foreign;
 mod ignored;
+mod layers;
 mod network;
 pub mod options;
 mod output;

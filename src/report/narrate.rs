@@ -86,6 +86,7 @@ pub fn narrate(event: &Event) -> Option<Message> {
         Event::LayerCounted(_)
         | Event::RootReady { .. }
         | Event::RunOutput { .. }
+        | Event::WorkStarted(_)
         | Event::PhaseTimed { .. } => return None,
     };
     Some(message)

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::LayerError;
 use super::plan::{Node, Planned};
@@ -57,17 +58,24 @@ pub enum Content {
 pub struct Contents {
     usual: Option<Content>,
     elsewhere: HashMap<RootfsPath, Content>,
+    read_bytes: Arc<AtomicU64>,
 }
 
 impl Contents {
     /// Every path's content is at that path of `root`.
     pub fn in_rootfs(root: Rootfs) -> Self {
-        Self { usual: Some(Content::Rootfs(root)), elsewhere: HashMap::new() }
+        Self { usual: Some(Content::Rootfs(root)), ..Self::default() }
     }
 
     /// Nothing's content is known, until [`Contents::insert`] says so.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// Counts the bytes of files in `counter` while they are read; those of a layer that is begun
+    /// again, twice.
+    pub fn counted_by(self, counter: Arc<AtomicU64>) -> Self {
+        Self { read_bytes: counter, ..self }
     }
 
     /// Says where the content of `path` is.
@@ -171,16 +179,15 @@ impl<'a> ContentReader<'a> {
             Content::Archive { file, offset_bytes, .. } => {
                 let (file, offset) = (Arc::clone(file), *offset_bytes);
                 let size = node.metadata.size;
-                return Ok(Stream {
-                    path,
-                    source: Source::Member { file, offset, size, left: size },
-                });
+                let source = Source::Member { file, offset, size, left: size };
+                return Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() });
             }
         };
         let (directory, name) = self.directory(root, at)?;
         let file = directory.open_file(name)?;
         let stamp = Stamp::of(&file, &path)?;
-        Ok(Stream { path, source: Source::File { file, stamp, mtime_is_own } })
+        let source = Source::File { file, stamp, mtime_is_own };
+        Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() })
     }
 
     fn content(&self, path: &RootfsPath) -> Result<&'a Content, LayerError> {
@@ -232,6 +239,8 @@ pub(super) struct Stream {
     /// The entry's path, for messages.
     path: RootfsPath,
     source: Source,
+    /// As [`Contents::counted_by`].
+    read_bytes: Arc<AtomicU64>,
 }
 
 enum Source {
@@ -297,17 +306,19 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.source {
-            Source::File { file, .. } => file.read(buffer),
+        let read = match &mut self.source {
+            Source::File { file, .. } => file.read(buffer)?,
             Source::Member { file, offset, left, .. } => {
                 // The member ends where its metadata say, not where the archive does.
                 let most = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 let read = file.read_at(buffer.get_mut(..most).unwrap_or_default(), *offset)?;
                 *offset += read as u64;
                 *left -= read as u64;
-                Ok(read)
+                read
             }
-        }
+        };
+        self.read_bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 
