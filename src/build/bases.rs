@@ -16,7 +16,7 @@ use crate::image::{
     is_foreign_layer, size_of,
 };
 use crate::plan::{ImageName, ImageRequest};
-use crate::report::event::{Event, Gauge, LongWork, Phase};
+use crate::report::event::{Event, Phase};
 use crate::store::{Blob, Layout, LayoutError};
 use crate::unpack::{LayerInput, OpenLayer};
 
@@ -235,10 +235,7 @@ impl<'a> Bases<'a> {
 
     fn pull(&self, reference: Reference, layer: &Descriptor, digest: Digest) -> Pull {
         let (registry, layer) = (self.session.registry.clone(), layer.clone());
-        let size_bytes = u64::try_from(layer.size).ok();
-        let gauge = Gauge::new(LongWork::Download, &layer.digest, size_bytes);
-        self.session.events.send(Event::WorkStarted(gauge.clone()));
-        Pull { registry, reference, layer, digest, blob: self.session.store.expect_blob(), gauge }
+        Pull { registry, reference, layer, digest, blob: self.session.store.expect_blob() }
     }
 }
 

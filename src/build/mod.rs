@@ -9,7 +9,6 @@ mod bases;
 mod error;
 mod foreign;
 mod ignored;
-mod layers;
 mod network;
 pub mod options;
 mod output;

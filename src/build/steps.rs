@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use snapshot::layer::{WrittenLayer, write_layer};
 use snapshot::track::{StepOverlay, Tracked};
-use snapshot::{PathSet, Rootfs, RootfsPath, Scope, Snapshotter};
+use snapshot::{Changeset, PathSet, Rootfs, RootfsPath, Scope, Snapshotter};
 
 use super::error::{BuildError, StepError};
-use super::layers;
 use super::overlays;
 use super::roots::{Home, Root};
 use super::session::Session;
@@ -14,9 +14,9 @@ use super::timed;
 use super::tracking::{Tracking, Work, snapshot_work};
 use crate::context::BuildContext;
 use crate::execute::{self, Copied, ExecuteError, Source, Target};
-use crate::image::{History, Image, Layer};
+use crate::image::{History, Image, Layer, descriptor};
 use crate::plan::{CopySource, CopyStep, PlannedStage, RunStep, Step, StepKind};
-use crate::report::event::{self, Event, Phase, SnapshotReach, SnapshotWork};
+use crate::report::event::{self, Event, LayerCounts, Phase, SnapshotReach, SnapshotWork};
 use crate::sandbox::OutputLine;
 use crate::uploads::LayerSink;
 
@@ -47,11 +47,10 @@ pub(super) struct StageRun<'a> {
     waiting: Vec<(History, bool)>,
 }
 
-/// The files of a stage, and what is known of them.
-pub(super) struct Files {
-    pub(super) home: Home,
-    pub(super) rootfs: Rootfs,
-    pub(super) snapshotter: Snapshotter,
+struct Files {
+    home: Home,
+    rootfs: Rootfs,
+    snapshotter: Snapshotter,
     record: Record,
     /// What was written since the last snapshot, where commands run on overlays.
     written: PathSet,
@@ -339,10 +338,10 @@ impl<'a> StageRun<'a> {
             return Ok(None);
         }
         let sink = match layers {
-            Layers::Pushed => session.uploads.sink(&session.store, session.events),
+            Layers::Pushed => session.uploads.sink(&session.store),
             Layers::Kept | Layers::NotNeeded => LayerSink::kept(&session.store),
         };
-        let layer = layers::write(session, files, &changeset, sink.map_err(StepError::Store)?)?;
+        let layer = write(session, files, &changeset, sink.map_err(StepError::Store)?)?;
         Ok(Some(layer))
     }
 }
@@ -356,4 +355,42 @@ fn copy_from_context(
     let keeps = |path: &RootfsPath| context.contains(path);
     let source = Source::context(context.root(), &keeps);
     timed(session.events, Phase::Copy, || Ok(execute::copy(copy, &source, target)?))
+}
+
+fn write(
+    session: &Session<'_>,
+    files: &mut Files,
+    changeset: &Changeset,
+    sink: LayerSink,
+) -> Result<Layer, StepError> {
+    let start = Instant::now();
+    let options = session.layer_options()?;
+    let contents = files.home.contents(&files.rootfs, changeset).map_err(ExecuteError::from)?;
+    let snapshotter = &mut files.snapshotter;
+    let (written, sink) =
+        write_layer(&contents, changeset, &options, sink, &mut |path, digest| {
+            snapshotter.record_content(path, digest);
+        })?;
+    let WrittenLayer { digest, diff_id, size_bytes, tar_bytes, stats, .. } = written;
+    sink.commit(Some((&digest, size_bytes))).map_err(StepError::Store)?;
+    let elapsed = start.elapsed();
+    session.events.send(Event::PhaseTimed { phase: Phase::Layer, elapsed });
+    session.events.send(Event::LayerWritten {
+        digest: digest.to_string(),
+        size_bytes,
+        tar_bytes,
+        elapsed,
+    });
+    session.events.send(Event::LayerCounted(LayerCounts {
+        digest: digest.to_string(),
+        entry_count: stats.entry_count,
+        opened_count: stats.opened_count,
+        read_bytes: stats.read_bytes,
+        hashed_bytes: stats.hashed_bytes,
+        compressed_bytes: tar_bytes,
+        spooled_bytes: size_bytes,
+        restart_count: stats.restart_count,
+    }));
+    let media_type = session.layer_media_type();
+    Ok(Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id })
 }

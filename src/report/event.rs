@@ -2,13 +2,7 @@
 //!
 //! Lives low so that every phase can send; must not know how an event is shown.
 
-mod gauge;
-mod totals;
-
 use std::time::{Duration, Instant};
-
-pub use gauge::{Counting, Gauge, GaugeView, LongWork, Reading};
-pub use totals::SnapshotTotals;
 
 /// Something a reader of the build's log should learn.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,8 +128,6 @@ pub enum Event {
         /// Digest of its manifest.
         digest: String,
     },
-    /// Work begins that may take long; it has ended when nobody holds its gauge any more.
-    WorkStarted(Gauge),
     /// Time spent in one phase; may come several times and in parallel.
     PhaseTimed {
         /// Which one.

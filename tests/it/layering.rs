@@ -43,7 +43,6 @@ const FLOOR: [&str; 3] = ["report::event", "report::fault", "secret"];
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hickory_resolver", &["http"]),
-    ("indicatif", &["report"]),
     ("reqwest::Client", &["http"]),
     ("reqwest::ClientBuilder", &["http"]),
     ("reqwest::blocking", &["http"]),

@@ -6,7 +6,6 @@ mod archive_witness;
 mod cli;
 mod cli_spellings;
 mod differential;
-mod examples;
 mod hostile;
 mod hostile_cases;
 mod layering;

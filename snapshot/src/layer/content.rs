@@ -10,7 +10,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::LayerError;
 use super::plan::{Node, Planned};
@@ -58,24 +57,17 @@ pub enum Content {
 pub struct Contents {
     usual: Option<Content>,
     elsewhere: HashMap<RootfsPath, Content>,
-    read_bytes: Arc<AtomicU64>,
 }
 
 impl Contents {
     /// Every path's content is at that path of `root`.
     pub fn in_rootfs(root: Rootfs) -> Self {
-        Self { usual: Some(Content::Rootfs(root)), ..Self::default() }
+        Self { usual: Some(Content::Rootfs(root)), elsewhere: HashMap::new() }
     }
 
     /// Nothing's content is known, until [`Contents::insert`] says so.
     pub fn none() -> Self {
         Self::default()
-    }
-
-    /// Counts the bytes of files in `counter` while they are read; those of a layer that is begun
-    /// again, twice.
-    pub fn counted_by(self, counter: Arc<AtomicU64>) -> Self {
-        Self { read_bytes: counter, ..self }
     }
 
     /// Says where the content of `path` is.
@@ -179,15 +171,16 @@ impl<'a> ContentReader<'a> {
             Content::Archive { file, offset_bytes, .. } => {
                 let (file, offset) = (Arc::clone(file), *offset_bytes);
                 let size = node.metadata.size;
-                let source = Source::Member { file, offset, size, left: size };
-                return Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() });
+                return Ok(Stream {
+                    path,
+                    source: Source::Member { file, offset, size, left: size },
+                });
             }
         };
         let (directory, name) = self.directory(root, at)?;
         let file = directory.open_file(name)?;
         let stamp = Stamp::of(&file, &path)?;
-        let source = Source::File { file, stamp, mtime_is_own };
-        Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() })
+        Ok(Stream { path, source: Source::File { file, stamp, mtime_is_own } })
     }
 
     fn content(&self, path: &RootfsPath) -> Result<&'a Content, LayerError> {
@@ -239,8 +232,6 @@ pub(super) struct Stream {
     /// The entry's path, for messages.
     path: RootfsPath,
     source: Source,
-    /// As [`Contents::counted_by`].
-    read_bytes: Arc<AtomicU64>,
 }
 
 enum Source {
@@ -306,19 +297,17 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match &mut self.source {
-            Source::File { file, .. } => file.read(buffer)?,
+        match &mut self.source {
+            Source::File { file, .. } => file.read(buffer),
             Source::Member { file, offset, left, .. } => {
                 // The member ends where its metadata say, not where the archive does.
                 let most = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 let read = file.read_at(buffer.get_mut(..most).unwrap_or_default(), *offset)?;
                 *offset += read as u64;
                 *left -= read as u64;
-                read
+                Ok(read)
             }
-        };
-        self.read_bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
+        }
     }
 }
 

@@ -8,7 +8,6 @@
 mod covers;
 mod machine;
 mod stays;
-mod tracked;
 mod witnesses;
 
 use std::fs;

@@ -18,7 +18,6 @@ use zuwai::registry::{
     BlobUpload, HostAuthority, HostClientCertificate, PushedBlob, Registry, RegistryError,
     RegistryOptions,
 };
-use zuwai::report::event::EventLog;
 use zuwai::store::Store;
 use zuwai::uploads::{LayerSink, Uploads};
 
@@ -351,7 +350,7 @@ impl Growing {
     }
 
     fn sink(&self) -> LayerSink {
-        self.uploads.sink(&self.store, &EventLog::default()).unwrap()
+        self.uploads.sink(&self.store).unwrap()
     }
 
     /// Writes a layer of these bytes and expects it at the registry.
