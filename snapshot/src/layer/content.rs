@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::LayerError;
 use super::plan::{Node, Planned};
@@ -47,6 +48,13 @@ pub enum Content {
         /// The attributes that the entry gets.
         xattrs: Xattrs,
     },
+    /// In memory: what a Dockerfile says itself, and directories that are nowhere.
+    Held {
+        /// A regular file's bytes or a symbolic link's target.
+        bytes: Arc<[u8]>,
+        /// The attributes that the entry gets.
+        xattrs: Xattrs,
+    },
 }
 
 /// Where the content of each change is.
@@ -57,17 +65,24 @@ pub enum Content {
 pub struct Contents {
     usual: Option<Content>,
     elsewhere: HashMap<RootfsPath, Content>,
+    read_bytes: Arc<AtomicU64>,
 }
 
 impl Contents {
     /// Every path's content is at that path of `root`.
     pub fn in_rootfs(root: Rootfs) -> Self {
-        Self { usual: Some(Content::Rootfs(root)), elsewhere: HashMap::new() }
+        Self { usual: Some(Content::Rootfs(root)), ..Self::default() }
     }
 
     /// Nothing's content is known, until [`Contents::insert`] says so.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// Counts the bytes of files in `counter` while they are read; those of a layer that is begun
+    /// again, twice.
+    pub fn counted_by(self, counter: Arc<AtomicU64>) -> Self {
+        Self { read_bytes: counter, ..self }
     }
 
     /// Says where the content of `path` is.
@@ -171,16 +186,19 @@ impl<'a> ContentReader<'a> {
             Content::Archive { file, offset_bytes, .. } => {
                 let (file, offset) = (Arc::clone(file), *offset_bytes);
                 let size = node.metadata.size;
-                return Ok(Stream {
-                    path,
-                    source: Source::Member { file, offset, size, left: size },
-                });
+                let source = Source::Member { file, offset, size, left: size };
+                return Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() });
+            }
+            Content::Held { bytes, .. } => {
+                let source = Source::Held { bytes: Arc::clone(bytes), at: 0 };
+                return Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() });
             }
         };
         let (directory, name) = self.directory(root, at)?;
         let file = directory.open_file(name)?;
         let stamp = Stamp::of(&file, &path)?;
-        Ok(Stream { path, source: Source::File { file, stamp, mtime_is_own } })
+        let source = Source::File { file, stamp, mtime_is_own };
+        Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() })
     }
 
     fn content(&self, path: &RootfsPath) -> Result<&'a Content, LayerError> {
@@ -192,6 +210,7 @@ impl<'a> ContentReader<'a> {
             Content::Rootfs(root) => (root, path),
             Content::Context { root, path: at, .. } => (root, at),
             Content::Archive { link_target, .. } => return Ok(link_target.clone()),
+            Content::Held { bytes, .. } => return Ok(bytes.to_vec()),
         };
         let (directory, name) = self.directory(root, at)?;
         Ok(directory.read_link(name)?)
@@ -203,7 +222,9 @@ impl<'a> ContentReader<'a> {
                 let (directory, name) = self.directory(root, path)?;
                 Ok(directory.xattrs(name)?)
             }
-            Content::Context { xattrs, .. } | Content::Archive { xattrs, .. } => Ok(xattrs.clone()),
+            Content::Context { xattrs, .. }
+            | Content::Archive { xattrs, .. }
+            | Content::Held { xattrs, .. } => Ok(xattrs.clone()),
         }
     }
 
@@ -232,11 +253,14 @@ pub(super) struct Stream {
     /// The entry's path, for messages.
     path: RootfsPath,
     source: Source,
+    /// As [`Contents::counted_by`].
+    read_bytes: Arc<AtomicU64>,
 }
 
 enum Source {
     File { file: File, stamp: Stamp, mtime_is_own: bool },
     Member { file: Arc<File>, offset: u64, size: u64, left: u64 },
+    Held { bytes: Arc<[u8]>, at: usize },
 }
 
 impl Stream {
@@ -245,6 +269,7 @@ impl Stream {
         match self.source {
             Source::File { stamp, .. } => stamp.size,
             Source::Member { size, .. } => size,
+            Source::Held { ref bytes, .. } => bytes.len() as u64,
         }
     }
 
@@ -269,7 +294,7 @@ impl Stream {
             Source::Member { size, .. } if read != *size => {
                 Err(self.failed(io::ErrorKind::UnexpectedEof.into()))
             }
-            Source::Member { .. } => Ok(()),
+            Source::Member { .. } | Source::Held { .. } => Ok(()),
         }
     }
 
@@ -280,7 +305,7 @@ impl Stream {
             Source::File { .. } => {
                 RootfsError::Io { operation: Operation::ReadFile, path, source }.into()
             }
-            Source::Member { .. } => LayerError::Archive { path, source },
+            Source::Member { .. } | Source::Held { .. } => LayerError::Archive { path, source },
         }
     }
 
@@ -297,17 +322,25 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.source {
-            Source::File { file, .. } => file.read(buffer),
+        let read = match &mut self.source {
+            Source::File { file, .. } => file.read(buffer)?,
             Source::Member { file, offset, left, .. } => {
                 // The member ends where its metadata say, not where the archive does.
                 let most = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 let read = file.read_at(buffer.get_mut(..most).unwrap_or_default(), *offset)?;
                 *offset += read as u64;
                 *left -= read as u64;
-                Ok(read)
+                read
             }
-        }
+            Source::Held { bytes, at } => {
+                let mut rest = bytes.get(*at..).unwrap_or_default();
+                let read = rest.read(buffer)?;
+                *at += read;
+                read
+            }
+        };
+        self.read_bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 
