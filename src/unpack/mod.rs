@@ -18,7 +18,7 @@ use snapshot::{Index, Rootfs, RootfsPath};
 pub use error::{LayerError, UnpackError};
 pub use headers::{
     HeaderEntry, HeaderIndex, HeaderKind, HeadersError, ImageHeaders, KEPT_FILE_BYTES, Kept,
-    read_headers,
+    follow_links, read_headers,
 };
 pub use layer::{LayerInput, OpenLayer};
 pub use whiteout::WhiteoutError;

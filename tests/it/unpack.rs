@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use snapshot::rootfs::{FaultHook, RootfsOptions};
 use snapshot::{
-    Digest, FileKind, Index, Metadata, Operation, Rootfs, RootfsPath, Timestamp, xattr,
+    Digest, FileKind, Index, Metadata, Operation, Rootfs, RootfsPath, Row, Timestamp, xattr,
 };
 use tempfile::TempDir;
 use zuwai::archive::NotOnDisk;
@@ -117,12 +117,25 @@ pub fn assert_headers_agree(layers: Vec<LayerInput>, index: &Index) {
         .filter(|(path, _)| !path.is_root())
         .map(|(path, entry)| {
             let kind = match &entry.kind {
-                HeaderKind::Directory => Some(FileKind::Directory),
-                HeaderKind::Regular { .. } => Some(FileKind::Regular),
-                HeaderKind::Symlink(_) => Some(FileKind::Symlink),
-                HeaderKind::Special => None,
+                HeaderKind::Directory => FileKind::Directory,
+                HeaderKind::Regular { .. } => FileKind::Regular,
+                HeaderKind::Symlink(_) => FileKind::Symlink,
+                HeaderKind::Special { kind, .. } => *kind,
             };
-            (path.clone(), kind, entry.mode, (entry.uid, entry.gid), entry.mtime)
+            let device = match &entry.kind {
+                HeaderKind::Special { major, minor, .. } => (*major, *minor),
+                _ => (0, 0),
+            };
+            let owner = (entry.uid, entry.gid);
+            (
+                path.clone(),
+                kind,
+                entry.mode,
+                owner,
+                entry.mtime,
+                device,
+                xattr::digest(&entry.xattrs),
+            )
         })
         .collect();
     let found: Vec<_> = index
@@ -130,14 +143,20 @@ pub fn assert_headers_agree(layers: Vec<LayerInput>, index: &Index) {
         .filter(|(path, _)| !path.is_root())
         .zip(&said)
         .map(|((path, row), said)| {
-            let Metadata { kind, uid, gid, mtime, .. } = row.metadata;
-            let special = kind.is_device() || kind == FileKind::Fifo;
+            let Metadata { kind, uid, gid, mtime, rdev_major, rdev_minor, .. } = row.metadata;
             // On disk a link has no mode of its own.
             let mode = if kind == FileKind::Symlink { said.2 } else { row.metadata.mode };
-            (path, (!special).then_some(kind), mode, (uid, gid), mtime)
+            // What is not on disk has none there.
+            let xattrs = if row.shadow { said.6 } else { row.xattrs };
+            (path, kind, mode, (uid, gid), mtime, (rdev_major, rdev_minor), xattrs)
         })
         .collect();
     assert_eq!((said.len(), said), (index.len(), found));
+    let has_names = |row: &Row| row.metadata.nlink > 1 && row.metadata.kind != FileKind::Directory;
+    for (path, row) in index.iter().filter(|(_, row)| has_names(row)) {
+        let header = image.get(&path);
+        assert!(row.shadow || header.is_some_and(|header| header.is_linked), "{path}");
+    }
 }
 
 fn dir(name: &str) -> Member {

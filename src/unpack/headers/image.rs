@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
-use snapshot::{RootfsPath, Timestamp};
+use snapshot::RootfsPath;
 use thiserror::Error;
 
 use super::{Header, HeaderEntry, HeaderIndex, HeaderKind};
@@ -81,30 +81,11 @@ impl ImageHeaders {
     /// # Errors
     /// [`HeadersError::Loop`].
     pub fn resolve(&self, path: &RootfsPath) -> Result<RootfsPath, HeadersError> {
-        let mut at = RootfsPath::root();
-        let mut pending: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
-        let mut followed = 0;
-        while let Some(component) = pending.pop() {
-            if component == b".." {
-                at = at.parent().unwrap_or_default();
-                continue;
-            }
-            let next = at.join_name(&component);
-            let Some(HeaderKind::Symlink(target)) = self.get(&next).map(|entry| &entry.kind) else {
-                at = next;
-                continue;
-            };
-            followed += 1;
-            if followed > LINK_LIMIT {
-                return Err(HeadersError::Loop(path.clone()));
-            }
-            if target.first() == Some(&b'/') {
-                at = RootfsPath::root();
-            }
-            let parts = target.split(|&byte| byte == b'/').rev();
-            pending.extend(parts.filter(|part| !matches!(*part, b"" | b".")).map(<[u8]>::to_vec));
-        }
-        Ok(at)
+        follow_links(path, |at| match &self.get(at)?.kind {
+            HeaderKind::Symlink(target) => Some(target.as_slice()),
+            HeaderKind::Directory | HeaderKind::Regular { .. } | HeaderKind::Special { .. } => None,
+        })
+        .ok_or_else(|| HeadersError::Loop(path.clone()))
     }
 
     /// Returns the content of a file, links followed, where it was kept.
@@ -131,11 +112,12 @@ impl ImageHeaders {
                 Header::HardLink { path, target } => {
                     let path = self.make_parents(path, &mut written)?;
                     let target = self.resolve_parent(target)?;
-                    let linked = match self.get(&target) {
+                    let linked = match self.entries.get_mut(&target) {
                         Some(entry)
                             if entry.kind != HeaderKind::Directory
                                 && !target.starts_with(&path) =>
                         {
+                            entry.is_linked = true;
                             entry.clone()
                         }
                         _ => return Err(HeadersError::LinkTarget { path, target }),
@@ -182,14 +164,7 @@ impl ImageHeaders {
         }
         // Top first: what takes a place takes what is below it away.
         for directory in missing.into_iter().rev() {
-            let entry = HeaderEntry {
-                kind: HeaderKind::Directory,
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-                mtime: Timestamp::EPOCH,
-            };
-            self.put(directory, entry, written);
+            self.put(directory, HeaderEntry::IMPLIED, written);
         }
         Ok(path)
     }
@@ -245,4 +220,40 @@ impl ImageHeaders {
         below.retain(|path| path.parent().as_ref() == Some(directory));
         below
     }
+}
+
+/// Returns what `path` is once every link in it is followed inside the root, the last component's
+/// too; what is missing is kept as written. `None` where there are more links than the kernel
+/// follows.
+///
+/// `target` says where the link at a path leads, `None` for what is no link; it is asked about paths
+/// whose parents are free of links.
+pub fn follow_links<'a>(
+    path: &RootfsPath,
+    target: impl Fn(&RootfsPath) -> Option<&'a [u8]>,
+) -> Option<RootfsPath> {
+    let mut at = RootfsPath::root();
+    let mut pending: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
+    let mut followed = 0;
+    while let Some(component) = pending.pop() {
+        if component == b".." {
+            at = at.parent().unwrap_or_default();
+            continue;
+        }
+        let next = at.join_name(&component);
+        let Some(target) = target(&next) else {
+            at = next;
+            continue;
+        };
+        followed += 1;
+        if followed > LINK_LIMIT {
+            return None;
+        }
+        if target.first() == Some(&b'/') {
+            at = RootfsPath::root();
+        }
+        let parts = target.split(|&byte| byte == b'/').rev();
+        pending.extend(parts.filter(|part| !matches!(*part, b"" | b".")).map(<[u8]>::to_vec));
+    }
+    Some(at)
 }

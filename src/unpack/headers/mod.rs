@@ -6,9 +6,10 @@
 
 mod image;
 
-use snapshot::{Digest, RootfsPath, Timestamp};
+use snapshot::xattr::belongs_in_image;
+use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
 
-pub use image::{HeadersError, ImageHeaders, Kept};
+pub use image::{HeadersError, ImageHeaders, Kept, follow_links};
 
 use super::UnpackOptions;
 use super::error::{LayerError, UnpackError};
@@ -50,6 +51,10 @@ pub struct HeaderEntry {
     pub gid: u32,
     /// Last change of the content.
     pub mtime: Timestamp,
+    /// The extended attributes that belong in an image.
+    pub xattrs: Xattrs,
+    /// It has, or had in some layer, other names.
+    pub is_linked: bool,
 }
 
 /// What a path of an image is.
@@ -67,7 +72,27 @@ pub enum HeaderKind {
     /// A symbolic link to these bytes.
     Symlink(Vec<u8>),
     /// A device or named pipe.
-    Special,
+    Special {
+        /// Which.
+        kind: FileKind,
+        /// A device's major number.
+        major: u32,
+        /// A device's minor number.
+        minor: u32,
+    },
+}
+
+impl HeaderEntry {
+    /// A directory that layers imply but do not hold, as they are unpacked.
+    pub const IMPLIED: Self = Self {
+        kind: HeaderKind::Directory,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Timestamp::EPOCH,
+        xattrs: Xattrs::new(),
+        is_linked: false,
+    };
 }
 
 /// Reads the headers of `layers`, lowest first, each to its end: size and DiffID are checked as
@@ -122,15 +147,22 @@ fn is_kept(entry: &Entry) -> bool {
 }
 
 fn header(entry: Entry, content: Option<Vec<u8>>) -> Header {
+    let special = |kind, major, minor| HeaderKind::Special { kind, major, minor };
     let kind = match entry.kind {
         EntryKind::HardLink(target) => return Header::HardLink { path: entry.path, target },
         EntryKind::Directory => HeaderKind::Directory,
         EntryKind::Regular => HeaderKind::Regular { size: entry.size, content },
         EntryKind::Symlink(target) => HeaderKind::Symlink(target),
-        EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } | EntryKind::Fifo => {
-            HeaderKind::Special
-        }
+        EntryKind::CharDevice { major, minor } => special(FileKind::CharDevice, major, minor),
+        EntryKind::BlockDevice { major, minor } => special(FileKind::BlockDevice, major, minor),
+        EntryKind::Fifo => special(FileKind::Fifo, 0, 0),
     };
-    let Entry { path, mode, uid, gid, mtime, .. } = entry;
-    Header::Entry(path, HeaderEntry { kind, mode, uid, gid, mtime })
+    let Entry { path, mode, uid, gid, mtime, mut xattrs, .. } = entry;
+    // The kernel sets none on links, and none of users' own on devices and pipes.
+    xattrs.retain(|name, _| match kind {
+        HeaderKind::Directory | HeaderKind::Regular { .. } => belongs_in_image(name),
+        HeaderKind::Special { .. } => name.starts_with(b"system.posix_acl_"),
+        HeaderKind::Symlink(_) => false,
+    });
+    Header::Entry(path, HeaderEntry { kind, mode, uid, gid, mtime, xattrs, is_linked: false })
 }
