@@ -7,7 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 need_packages gcc libc6-dev make attr acl libcap2-bin xz-utils bzip2 zstd jq python3 \
-  busybox-static docker-registry nginx-light openssl skopeo umoci runc buildah \
+  python3-venv busybox-static docker-registry nginx-light openssl skopeo umoci runc buildah \
   e2fsprogs xfsprogs btrfs-progs uidmap
 "$here/hack/bases.sh" debian build busybox
 bases=${ZUWAI_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/bases}
@@ -38,9 +38,11 @@ cd "$here"
 cargo test --workspace --no-run
 # What runs in a container that has nothing else in it.
 static=$("$here/hack/static.sh")
+# The schemas of other tools; without a network their tests say that they were not made.
+schemas=$("$here/hack/schemas.sh") || schemas=
 # Tests of namespaces, mounts and devices need root; cargo itself runs as whoever called. All that
 # they need is there now, so none may be skipped but for want of a network.
 as_root env "PATH=$PATH" "HOME=$HOME" "ZUWAI_BASES=$bases" "TMPDIR=$scratch" ZUWAI_REQUIRE_ALL=1 \
-  "ZUWAI_STATIC=$static" \
+  "ZUWAI_STATIC=$static" ${schemas:+"ZUWAI_SCHEMAS=$schemas"} \
   "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/target}" \
   cargo test --workspace "$@"

@@ -12,11 +12,11 @@ use super::pulls::{Pull, Pulls};
 use super::session::Session;
 use super::timed;
 use crate::image::{
-    Descriptor, Image, ImageConfig, ImageFormat, Manifest, Platform, Reference, digest_of,
+    Descriptor, Image, ImageConfig, ImageFormat, Layer, Manifest, Platform, Reference, digest_of,
     is_foreign_layer, size_of,
 };
 use crate::plan::{ImageName, ImageRequest};
-use crate::report::event::{Event, Phase};
+use crate::report::event::{Event, Gauge, LongWork, Phase};
 use crate::store::{Blob, Layout, LayoutError};
 use crate::unpack::{LayerInput, OpenLayer};
 
@@ -162,12 +162,15 @@ impl<'a> Bases<'a> {
         images.values().find(holds).map(|resolved| resolved.origin.clone())
     }
 
-    /// Returns an image's layers to be read, lowest first. Those that are not on disk are on their
+    /// Returns layers of an image to be read, lowest first. Those that are not on disk are on their
     /// way, and what is made of them counts only when [`Pulls::finish`] has said so.
-    pub(super) fn layers(&self, image: &Image) -> Result<(Vec<LayerInput>, Pulls<'a>), BuildError> {
-        let mut inputs = Vec::with_capacity(image.layers().len());
+    pub(super) fn layers<'l>(
+        &self,
+        layers: impl IntoIterator<Item = &'l Layer>,
+    ) -> Result<(Vec<LayerInput>, Pulls<'a>), BuildError> {
+        let mut inputs = Vec::new();
         let mut pulls: Vec<Pull> = Vec::new();
-        for layer in image.layers() {
+        for layer in layers {
             let descriptor = &layer.descriptor;
             let digest = digest_of(descriptor)?;
             let open: OpenLayer = match self.place_of(descriptor)? {
@@ -235,7 +238,10 @@ impl<'a> Bases<'a> {
 
     fn pull(&self, reference: Reference, layer: &Descriptor, digest: Digest) -> Pull {
         let (registry, layer) = (self.session.registry.clone(), layer.clone());
-        Pull { registry, reference, layer, digest, blob: self.session.store.expect_blob() }
+        let size_bytes = u64::try_from(layer.size).ok();
+        let gauge = Gauge::new(LongWork::Download, &layer.digest, size_bytes);
+        self.session.events.send(Event::WorkStarted(gauge.clone()));
+        Pull { registry, reference, layer, digest, blob: self.session.store.expect_blob(), gauge }
     }
 }
 

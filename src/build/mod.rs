@@ -8,7 +8,9 @@
 mod bases;
 mod error;
 mod foreign;
+mod headers;
 mod ignored;
+mod layers;
 mod network;
 pub mod options;
 mod output;

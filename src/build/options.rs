@@ -257,6 +257,17 @@ pub struct ExecutionOptions {
     pub kept_directories: Vec<PathBuf>,
     /// This program, re-executed as supervisor of each RUN.
     pub supervisor: PathBuf,
+    /// Which stages have their files on disk; no flag says so.
+    pub unpacking: Unpacking,
+}
+
+/// Which stages have their files on disk. The image is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpacking {
+    /// Those that run a command, or that files are copied from.
+    WhenNeeded,
+    /// All that touch files: what is compared with the other.
+    Always,
 }
 
 /// The sandbox asked for.

@@ -12,9 +12,11 @@ use super::options::{Destination, DigestSink, Push};
 use super::session::Session;
 use super::timed;
 use crate::export::{self, DestinationDigest};
-use crate::image::{Descriptor, EncodedImage, Image, Reference, digest_of, is_foreign_layer};
+use crate::image::{
+    Descriptor, EncodedImage, Image, Reference, digest_of, is_foreign_layer, size_of,
+};
 use crate::registry::{BlobUpload, OpenBlob, Presence, PushedBlob, TransferStats};
-use crate::report::event::{Background, BlobRoute, Event, Phase, Transfer};
+use crate::report::event::{Background, BlobRoute, Event, Gauge, LongWork, Phase, Transfer};
 use crate::uploads::Arrival;
 
 /// Blobs of one image that are uploaded at once.
@@ -152,6 +154,7 @@ async fn push_blobs(
         mount_from: Vec::new(),
         open: Arc::new(move |offset| from_offset(io::Cursor::new(config.clone()), offset)),
         presence,
+        gauge: upload_gauge(session, &encoded.config_descriptor)?,
     };
     let pushed = session.registry.push_blob(reference, &upload).await?;
     tell(session, reference, &encoded.config_descriptor, &pushed, None);
@@ -180,11 +183,13 @@ async fn push_layer(
         Some(Origin::Registry(source)) => vec![source],
         Some(Origin::Layout(_)) | None => Vec::new(),
     };
+    let gauge = upload_gauge(session, layer)?;
     let upload = |open| BlobUpload {
         descriptor: layer.clone(),
         mount_from: mount_from.clone(),
         open,
         presence,
+        gauge: gauge.clone(),
     };
     if session.store.blob(&digest)?.is_none() && !mount_from.is_empty() {
         let wanted = Arc::new(AtomicBool::new(false));
@@ -210,6 +215,13 @@ async fn push_layer(
     let pushed = session.registry.push_blob(reference, &upload(open)).await?;
     tell(session, reference, layer, &pushed, None);
     Ok(())
+}
+
+/// Says that a blob is sent, if need be.
+fn upload_gauge(session: &Session<'_>, blob: &Descriptor) -> Result<Gauge, BuildError> {
+    let gauge = Gauge::new(LongWork::Upload, &blob.digest, Some(size_of(blob)?));
+    session.events.send(Event::WorkStarted(gauge.clone()));
+    Ok(gauge)
 }
 
 /// Says how a blob came into a repository.

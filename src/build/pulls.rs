@@ -14,9 +14,9 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::error::BuildError;
 use super::output::transfer;
-use crate::image::{Descriptor, Reference};
+use crate::image::{Descriptor, Reference, size_of};
 use crate::registry::Registry;
-use crate::report::event::{Background, Event, EventSink, Phase};
+use crate::report::event::{Background, Event, EventSink, Gauge, Phase};
 use crate::report::fault::{Class, Fault};
 use crate::store::{ArrivingBlob, ExpectedBlob};
 use crate::unpack::UnpackError;
@@ -31,6 +31,8 @@ pub(super) struct Pull {
     pub(super) layer: Descriptor,
     pub(super) digest: Digest,
     pub(super) blob: ExpectedBlob,
+    /// Counts what has come.
+    pub(super) gauge: Gauge,
 }
 
 /// A layer that was downloaded, as events tell of it.
@@ -44,8 +46,9 @@ impl Pull {
     pub(super) async fn run(self) -> Result<Pulled, BuildError> {
         let started = Instant::now();
         let mut writer = self.blob.begin()?;
-        let stats = self.registry.pull_blob(&self.reference, &self.layer, &mut writer).await?;
-        writer.commit(&self.digest)?;
+        let mut counted = self.gauge.counting(&mut writer);
+        let stats = self.registry.pull_blob(&self.reference, &self.layer, &mut counted).await?;
+        writer.commit(Some((&self.digest, size_of(&self.layer)?)))?;
         let background = Background { started, elapsed: started.elapsed() };
         let (digest, transfer) = (self.digest.to_string(), transfer(&stats));
         Ok(Pulled { event: Event::BlobPulled { digest, transfer, background }, background })

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::http::Traffic;
-use crate::report::event::{Background, BlobRoute, Event, EventSink, LayerCounts, Phase, Transfer};
+use crate::report::event::{
+    Background, BlobRoute, Event, EventSink, LayerCounts, Phase, SnapshotTotals, SnapshotWork,
+    Transfer,
+};
 
 /// Passes events on and remembers what they say of time and bytes.
 pub(super) struct Recorder<'a> {
@@ -21,7 +24,11 @@ struct Seen {
     phases: BTreeMap<Phase, Duration>,
     /// When each piece of work was done.
     spans: Vec<(Instant, Instant)>,
+    trackers: Vec<(String, String)>,
+    snapshots: Vec<SnapshotWork>,
     layers: Vec<LayerCounts>,
+    unpacks: Vec<Value>,
+    headers: Vec<Value>,
     pulls: Vec<(String, Transfer)>,
     pushes: Vec<Pushed>,
 }
@@ -49,6 +56,10 @@ impl<'a> Recorder<'a> {
             .collect();
         let worked: Duration = seen.phases.values().sum();
         let overlap = worked.saturating_sub(covered(&seen.spans));
+        let trackers: Vec<Value> = seen.trackers.iter().map(tracker).collect();
+        let snapshots: Vec<Value> = seen.snapshots.iter().map(snapshot).collect();
+        let mut totals = SnapshotTotals::default();
+        seen.snapshots.iter().for_each(|work| totals.add(work));
         let layers: Vec<Value> = seen.layers.iter().map(layer).collect();
         let pulls: Vec<Value> = seen.pulls.iter().map(pull).collect();
         let pushes: Vec<Value> = seen.pushes.iter().map(push).collect();
@@ -56,6 +67,11 @@ impl<'a> Recorder<'a> {
             "total_ms": milliseconds(total),
             "phases_ms": phases,
             "overlap_ms": milliseconds(overlap),
+            "trackers": trackers,
+            "snapshots": snapshots,
+            "snapshot_totals": total_of_snapshots(&totals),
+            "unpacks": seen.unpacks,
+            "headers": seen.headers,
             "layers": layers,
             "pulls": pulls,
             "pushes": pushes,
@@ -88,6 +104,17 @@ impl Seen {
             Event::PhaseTimed { phase, elapsed } => {
                 let now = Instant::now();
                 self.add(*phase, now.checked_sub(*elapsed).unwrap_or(now), *elapsed);
+            }
+            Event::TrackerChosen { tracker, reason } => {
+                self.trackers.push((tracker.clone(), reason.clone()));
+            }
+            Event::SnapshotTaken(work) => self.snapshots.push(work.clone()),
+            Event::UnpackFinished { entry_count, bytes, .. } => {
+                self.unpacks.push(json!({"entries": entry_count, "tar_bytes": bytes}));
+            }
+            Event::HeadersRead { layer_count, known_count, entry_count, .. } => {
+                let layers = json!({"read": layer_count, "known": known_count});
+                self.headers.push(json!({"layers": layers, "entries": entry_count}));
             }
             Event::LayerCounted(counts) => self.layers.push(counts.clone()),
             Event::BlobPulled { digest, transfer, background } => {
@@ -135,6 +162,40 @@ fn covered(spans: &[(Instant, Instant)]) -> Duration {
         until = Some(until.map_or(end, |until| until.max(end)));
     }
     covered
+}
+
+fn tracker((tracker, reason): &(String, String)) -> Value {
+    json!({"tracker": tracker, "reason": reason})
+}
+
+fn snapshot(work: &SnapshotWork) -> Value {
+    json!({
+        "changed": work.changed_count,
+        "tracker": work.tracker,
+        "tracked": work.is_tracked,
+        "fallback": work.fallback,
+        "content_because": work.content_because,
+        "scope": work.scope_count,
+        "known": work.known_count,
+        "examined": work.examined_count,
+        "listed": work.listed_count,
+        "opened": work.opened_count,
+        "hashed_bytes": work.hashed_bytes,
+        "elapsed_ms": milliseconds(work.elapsed),
+    })
+}
+
+fn total_of_snapshots(totals: &SnapshotTotals) -> Value {
+    json!({
+        "snapshots": totals.snapshot_count,
+        "tracked": totals.tracked_count,
+        "changed": totals.changed_count,
+        "known": totals.known_count,
+        "examined": totals.examined_count,
+        "opened": totals.opened_count,
+        "hashed_bytes": totals.hashed_bytes,
+        "fallbacks": totals.fallbacks,
+    })
 }
 
 fn layer(counts: &LayerCounts) -> Value {
@@ -194,6 +255,58 @@ mod tests {
         assert_eq!(
             covered(&[(at(0), at(5)), (at(1), at(2)), (at(4), at(7)), (at(7), at(8))]),
             Duration::from_secs(8)
+        );
+    }
+
+    #[test]
+    fn snapshots_are_listed_and_added_up() {
+        let log = EventLog::default();
+        let recorder = Recorder::new(&log);
+        let work = SnapshotWork {
+            changed_count: 1,
+            tracker: Some("inotify".to_owned()),
+            is_tracked: true,
+            scope_count: Some(2),
+            known_count: 100,
+            examined_count: 3,
+            elapsed: Duration::from_millis(4),
+            ..SnapshotWork::default()
+        };
+        let (tracker, reason) = ("inotify".to_owned(), "asked for".to_owned());
+        recorder.send(Event::TrackerChosen { tracker, reason });
+        recorder.send(Event::SnapshotTaken(work.clone()));
+        let because = Some("the event queue overflowed".to_owned());
+        let walk = Some("walk".to_owned());
+        recorder.send(Event::SnapshotTaken(SnapshotWork {
+            tracker: walk,
+            is_tracked: false,
+            fallback: because,
+            scope_count: None,
+            ..work
+        }));
+        let json = recorder.json(Traffic { requests: 0, connections: 0 });
+        assert_eq!(json["trackers"], json!([{"tracker": "inotify", "reason": "asked for"}]));
+        let common = json!({
+            "changed": 1, "content_because": [], "known": 100, "examined": 3, "listed": 0,
+            "opened": 0, "hashed_bytes": 0, "elapsed_ms": 4,
+        });
+        let with = |more: Value| {
+            let mut all = common.clone();
+            let fields = all.as_object_mut().expect("an object");
+            fields.extend(more.as_object().expect("an object").clone());
+            all
+        };
+        let tracked = json!({"tracker": "inotify", "tracked": true, "fallback": null, "scope": 2});
+        let overflow = "the event queue overflowed";
+        let walked =
+            json!({"tracker": "walk", "tracked": false, "fallback": overflow, "scope": null});
+        assert_eq!(json["snapshots"], json!([with(tracked), with(walked)]));
+        assert_eq!(
+            json["snapshot_totals"],
+            json!({
+                "snapshots": 2, "tracked": 1, "changed": 2, "known": 200, "examined": 6,
+                "opened": 0, "hashed_bytes": 0, "fallbacks": {overflow: 1},
+            })
         );
     }
 

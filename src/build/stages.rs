@@ -6,11 +6,15 @@ use snapshot::Rootfs;
 
 use super::bases::{Bases, name_of};
 use super::error::BuildError;
+use super::headers::Headers;
+use super::layers::Layers;
+use super::options::Unpacking as WhenUnpacked;
 use super::roots::{Home, Root, Roots};
 use super::session::Session;
-use super::steps::{Layers, StageRun};
+use super::steps::{Held, StageRun, Supply};
 use super::tracking::Tracking;
 use super::unpacking::Unpacking;
+use crate::execute::Outline;
 use crate::image::Image;
 use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, Step, StepKind};
 use crate::report::event::Event;
@@ -20,6 +24,19 @@ pub(super) struct Finished {
     /// Its image; layers are complete only where [`Uses::layers`] said so.
     pub(super) image: Image,
     root: Option<Root>,
+    /// Its files, where they are not on disk.
+    outline: Option<Outline>,
+}
+
+/// What a stage has of its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    /// Nothing: it changes none, and nobody reads them.
+    Nothing,
+    /// What headers tell.
+    Outline,
+    /// A root file system.
+    Files,
 }
 
 /// What later stages need of a stage.
@@ -55,6 +72,36 @@ pub(super) fn uses(plan: &Plan) -> Vec<Uses> {
     uses
 }
 
+/// Says what each stage has to have of its files: those of a stage that runs a command, or is copied
+/// from, are on disk, and so are those of its base, which it goes on with.
+fn needs(plan: &Plan, uses: &[Uses], unpacking: WhenUnpacked) -> Vec<Needs> {
+    let mut needs = vec![Needs::Nothing; plan.stages.len()];
+    for (position, stage) in plan.stages.iter().enumerate().rev() {
+        let its_uses = uses.get(position).copied().unwrap_or_default();
+        let touches_files = stage.steps.iter().any(|step| !matches!(step.kind, StepKind::Metadata));
+        let is_always = unpacking == WhenUnpacked::Always;
+        let is_read = its_uses.is_copied || is_always && its_uses.last_reader.is_some();
+        let Some(need) = needs.get_mut(position) else { continue };
+        if stage.steps.iter().any(runs) || is_read || is_always && touches_files {
+            *need = Needs::Files;
+        } else if touches_files && *need == Needs::Nothing {
+            *need = Needs::Outline;
+        }
+        let is_files = *need == Needs::Files;
+        if let Base::Stage(base) = stage.base
+            && is_files
+            && let Some(base) = needs.get_mut(base)
+        {
+            *base = Needs::Files;
+        }
+    }
+    needs
+}
+
+fn runs(step: &Step) -> bool {
+    matches!(step.kind, StepKind::Run(_))
+}
+
 /// Says whether a stage's layers become layers of the image that is built.
 fn is_in_target(plan: &Plan, position: usize) -> bool {
     let mut next = Some(plan.target);
@@ -80,10 +127,20 @@ fn copied_stages(stage: &PlannedStage) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
+/// One stage among all of them.
+#[derive(Clone, Copy)]
+struct Part<'p> {
+    plan: &'p Plan,
+    position: usize,
+    stage: &'p PlannedStage,
+    uses: &'p [Uses],
+}
+
 /// The stages of one build while they run.
 pub(super) struct Stages<'a> {
     session: &'a Session<'a>,
     bases: &'a Bases<'a>,
+    headers: Headers<'a>,
     finished: Vec<Finished>,
     /// Root file systems of images that stages copy from.
     copied_images: BTreeMap<ImageRequest, Root>,
@@ -93,7 +150,9 @@ pub(super) struct Stages<'a> {
 impl<'a> Stages<'a> {
     pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>) -> Result<Self, BuildError> {
         let roots = Roots::open(session)?;
-        Ok(Self { session, bases, finished: Vec::new(), copied_images: BTreeMap::new(), roots })
+        let headers = Headers::new(session, bases);
+        let (finished, copied_images) = (Vec::new(), BTreeMap::new());
+        Ok(Self { session, bases, headers, finished, copied_images, roots })
     }
 
     /// Runs every stage of the plan and returns the target's image.
@@ -107,10 +166,13 @@ impl<'a> Stages<'a> {
 
     fn run_all(&mut self, plan: &Plan) -> Result<Image, BuildError> {
         let uses = uses(plan);
+        let needs = needs(plan, &uses, self.session.options.execution.unpacking);
         let with_layers = plan.stages.iter().zip(&uses).filter(|(_, uses)| uses.layers);
         let tracking = Tracking::choose(self.session, with_layers.map(|(stage, _)| stage))?;
         for (position, stage) in plan.stages.iter().enumerate() {
-            let finished = self.run_stage(plan, position, stage, &uses, &tracking)?;
+            let part = Part { plan, position, stage, uses: &uses };
+            let need = needs.get(position).copied().unwrap_or(Needs::Files);
+            let finished = self.run_stage(part, need, &tracking)?;
             self.finished.push(finished);
             self.drop_unneeded(position, &uses)?;
         }
@@ -120,12 +182,11 @@ impl<'a> Stages<'a> {
 
     fn run_stage(
         &mut self,
-        plan: &Plan,
-        position: usize,
-        stage: &PlannedStage,
-        uses: &[Uses],
+        part: Part<'_>,
+        need: Needs,
         tracking: &Tracking,
     ) -> Result<Finished, BuildError> {
+        let Part { plan, position, stage, uses } = part;
         self.session.events.send(Event::StageStarted {
             index: stage.index,
             base: base_name(&stage.text).to_owned(),
@@ -136,28 +197,54 @@ impl<'a> Stages<'a> {
         });
         let its_uses = uses.get(position).copied().unwrap_or_default();
         let image = self.base_image(stage)?;
-        let touches_files = stage.steps.iter().any(|step| !matches!(step.kind, StepKind::Metadata));
-        // A stage that nobody reads files from and that changes none needs no files.
-        let root = match touches_files || its_uses.last_reader.is_some() {
-            true => Some(self.base_root(position, stage, &image, uses)?),
-            false => None,
+        let held = match need {
+            Needs::Nothing => Held::Nothing,
+            Needs::Outline => self.outline_or_root(part, &image)?,
+            Needs::Files => Held::Files(self.base_root(part, &image)?),
         };
-        if let Some(root) = &root {
-            self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
+        match &held {
+            Held::Files(root) => {
+                self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
+            }
+            Held::Nothing | Held::Outline(_) => self.session.events.send(Event::UnpackSkipped),
         }
         let layers = match its_uses.layers {
             true if is_in_target(plan, position) => Layers::Pushed,
             true => Layers::Kept,
             false => Layers::NotNeeded,
         };
-        let run = StageRun::new(self.session, stage, image, root, tracking, layers)?;
-        let (image, root) = run.run(&mut |source| self.copy_root(source))?;
-        let root = match root {
+        let run = StageRun::new(self.session, stage, image, held, tracking, layers)?;
+        let (image, held) = run.run(self)?;
+        let (root, outline) = match held {
+            Held::Nothing => (None, None),
+            Held::Outline(outline) => (None, Some(outline)),
             // In `/` there is more than the stage: what is the container's must not be copied.
-            Some(root) if its_uses.is_copied => Some(self.roots.move_aside(root)?),
-            root => root,
+            Held::Files(root) if its_uses.is_copied => (Some(self.roots.move_aside(root)?), None),
+            Held::Files(root) => (Some(root), None),
         };
-        Ok(Finished { image, root })
+        Ok(Finished { image, root, outline })
+    }
+
+    /// Returns the outline that a stage starts with, or its base's files where they are on disk
+    /// anyway.
+    fn outline_or_root(&mut self, part: Part<'_>, image: &Image) -> Result<Held, BuildError> {
+        if let Some(root) = self.inherit(part, false) {
+            return Ok(Held::Files(root));
+        }
+        let known = match part.stage.base {
+            Base::Stage(base) => self.stage(base).outline.clone(),
+            Base::Scratch | Base::Image(_) => None,
+        };
+        if let Some(outline) = known {
+            return Ok(Held::Outline(outline));
+        }
+        if image.layers().is_empty() {
+            return Ok(Held::Outline(Outline::of_scratch()));
+        }
+        match self.headers.of(image)? {
+            Some(headers) => Ok(Held::Outline(Outline::of_image(headers))),
+            None => Ok(Held::Files(self.base_root(part, image)?)),
+        }
     }
 
     fn base_image(&self, stage: &PlannedStage) -> Result<Image, BuildError> {
@@ -173,25 +260,11 @@ impl<'a> Stages<'a> {
     }
 
     /// Makes the root file system that a stage starts with.
-    fn base_root(
-        &mut self,
-        position: usize,
-        stage: &PlannedStage,
-        image: &Image,
-        uses: &[Uses],
-    ) -> Result<Root, BuildError> {
-        let runs = |step: &Step| matches!(step.kind, StepKind::Run(_));
+    fn base_root(&mut self, part: Part<'_>, image: &Image) -> Result<Root, BuildError> {
+        let Part { position, stage, .. } = part;
         let needs_place = self.roots.are_in_place() && stage.steps.iter().any(runs);
-        if let Base::Stage(base) = stage.base {
-            let is_last = uses.get(base).is_some_and(|uses| uses.last_reader == Some(position));
-            let copies_too = copied_stages(stage).any(|source| source == base);
-            // The base's files are taken over where nobody else will look at them.
-            if is_last
-                && !copies_too
-                && let Some(root) = self.take_over(base, position, needs_place)
-            {
-                return Ok(root);
-            }
+        if let Some(root) = self.inherit(part, needs_place) {
+            return Ok(root);
         }
         let first = stage.steps.iter().find(|step| !matches!(step.kind, StepKind::Metadata));
         let because_of = first.map_or_else(|| stage.text.clone(), |step| step.text.clone());
@@ -203,6 +276,15 @@ impl<'a> Stages<'a> {
         } else {
             self.unpack(image, because_of)
         }
+    }
+
+    /// Takes over the files of a stage's base where nobody else will look at them.
+    fn inherit(&mut self, part: Part<'_>, needs_place: bool) -> Option<Root> {
+        let Part { position, stage, uses, .. } = part;
+        let Base::Stage(base) = stage.base else { return None };
+        let is_last = uses.get(base).is_some_and(|uses| uses.last_reader == Some(position));
+        let copies_too = copied_stages(stage).any(|source| source == base);
+        if is_last && !copies_too { self.take_over(base, position, needs_place) } else { None }
     }
 
     /// Takes the files of the stage `base` for the one at `position`, if they are where that needs
@@ -242,7 +324,22 @@ impl<'a> Stages<'a> {
         Ok(Root { rootfs, index, home: Home::Folder(folder) })
     }
 
-    /// Returns the root that a `COPY --from` reads: an earlier stage's or an image's.
+    /// Removes the roots that no later stage reads.
+    fn drop_unneeded(&mut self, done: usize, uses: &[Uses]) -> Result<(), BuildError> {
+        for (finished, uses) in self.finished.iter_mut().zip(uses) {
+            if uses.last_reader.is_some_and(|last| last > done) {
+                continue;
+            }
+            finished.outline = None;
+            if let Some(root) = finished.root.take() {
+                self.roots.remove(&root)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Supply for Stages<'_> {
     fn copy_root(&mut self, source: &CopySource) -> Result<Rootfs, BuildError> {
         match source {
             CopySource::Stage(position) => {
@@ -257,7 +354,8 @@ impl<'a> Stages<'a> {
                     return Ok(root.rootfs.clone());
                 }
                 let image = self.bases.image(request);
-                let root = self.unpack(&image, format!("COPY --from={}", name_of(request)))?;
+                let root =
+                    Stages::unpack(self, &image, format!("COPY --from={}", name_of(request)))?;
                 let rootfs = root.rootfs.clone();
                 self.copied_images.insert(request.clone(), root);
                 Ok(rootfs)
@@ -268,16 +366,10 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// Removes the roots that no later stage reads.
-    fn drop_unneeded(&mut self, done: usize, uses: &[Uses]) -> Result<(), BuildError> {
-        for (finished, uses) in self.finished.iter_mut().zip(uses) {
-            if uses.last_reader.is_none_or(|last| last <= done)
-                && let Some(root) = finished.root.take()
-            {
-                self.roots.remove(&root)?;
-            }
-        }
-        Ok(())
+    fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
+        let root = Stages::unpack(self, image, because_of)?;
+        self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
+        Ok(root)
     }
 }
 

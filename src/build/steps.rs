@@ -1,50 +1,62 @@
 //! Runs the steps of one stage: effect, snapshot, layer, history.
 
+mod effects;
+
 use std::time::Instant;
 
-use snapshot::layer::{WrittenLayer, write_layer};
-use snapshot::track::{StepOverlay, Tracked};
-use snapshot::{Changeset, PathSet, Rootfs, RootfsPath, Scope, Snapshotter};
+use snapshot::track::Tracked;
+use snapshot::{PathSet, Rootfs, Scope, Snapshotter};
 
 use super::error::{BuildError, StepError};
+use super::layers::{Layers, write};
 use super::overlays;
 use super::roots::{Home, Root};
 use super::session::Session;
 use super::timed;
 use super::tracking::{Tracking, Work, snapshot_work};
-use crate::context::BuildContext;
-use crate::execute::{self, Copied, ExecuteError, Source, Target};
-use crate::image::{History, Image, Layer, descriptor};
-use crate::plan::{CopySource, CopyStep, PlannedStage, RunStep, Step, StepKind};
-use crate::report::event::{self, Event, LayerCounts, Phase, SnapshotReach, SnapshotWork};
-use crate::sandbox::OutputLine;
-use crate::uploads::LayerSink;
+use crate::execute::{ExecuteError, Outline};
+use crate::image::{History, Image, Layer};
+use crate::plan::{CopySource, PlannedStage, Step, StepKind};
+use crate::report::event::{self, Event, Phase, SnapshotReach, SnapshotWork};
 
-/// Whether a stage's changes become layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layers {
-    /// One a step, or one a stage with `--single-snapshot`; they go to registries while the build
-    /// goes on.
-    Pushed,
-    /// As many, for stages that start from this one.
-    Kept,
-    /// Only its files are read, by later stages.
-    NotNeeded,
+/// What a stage needs of the others while its steps run.
+pub(super) trait Supply {
+    /// Returns the root that a `COPY --from` reads: an earlier stage's or an image's.
+    fn copy_root(&mut self, source: &CopySource) -> Result<Rootfs, BuildError>;
+
+    /// Unpacks an image, for the step that this is the text of.
+    fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError>;
 }
 
-/// Finds the root of a `COPY --from`.
-pub(super) type CopyRoot<'a> = &'a mut dyn FnMut(&CopySource) -> Result<Rootfs, BuildError>;
+/// What a stage has of its files.
+pub(super) enum Held {
+    /// Nothing.
+    Nothing,
+    /// What headers tell.
+    Outline(Outline),
+    /// All of them.
+    Files(Root),
+}
 
 /// One stage while its steps run.
 pub(super) struct StageRun<'a> {
     session: &'a Session<'a>,
     stage: &'a PlannedStage,
     tracking: &'a Tracking,
+    /// What it starts with.
+    base: Image,
     image: Image,
-    files: Option<Files>,
+    ground: Ground,
     layers: Layers,
     /// History entries that wait for the one layer of `--single-snapshot`.
     waiting: Vec<(History, bool)>,
+}
+
+/// What the steps write to.
+enum Ground {
+    Nothing,
+    Outline(Outline),
+    Files(Box<Files>),
 }
 
 struct Files {
@@ -71,6 +83,8 @@ enum Record {
 enum Touched {
     /// Nothing.
     Nothing,
+    /// It wrote to an outline, which knows.
+    Outlined,
     /// It wrote to these paths.
     Paths(PathSet),
     /// Whatever its command did.
@@ -82,30 +96,21 @@ impl<'a> StageRun<'a> {
         session: &'a Session<'a>,
         stage: &'a PlannedStage,
         image: Image,
-        root: Option<Root>,
+        held: Held,
         tracking: &'a Tracking,
         layers: Layers,
     ) -> Result<Self, BuildError> {
-        let files = match root {
-            Some(Root { rootfs, index, home }) => {
-                let mut options = session.snapshot_options()?;
-                if let Home::Place(foreign) = &home {
-                    foreign.protected().for_each(|inode| options.ignore.insert_inode(inode));
-                }
-                let snapshotter = Snapshotter::new(rootfs.clone(), index, options);
-                let (record, written) = (Record::NotStarted, PathSet::new());
-                Some(Files { home, rootfs, snapshotter, record, written })
-            }
-            None => None,
+        let ground = match held {
+            Held::Nothing => Ground::Nothing,
+            Held::Outline(outline) => Ground::Outline(outline),
+            Held::Files(root) => Ground::Files(Files::new(session, root)?),
         };
-        Ok(Self { session, stage, tracking, image, files, layers, waiting: Vec::new() })
+        let (base, waiting) = (image.clone(), Vec::new());
+        Ok(Self { session, stage, tracking, base, image, ground, layers, waiting })
     }
 
     /// Runs the steps and returns the stage's image and files.
-    pub(super) fn run(
-        mut self,
-        copy_root: CopyRoot<'_>,
-    ) -> Result<(Image, Option<Root>), BuildError> {
+    pub(super) fn run(mut self, supply: &mut dyn Supply) -> Result<(Image, Held), BuildError> {
         let stage = self.stage;
         for (number, step) in stage.steps.iter().enumerate() {
             let shown = event::Step {
@@ -117,7 +122,7 @@ impl<'a> StageRun<'a> {
             };
             let start = Instant::now();
             self.session.events.send(Event::StepStarted(shown.clone()));
-            self.run_step(step, copy_root)
+            self.run_step_somehow(number, step, supply)
                 .map_err(|error| self.session.dockerfile.at_step(step, error))?;
             let elapsed = start.elapsed();
             self.session.events.send(Event::StepFinished { step: shown, elapsed });
@@ -127,32 +132,40 @@ impl<'a> StageRun<'a> {
         // of the result.
         let image =
             self.image.with_settings_of(&stage.image).with_created(self.session.created.clone());
-        let root = self.files.map(|files| Root {
-            rootfs: files.rootfs,
-            index: files.snapshotter.into_index(),
-            home: files.home,
-        });
-        Ok((image, root))
+        let held = match self.ground {
+            Ground::Nothing => Held::Nothing,
+            Ground::Outline(outline) => Held::Outline(outline),
+            Ground::Files(files) => Held::Files(Root {
+                rootfs: files.rootfs,
+                index: files.snapshotter.into_index(),
+                home: files.home,
+            }),
+        };
+        Ok((image, held))
     }
 
-    fn run_step(&mut self, step: &Step, copy_root: CopyRoot<'_>) -> Result<(), StepError> {
+    /// Runs a step, on files where an outline does not do.
+    fn run_step_somehow(
+        &mut self,
+        number: usize,
+        step: &Step,
+        supply: &mut dyn Supply,
+    ) -> Result<(), StepError> {
+        match self.run_step(step, supply) {
+            Err(StepError::Execute(error @ ExecuteError::NeedsFiles { .. })) => {
+                tracing::debug!(%error, "the stage is unpacked after all");
+                self.get_files(number, step, supply)?;
+                self.run_step(step, supply)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn run_step(&mut self, step: &Step, supply: &mut dyn Supply) -> Result<(), StepError> {
         if self.is_recorded(&step.kind) {
             self.begin_record()?;
         }
-        let touched = match &step.kind {
-            StepKind::Run(run) => {
-                self.execute_run(run)?;
-                Touched::Anything
-            }
-            StepKind::Copy(copy) => Touched::Paths(self.execute_copy(copy, copy_root)?),
-            StepKind::Workdir(workdir) => {
-                let session = self.session;
-                let files = self.files();
-                let made = execute::make_working_dir(files.home.target(&files.rootfs), workdir)?;
-                Touched::Paths(files.home.note(session, made))
-            }
-            StepKind::Metadata => Touched::Nothing,
-        };
+        let touched = self.execute(&step.kind, supply)?;
         let history = step.history.as_ref().map(|text| self.session.history(text));
         if self.layers == Layers::NotNeeded {
             return Ok(());
@@ -160,14 +173,15 @@ impl<'a> StageRun<'a> {
         if self.session.is_single_snapshot() {
             // The one layer is looked for at the end.
             let changes = !matches!(touched, Touched::Nothing);
-            if let Touched::Paths(paths) = touched {
-                self.files().written.merge(paths);
+            if let (Touched::Paths(paths), Ground::Files(files)) = (touched, &mut self.ground) {
+                files.written.merge(paths);
             }
             self.waiting.extend(history.map(|history| (history, changes)));
             return Ok(());
         }
         let layer = match touched {
             Touched::Nothing => None,
+            Touched::Outlined => self.outline_layer()?,
             Touched::Paths(paths) => self.snapshot(Tracked::by_writer(paths))?,
             Touched::Anything => {
                 let tracked = self.end_record();
@@ -189,7 +203,8 @@ impl<'a> StageRun<'a> {
             StepKind::Copy(_) | StepKind::Workdir(_) => self.session.is_single_snapshot(),
             StepKind::Metadata => false,
         };
-        writes && self.layers != Layers::NotNeeded
+        let has_files = matches!(self.ground, Ground::Files(_));
+        has_files && writes && self.layers != Layers::NotNeeded
     }
 
     /// Has the tracker record, unless it does; starts it the first time.
@@ -241,8 +256,13 @@ impl<'a> StageRun<'a> {
             waiting.into_iter().for_each(|(history, _)| self.append(None, history));
             return Ok(());
         };
-        let tracked = self.end_record();
-        let mut layer = self.snapshot(tracked).map_err(BuildError::Snapshot)?;
+        let layer = if let Ground::Outline(_) = self.ground {
+            self.outline_layer()
+        } else {
+            let tracked = self.end_record();
+            self.snapshot(tracked)
+        };
+        let mut layer = layer.map_err(BuildError::Snapshot)?;
         for (position, (history, _)) in waiting.into_iter().enumerate() {
             let its_layer = if position == last { layer.take() } else { None };
             self.append(its_layer, history);
@@ -251,65 +271,35 @@ impl<'a> StageRun<'a> {
     }
 
     fn files(&mut self) -> &mut Files {
-        self.files.as_mut().expect("a stage with steps that touch files has a root")
+        match &mut self.ground {
+            Ground::Files(files) => files,
+            Ground::Nothing | Ground::Outline(_) => {
+                unreachable!("a stage with steps that need files has a root")
+            }
+        }
     }
 
-    fn execute_run(&mut self, run: &RunStep) -> Result<(), StepError> {
-        let session = self.session;
-        let tracking = self.tracking;
-        let files = self.files();
-        let overlay = overlays::mount(session, tracking, &mut files.snapshotter)?;
-        let rootfs = overlay.as_ref().map_or(&files.rootfs, StepOverlay::rootfs).clone();
-        let outcome = timed(session.events, Phase::Run, || {
-            execute::run(&session.sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
-                session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
-            })
+    /// Makes a layer of what steps added to the outline, if they did.
+    fn outline_layer(&mut self) -> Result<Option<Layer>, StepError> {
+        let (session, layers) = (self.session, self.layers);
+        let Ground::Outline(outline) = &mut self.ground else { return Ok(None) };
+        session.events.send(Event::SnapshotStarted { reach: SnapshotReach::Files });
+        let start = Instant::now();
+        let (changes, contents) = outline.take_changes(&session.snapshot_options()?.ignore)?;
+        let elapsed = start.elapsed();
+        session.events.send(Event::PhaseTimed { phase: Phase::Snapshot, elapsed });
+        let changed_count = changes.len() as u64;
+        let work = SnapshotWork { changed_count, elapsed, ..SnapshotWork::default() };
+        session.events.send(Event::SnapshotTaken(work));
+        if changes.is_empty() {
+            session.events.send(Event::NothingChanged);
+            return Ok(None);
+        }
+        let sink = layers.sink(session)?;
+        let layer = write(session, &changes, contents, sink, &mut |path, digest| {
+            outline.record_content(path, digest);
         })?;
-        // Nobody may hold on to an overlay that is to be merged.
-        drop(rootfs);
-        for straggler in &outcome.stragglers {
-            tracing::warn!(name = %straggler.name, "a process outlived its RUN and was killed");
-        }
-        match outcome.exit_code() {
-            0 => {
-                if let Some(overlay) = overlay {
-                    files.written.merge(overlays::merge(session, overlay, &files.snapshotter)?);
-                }
-                Ok(())
-            }
-            code => Err(StepError::Failed {
-                command: run.argv.join(" "),
-                code,
-                out_of_memory: outcome.out_of_memory,
-            }),
-        }
-    }
-
-    fn execute_copy(
-        &mut self,
-        copy: &CopyStep,
-        copy_root: CopyRoot<'_>,
-    ) -> Result<PathSet, StepError> {
-        let session = self.session;
-        let files = self.files();
-        let target = files.home.target(&files.rootfs);
-        let copied = match &copy.from {
-            CopySource::Context => copy_from_context(session, &session.context, copy, target)?,
-            CopySource::NamedContext(name) => {
-                copy_from_context(session, session.named_directory(name)?, copy, target)?
-            }
-            CopySource::Stage(_) | CopySource::Image(_) => {
-                let root = copy_root(&copy.from)?;
-                timed(session.events, Phase::Copy, || {
-                    execute::copy(copy, &Source::root(&root), target)
-                })?
-            }
-        };
-        files.home.note(session, copied.beneath.iter().map(|(path, _)| path.clone()));
-        for socket in &copied.sockets {
-            tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
-        }
-        Ok(copied.touched)
+        Ok(Some(layer))
     }
 
     /// Looks for changes where they can be and writes them as a layer, if there are any.
@@ -337,60 +327,26 @@ impl<'a> StageRun<'a> {
             session.events.send(Event::NothingChanged);
             return Ok(None);
         }
-        let sink = match layers {
-            Layers::Pushed => session.uploads.sink(&session.store),
-            Layers::Kept | Layers::NotNeeded => LayerSink::kept(&session.store),
-        };
-        let layer = write(session, files, &changeset, sink.map_err(StepError::Store)?)?;
+        let sink = layers.sink(session)?;
+        let contents =
+            files.home.contents(&files.rootfs, &changeset).map_err(ExecuteError::from)?;
+        let snapshotter = &mut files.snapshotter;
+        let layer = write(session, &changeset, contents, sink, &mut |path, digest| {
+            snapshotter.record_content(path, digest);
+        })?;
         Ok(Some(layer))
     }
 }
 
-fn copy_from_context(
-    session: &Session<'_>,
-    context: &BuildContext,
-    copy: &CopyStep,
-    target: Target<'_>,
-) -> Result<Copied, StepError> {
-    let keeps = |path: &RootfsPath| context.contains(path);
-    let source = Source::context(context.root(), &keeps);
-    timed(session.events, Phase::Copy, || Ok(execute::copy(copy, &source, target)?))
-}
-
-fn write(
-    session: &Session<'_>,
-    files: &mut Files,
-    changeset: &Changeset,
-    sink: LayerSink,
-) -> Result<Layer, StepError> {
-    let start = Instant::now();
-    let options = session.layer_options()?;
-    let contents = files.home.contents(&files.rootfs, changeset).map_err(ExecuteError::from)?;
-    let snapshotter = &mut files.snapshotter;
-    let (written, sink) =
-        write_layer(&contents, changeset, &options, sink, &mut |path, digest| {
-            snapshotter.record_content(path, digest);
-        })?;
-    let WrittenLayer { digest, diff_id, size_bytes, tar_bytes, stats, .. } = written;
-    sink.commit(Some((&digest, size_bytes))).map_err(StepError::Store)?;
-    let elapsed = start.elapsed();
-    session.events.send(Event::PhaseTimed { phase: Phase::Layer, elapsed });
-    session.events.send(Event::LayerWritten {
-        digest: digest.to_string(),
-        size_bytes,
-        tar_bytes,
-        elapsed,
-    });
-    session.events.send(Event::LayerCounted(LayerCounts {
-        digest: digest.to_string(),
-        entry_count: stats.entry_count,
-        opened_count: stats.opened_count,
-        read_bytes: stats.read_bytes,
-        hashed_bytes: stats.hashed_bytes,
-        compressed_bytes: tar_bytes,
-        spooled_bytes: size_bytes,
-        restart_count: stats.restart_count,
-    }));
-    let media_type = session.layer_media_type();
-    Ok(Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id })
+impl Files {
+    fn new(session: &Session<'_>, root: Root) -> Result<Box<Self>, BuildError> {
+        let Root { rootfs, index, home } = root;
+        let mut options = session.snapshot_options()?;
+        if let Home::Place(foreign) = &home {
+            foreign.protected().for_each(|inode| options.ignore.insert_inode(inode));
+        }
+        let snapshotter = Snapshotter::new(rootfs.clone(), index, options);
+        let (record, written) = (Record::NotStarted, PathSet::new());
+        Ok(Box::new(Self { home, rootfs, snapshotter, record, written }))
+    }
 }

@@ -9,8 +9,8 @@ use super::error::BuildError;
 use super::session::Session;
 use crate::archive::{Beneath, NotOnDisk, limits_for};
 use crate::image::Image;
-use crate::report::event::{Event, Phase};
-use crate::unpack::{UnpackOptions, Unpacked, unpack};
+use crate::report::event::{Event, Gauge, LongWork, Phase};
+use crate::unpack::{LayerInput, UnpackOptions, Unpacked, unpack};
 
 /// An image that is to be unpacked.
 pub(super) struct Unpacking<'a> {
@@ -35,10 +35,10 @@ impl Unpacking<'_> {
         let events = self.session.events;
         let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
         let options = UnpackOptions { limits, beneath: beneath.cloned() };
-        let (layers, pulls) = self.bases.layers(self.image)?;
+        let (layers, pulls) = self.bases.layers(self.image.layers())?;
         let start = Instant::now();
-        events.send(Event::UnpackStarted { because_of: self.because_of });
-        let unpacked = match unpack(rootfs, layers, &options) {
+        events.send(Event::UnpackStarted { because_of: self.because_of.clone() });
+        let unpacked = match unpack(rootfs, self.counted(layers), &options) {
             Ok(unpacked) => unpacked,
             Err(error) => return Err(pulls.blame(error)),
         };
@@ -52,6 +52,18 @@ impl Unpacking<'_> {
         });
         warn(&unpacked);
         Ok(unpacked.index)
+    }
+
+    /// Returns the layers so that it can be seen how much of them was read.
+    fn counted(&self, layers: Vec<LayerInput>) -> Vec<LayerInput> {
+        let size_bytes = layers.iter().map(|layer| layer.size_bytes).sum();
+        let gauge = Gauge::new(LongWork::Unpack, "", Some(size_bytes));
+        self.session.events.send(Event::WorkStarted(gauge.clone()));
+        let count = |layer: LayerInput| {
+            let (open, gauge) = (layer.open, gauge.clone());
+            LayerInput { open: Box::new(move || Ok(Box::new(gauge.counting(open()?)))), ..layer }
+        };
+        layers.into_iter().map(count).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use super::flags::{self, Missing, Variable};
 use super::go_values;
 use super::parse::{Program, Purpose};
 use super::spelling::Spelled;
-use crate::report::settings::{Clock, Colors, Format, Level, ReportSettings};
+use crate::report::settings::{Clock, Colors, Format, Level, ProgressForm, ReportSettings};
 
 /// Flags with the environment's share in them.
 pub struct Settled<A> {
@@ -221,5 +221,10 @@ pub fn report(
         }
     };
     let clock = if log.log_timestamp { Clock::DateAndTime } else { Clock::SinceStart };
-    Ok(ReportSettings { level, format, clock, error_colors })
+    let progress = match format {
+        Format::Json => ProgressForm::Hidden,
+        Format::Color(_) if terminal => ProgressForm::Bars,
+        Format::Color(_) | Format::Text => ProgressForm::Lines,
+    };
+    Ok(ReportSettings { level, format, clock, error_colors, progress })
 }

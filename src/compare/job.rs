@@ -14,7 +14,7 @@ use super::record::RunRecord;
 use super::tree::Ignored;
 use crate::build::{
     self, BuildOptions,
-    options::{ContextSource, NamedContextSource},
+    options::{ContextSource, NamedContextSource, Unpacking},
 };
 use crate::report::event::EventSink;
 
@@ -50,7 +50,10 @@ pub fn measure(
     let mode: Mode = job.mode.parse().map_err(|_| CompareError::UnknownStep(job.mode.clone()))?;
     let watch = Watch { mode, check: job.check, ignored: ignored(options) };
     let observer = Observer::new(log, watch);
-    let built = build::build(options, &observer);
+    // What is measured is what happens to files on disk.
+    let mut options = options.clone();
+    options.execution.unpacking = Unpacking::Always;
+    let built = build::build(&options, &observer);
     let (mut record, changes) = observer.finish();
     let outcome = match &built {
         Ok(_) => match &options.output.oci_layout_path {

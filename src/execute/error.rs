@@ -57,6 +57,14 @@ pub enum ExecuteError {
         /// What is there.
         found: FileKind,
     },
+    /// Only files on disk can tell what becomes of a path: the stage has to be unpacked.
+    #[error("`{path}` needs the stage's files: {reason}")]
+    NeedsFiles {
+        /// The path, in the image or of an archive.
+        path: RootfsPath,
+        /// Why.
+        reason: &'static str,
+    },
     /// The bytes of a file could not be copied.
     #[error("cannot copy the content of `{path}`")]
     Content {
@@ -107,6 +115,7 @@ impl Fault for ExecuteError {
             | Self::Identity { .. }
             | Self::Path(_) => Class::User,
             Self::SourceVanished { .. } => Class::Infrastructure,
+            Self::NeedsFiles { .. } => Class::Internal,
             Self::Content { source, .. } => Class::of_io(source),
             Self::Rootfs(error) => rootfs_class(error),
             Self::Sandbox(error) => error.class(),
@@ -135,6 +144,7 @@ impl Fault for ExecuteError {
             | Self::DirectoryOver { .. }
             | Self::OverDirectory { .. }
             | Self::NotADirectory { .. }
+            | Self::NeedsFiles { .. }
             | Self::Content { .. }
             | Self::Identity { .. }
             | Self::Path(_) => None,

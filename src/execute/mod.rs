@@ -7,10 +7,12 @@
 pub mod copy;
 mod error;
 pub mod identity;
+mod outline;
 mod run;
 mod workdir;
 
 pub use copy::{Copied, Source, Target, copy};
 pub use error::ExecuteError;
+pub use outline::Outline;
 pub use run::run;
 pub use workdir::make_working_dir;

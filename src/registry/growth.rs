@@ -5,8 +5,9 @@ use std::fmt;
 use snapshot::Digest;
 use tokio::sync::watch;
 
-use super::push::OpenBlob;
+use super::push::{BlobUpload, OpenBlob};
 use crate::image::Reference;
+use crate::report::event::Gauge;
 
 /// How far a blob has come that is made while it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct GrowingBlob {
     pub open: OpenBlob,
     /// How far it has come.
     pub growth: watch::Receiver<Growth>,
+    /// Counts what was sent of it.
+    pub gauge: Gauge,
 }
 
 impl fmt::Debug for GrowingBlob {
@@ -53,17 +56,20 @@ impl fmt::Debug for GrowingBlob {
 #[derive(Clone)]
 pub(super) struct BlobSource {
     pub(super) open: OpenBlob,
+    pub(super) gauge: Gauge,
     growth: watch::Receiver<Growth>,
 }
 
 impl BlobSource {
     pub(super) fn growing(blob: &GrowingBlob) -> Self {
-        Self { open: blob.open.clone(), growth: blob.growth.clone() }
+        let GrowingBlob { open, growth, gauge, .. } = blob.clone();
+        Self { open, gauge, growth }
     }
 
     /// A blob that is complete and cannot be given up.
-    pub(super) fn complete(open: OpenBlob, digest: Digest, size_bytes: u64) -> Self {
-        Self { open, growth: watch::channel(Growth::Complete { digest, size_bytes }).1 }
+    pub(super) fn complete(blob: &BlobUpload, digest: Digest, size_bytes: u64) -> Self {
+        let growth = watch::channel(Growth::Complete { digest, size_bytes }).1;
+        Self { open: blob.open.clone(), gauge: blob.gauge.clone(), growth }
     }
 
     /// Returns how far the blob is.

@@ -37,21 +37,24 @@ pub(super) fn read_pieces(source: BlobSource, part: Part) -> Pieces {
     let Part { first, length, sent, stop } = part;
     let (pieces, receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
     let runtime = Handle::current();
+    let gauge = source.gauge.clone();
+    gauge.set(first);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = read(source, first, length, &pieces, &runtime) {
             // The request is over; nobody wants to know.
             let _ = pieces.blocking_send(Err(error));
         }
     });
-    let state = (receiver, stop, sent);
-    futures_util::stream::unfold(state, async |(mut receiver, stop, sent)| {
+    let state = (receiver, stop, sent, gauge);
+    futures_util::stream::unfold(state, async |(mut receiver, stop, sent, gauge)| {
         let piece = tokio::select! {
             piece = receiver.recv() => piece,
             () = stop.cancelled() => None,
         }?;
-        let count = piece.as_ref().map_or(0, Bytes::len);
-        sent.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Some((piece, (receiver, stop, sent)))
+        let count = u64::try_from(piece.as_ref().map_or(0, Bytes::len)).unwrap_or(u64::MAX);
+        sent.fetch_add(count, Ordering::Relaxed);
+        gauge.add(count);
+        Some((piece, (receiver, stop, sent, gauge)))
     })
     .boxed()
 }

@@ -21,6 +21,7 @@ use super::transport::Call;
 use super::upload::{Start, Started, Upload};
 use crate::http::Backoff;
 use crate::image::{Descriptor, Reference};
+use crate::report::event::Gauge;
 
 /// Repositories that are asked for a mount before the bytes are sent.
 const MOUNT_LIMIT: usize = 3;
@@ -44,6 +45,8 @@ pub struct BlobUpload {
     pub open: OpenBlob,
     /// What to think of a registry that says it has the blob.
     pub presence: Presence,
+    /// Counts what was sent of it.
+    pub gauge: Gauge,
 }
 
 impl fmt::Debug for BlobUpload {
@@ -152,7 +155,7 @@ impl Registry {
     async fn push_blob_to(&self, target: &Target, blob: &BlobUpload) -> Result<PushedBlob, Cause> {
         let host = target.endpoint.host.as_str();
         let (digest, size) = manifest::check_descriptor(host, &blob.descriptor)?;
-        let source = BlobSource::complete(blob.open.clone(), digest, size);
+        let source = BlobSource::complete(blob, digest, size);
         let session = match blob.presence {
             Presence::Doubted => None,
             Presence::Believed => match self.find(target, &digest, size, &blob.mount_from).await? {

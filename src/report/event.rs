@@ -2,7 +2,13 @@
 //!
 //! Lives low so that every phase can send; must not know how an event is shown.
 
+mod gauge;
+mod totals;
+
 use std::time::{Duration, Instant};
+
+pub use gauge::{Counting, Gauge, GaugeView, LongWork, Reading};
+pub use totals::SnapshotTotals;
 
 /// Something a reader of the build's log should learn.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +31,19 @@ pub enum Event {
     RootReady {
         /// Where it is on this machine.
         path: std::path::PathBuf,
+    },
+    /// A stage needs no files on disk.
+    UnpackSkipped,
+    /// The headers of a base image's layers were read in place of unpacking it.
+    HeadersRead {
+        /// Layers that were read.
+        layer_count: u64,
+        /// Layers of which it was known what they say.
+        known_count: u64,
+        /// Files, directories, links and so on in the image.
+        entry_count: u64,
+        /// How long it took.
+        elapsed: Duration,
     },
     /// A base image is written to disk.
     UnpackStarted {
@@ -128,6 +147,8 @@ pub enum Event {
         /// Digest of its manifest.
         digest: String,
     },
+    /// Work begins that may take long; it has ended when nobody holds its gauge any more.
+    WorkStarted(Gauge),
     /// Time spent in one phase; may come several times and in parallel.
     PhaseTimed {
         /// Which one.
@@ -258,6 +279,8 @@ pub enum Phase {
     Resolve,
     /// Downloading base images, beside whoever reads them.
     Pull,
+    /// Reading headers of base images that are not unpacked, and waiting for them.
+    Headers,
     /// Writing base images to disk, and waiting for them.
     Unpack,
     /// COPY and ADD.
@@ -290,6 +313,7 @@ impl Phase {
             Self::Context => "context",
             Self::Resolve => "resolve",
             Self::Pull => "pull",
+            Self::Headers => "headers",
             Self::Unpack => "unpack",
             Self::Copy => "copy",
             Self::Run => "run",

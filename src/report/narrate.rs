@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::event::{BlobRoute, Event, SnapshotReach, SnapshotWork, Step};
+use super::event::{BlobRoute, Event, SnapshotReach, SnapshotTotals, SnapshotWork, Step};
 use super::line::Message;
 use super::settings::Level;
 
@@ -16,6 +16,16 @@ pub fn narrate(event: &Event) -> Option<Message> {
             "Building stage '{base}' [idx: '{index}', base-idx: '{}']",
             base_index.map_or_else(|| "-1".to_owned(), |index| index.to_string())
         )),
+        Event::UnpackSkipped => info("Skipping unpacking as no commands require it."),
+        Event::HeadersRead { layer_count, known_count, entry_count, elapsed } => Message {
+            fields: vec![
+                ("layers", json!(layer_count)),
+                ("known", json!(known_count)),
+                ("entries", json!(entry_count)),
+                ("elapsed_ms", milliseconds(*elapsed)),
+            ],
+            ..debug("headers of the base read")
+        },
         Event::UnpackStarted { because_of } => {
             info(format!("Unpacking rootfs as cmd {because_of} requires it."))
         }
@@ -86,6 +96,7 @@ pub fn narrate(event: &Event) -> Option<Message> {
         Event::LayerCounted(_)
         | Event::RootReady { .. }
         | Event::RunOutput { .. }
+        | Event::WorkStarted(_)
         | Event::PhaseTimed { .. } => return None,
     };
     Some(message)
@@ -114,6 +125,32 @@ fn snapshot_taken(work: &SnapshotWork) -> Message {
     }
     fields.push(("elapsed_ms", milliseconds(work.elapsed)));
     Message { fields, ..info(text) }
+}
+
+/// Returns the line about all snapshots of a build; `None` when there was nothing to find out.
+pub fn snapshot_totals(totals: &SnapshotTotals) -> Option<Message> {
+    if totals.snapshot_count == 0 {
+        return None;
+    }
+    let text = format!(
+        "All snapshots{}: {} of {} paths looked at",
+        if totals.tracked_count > 0 { ", tracked" } else { "" },
+        grouped(totals.examined_count),
+        grouped(totals.known_count)
+    );
+    let mut fields = vec![
+        ("snapshots", json!(totals.snapshot_count)),
+        ("tracked", json!(totals.tracked_count)),
+        ("changed", json!(totals.changed_count)),
+        ("known", json!(totals.known_count)),
+        ("examined", json!(totals.examined_count)),
+        ("opened", json!(totals.opened_count)),
+        ("hashed_bytes", json!(totals.hashed_bytes)),
+    ];
+    if !totals.fallbacks.is_empty() {
+        fields.push(("fallbacks", json!(totals.fallbacks)));
+    }
+    Some(Message { fields, ..info(text) })
 }
 
 /// Writes a number with a comma after every third digit from its end.

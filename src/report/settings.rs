@@ -11,6 +11,8 @@ pub struct ReportSettings {
     pub clock: Clock,
     /// Whether the error that ends a run has colours; kaniko's never has.
     pub error_colors: Colors,
+    /// What is shown of work that takes long.
+    pub progress: ProgressForm,
 }
 
 /// Levels of messages, kaniko's, from the most to the least talkative.
@@ -43,6 +45,17 @@ pub enum Format {
     Json,
 }
 
+/// What is shown of work that takes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressForm {
+    /// Nothing: programs read the log.
+    Hidden,
+    /// A line every ten seconds.
+    Lines,
+    /// Bars; only where standard error is a terminal.
+    Bars,
+}
+
 /// Whether `Format::Color` has colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
@@ -68,6 +81,7 @@ impl Default for ReportSettings {
             format: Format::Color(Colors::Off),
             clock: Clock::SinceStart,
             error_colors: Colors::Off,
+            progress: ProgressForm::Lines,
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 pub use sink::LayerSink;
 
 use crate::registry::{GrowingBlob, Growth, OpenBlob, PushedBlob, Registry};
+use crate::report::event::{Event, EventSink, Gauge, LongWork};
 use crate::store::{Store, StoreError};
 
 /// Layers that are sent to one repository at once; those after them wait in their spool files.
@@ -105,12 +106,20 @@ impl Uploads {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Starts a layer that goes to all repositories while it is written.
+    /// Starts a layer that goes to all repositories while it is written; `events` are told of it.
     ///
     /// # Errors
     /// [`StoreError::Io`] when its spool file cannot be made.
-    pub fn sink(&self, store: &Store) -> Result<LayerSink, StoreError> {
-        LayerSink::pushed(store, self)
+    pub fn sink(&self, store: &Store, events: &dyn EventSink) -> Result<LayerSink, StoreError> {
+        let new = |repository: &Repository| {
+            let reference = &repository.reference;
+            let name = format!("{}/{}", reference.registry(), reference.repository());
+            let gauge = Gauge::new(LongWork::Upload, name, None);
+            events.send(Event::WorkStarted(gauge.clone()));
+            gauge
+        };
+        let gauges = self.inner.repositories.iter().map(new).collect();
+        LayerSink::pushed(store, self, gauges)
     }
 
     /// Waits until a layer has come to `reference`'s repository, and says how. `None` when no push
@@ -161,16 +170,16 @@ impl Uploads {
         }
     }
 
-    /// Starts the pushes of a layer whose bytes will be in `file`, and returns what to announce
-    /// them with.
-    fn begin(&self, file: File) -> Arc<watch::Sender<Growth>> {
+    /// Starts the pushes of a layer whose bytes will be in `file`, counted by a gauge for each
+    /// repository, and returns what to announce them with.
+    fn begin(&self, file: File, gauges: &[Gauge]) -> Arc<watch::Sender<Growth>> {
         let (growth, receiver) = watch::channel(Growth::Growing { written_bytes: 0 });
         let growth = Arc::new(growth);
         let file = Arc::new(file);
         let open: OpenBlob =
             Arc::new(move |offset| Ok(Box::new(FileReader { file: Arc::clone(&file), offset })));
         let mut pushes: Vec<Push> = Vec::new();
-        for repository in &self.inner.repositories {
+        for (repository, gauge) in self.inner.repositories.iter().zip(gauges) {
             let sibling = repository.sibling.and_then(|position| {
                 let reference = self.inner.repositories.get(position)?.reference.clone();
                 Some((reference, pushes.get(position)?.outcome.clone()))
@@ -182,6 +191,7 @@ impl Uploads {
                 sibling,
                 open: Arc::clone(&open),
                 growth: receiver.clone(),
+                gauge: gauge.clone(),
             };
             let (announce, outcome) = watch::channel(Outcome::Pending);
             let task = self.inner.runtime.spawn(async move {
@@ -210,6 +220,7 @@ struct Job {
     sibling: Option<(Reference, watch::Receiver<Outcome>)>,
     open: OpenBlob,
     growth: watch::Receiver<Growth>,
+    gauge: Gauge,
 }
 
 impl Job {
@@ -222,7 +233,8 @@ impl Job {
         }
         let permit = self.permits.acquire().await;
         let started = Instant::now();
-        let blob = GrowingBlob { mount_from, open: self.open, growth: self.growth };
+        let blob =
+            GrowingBlob { mount_from, open: self.open, growth: self.growth, gauge: self.gauge };
         let pushed = self.registry.push_growing(&self.reference, &blob).await;
         drop(permit);
         match pushed {

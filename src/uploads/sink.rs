@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::Uploads;
 use crate::registry::Growth;
+use crate::report::event::Gauge;
 use crate::store::{Blob, BlobWriter, Store, StoreError};
 
 /// A layer while it is written; dropped without a commit, it and its uploads are given up.
@@ -23,6 +24,8 @@ pub struct LayerSink {
 struct Follower {
     uploads: Uploads,
     announced: Announced,
+    /// One for each repository.
+    gauges: Vec<Gauge>,
 }
 
 /// Tells uploads how far the layer has come.
@@ -41,9 +44,13 @@ impl Drop for Announced {
 }
 
 impl Follower {
-    fn start(uploads: &Uploads, spool: &BlobWriter) -> Result<Self, StoreError> {
-        let announced = Announced(uploads.begin(spool.reader()?));
-        Ok(Self { uploads: uploads.clone(), announced })
+    fn start(
+        uploads: &Uploads,
+        spool: &BlobWriter,
+        gauges: Vec<Gauge>,
+    ) -> Result<Self, StoreError> {
+        let announced = Announced(uploads.begin(spool.reader()?, &gauges));
+        Ok(Self { uploads: uploads.clone(), announced, gauges })
     }
 }
 
@@ -56,9 +63,13 @@ impl LayerSink {
         Ok(Self { store: store.clone(), spool: store.spool()?, written_bytes: 0, follower: None })
     }
 
-    pub(super) fn pushed(store: &Store, uploads: &Uploads) -> Result<Self, StoreError> {
+    pub(super) fn pushed(
+        store: &Store,
+        uploads: &Uploads,
+        gauges: Vec<Gauge>,
+    ) -> Result<Self, StoreError> {
         let spool = store.spool()?;
-        let follower = Some(Follower::start(uploads, &spool)?);
+        let follower = Some(Follower::start(uploads, &spool, gauges)?);
         Ok(Self { store: store.clone(), spool, written_bytes: 0, follower })
     }
 
@@ -69,8 +80,9 @@ impl LayerSink {
     /// As [`BlobWriter::commit`].
     pub fn commit(self, promised: Option<(&Digest, u64)>) -> Result<Blob, StoreError> {
         let blob = self.spool.commit(promised)?;
-        if let Some(Follower { announced, .. }) = &self.follower {
+        if let Some(Follower { announced, gauges, .. }) = &self.follower {
             let Blob { digest, size_bytes, .. } = blob;
+            gauges.iter().for_each(|gauge| gauge.set_total(size_bytes));
             announced
                 .0
                 .send_if_modified(|growth| grow(growth, Growth::Complete { digest, size_bytes }));
@@ -108,12 +120,12 @@ impl BlobSink for LayerSink {
     /// Goes on in another file, so that uploads of the old one read nothing of the new one before
     /// they end.
     fn restart(&mut self) -> io::Result<()> {
-        let uploads = self.follower.take().map(|follower| follower.uploads);
+        let old = self.follower.take().map(|Follower { uploads, gauges, .. }| (uploads, gauges));
         self.spool = self.store.spool().map_err(io::Error::other)?;
         self.written_bytes = 0;
         let spool = &self.spool;
-        self.follower = uploads
-            .map(|uploads| Follower::start(&uploads, spool))
+        self.follower = old
+            .map(|(uploads, gauges)| Follower::start(&uploads, spool, gauges))
             .transpose()
             .map_err(io::Error::other)?;
         Ok(())

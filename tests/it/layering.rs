@@ -43,6 +43,7 @@ const FLOOR: [&str; 3] = ["report::event", "report::fault", "secret"];
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hickory_resolver", &["http"]),
+    ("indicatif", &["report"]),
     ("reqwest::Client", &["http"]),
     ("reqwest::ClientBuilder", &["http"]),
     ("reqwest::blocking", &["http"]),

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::{absolute, filled};
-use crate::build::options::{Cleanup, ExecutionOptions, Isolation, Overwrite};
+use crate::build::options::{Cleanup, ExecutionOptions, Isolation, Overwrite, Unpacking};
 use crate::cli::KANIKO_DIRECTORY;
 use crate::cli::args::ExecutionArgs;
 use crate::cli::env::Facts;
@@ -39,6 +39,7 @@ pub fn execution(
         // The program is there, and what was mounted for it: kaniko's own never touches it either.
         kept_directories: vec![PathBuf::from(KANIKO_DIRECTORY)],
         supervisor: PathBuf::from(sandbox::THIS_BINARY),
+        unpacking: Unpacking::WhenNeeded,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::build::options::*;
 use crate::cli::args::ComparisonArgs;
 use crate::cli::env::{Stderr, Surroundings, User};
 use crate::report::fault::Fault;
-use crate::report::settings::{Clock, Colors, Format, Level};
+use crate::report::settings::{Clock, Colors, Format, Level, ProgressForm};
 use crate::secret::{Secret, SecretVariables};
 
 fn facts() -> Facts {
@@ -125,6 +125,7 @@ fn defaults() -> BuildOptions {
             work_directory: "/kaniko".into(),
             kept_directories: vec![PathBuf::from("/kaniko")],
             supervisor: "/proc/self/exe".into(),
+            unpacking: crate::build::options::Unpacking::WhenNeeded,
         },
     }
 }
@@ -389,13 +390,34 @@ fn flags_of_reporting() {
             format: Format::Color(Colors::On),
             clock: Clock::SinceStart,
             error_colors: Colors::Off,
+            progress: ProgressForm::Lines,
         }
     );
     assert_eq!(report(&["--verbosity=debug"]), ReportSettings { level: Level::Debug, ..usual });
     assert_eq!(report(&["-v=Warning"]), ReportSettings { level: Level::Warn, ..usual });
-    assert_eq!(report(&["--log-format=json"]), ReportSettings { format: Format::Json, ..usual });
+    assert_eq!(
+        report(&["--log-format=json"]),
+        ReportSettings { format: Format::Json, progress: ProgressForm::Hidden, ..usual }
+    );
     assert_eq!(report(&["--log-format=text"]), ReportSettings { format: Format::Text, ..usual });
     assert_eq!(report(&["--log-timestamp"]), ReportSettings { clock: Clock::DateAndTime, ..usual });
+}
+
+#[test]
+fn bars_need_a_terminal_and_a_log_for_people() {
+    let facts = Facts { stderr: Stderr::Terminal, ..facts() };
+    for (format, expected) in [
+        ("color", ProgressForm::Bars),
+        ("text", ProgressForm::Lines),
+        ("json", ProgressForm::Hidden),
+    ] {
+        let format = format!("--log-format={format}");
+        let words = ["zuwai", "build", "--no-push", &format].map(OsString::from);
+        match parse(&words, &Environment::default(), &facts) {
+            Ok(Invocation::Build(request)) => assert_eq!(request.report.progress, expected),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

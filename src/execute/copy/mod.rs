@@ -6,6 +6,8 @@
 //! links met on the way through a tree are things to be copied.
 
 mod content;
+mod disk;
+mod ground;
 mod landing;
 mod source;
 mod target;
@@ -13,13 +15,16 @@ mod tree;
 
 use snapshot::{FileKind, NewDirectory, PathSet, RootfsPath};
 
+pub(in crate::execute) use ground::{Dress, From, Ground, Place};
+pub(in crate::execute) use source::Found;
 pub use source::Source;
 pub use target::Target;
 
 use super::ExecuteError;
-use super::identity::{Ownership, file_ownership, read_database};
+use super::identity::{Ownership, file_ownership, owner_in_numbers};
 use crate::archive::NotOnDisk;
 use crate::plan::{Archives, CopyStep, FileMode, InlineFile};
+use disk::Disk;
 use tree::Copier;
 
 /// What a COPY or ADD did.
@@ -52,15 +57,26 @@ pub fn copy<'a>(
     source: &Source<'_>,
     target: impl Into<Target<'a>>,
 ) -> Result<Copied, ExecuteError> {
-    let target = target.into();
+    copy_onto(step, source, &mut Disk::new(target.into()))
+}
+
+/// Carries out a COPY or ADD step on whatever holds the stage's files.
+pub(super) fn copy_onto(
+    step: &CopyStep,
+    source: &Source<'_>,
+    ground: &mut dyn Ground,
+) -> Result<Copied, ExecuteError> {
     let owner = match &step.owner {
         None => None,
-        Some(name) => Some(
-            file_ownership(name, &read_database(target.root())?)
-                .map_err(|source| ExecuteError::Identity { name: name.clone(), source })?,
-        ),
+        Some(name) => match owner_in_numbers(name) {
+            Some(owner) => Some(owner),
+            None => Some(
+                file_ownership(name, &ground.database()?)
+                    .map_err(|source| ExecuteError::Identity { name: name.clone(), source })?,
+            ),
+        },
     };
-    let mut copier = Copier::new(source, target, owner, step.mode.as_ref());
+    let mut copier = Copier::new(source, ground, owner, step.mode.as_ref());
     let mut to = To { step, made: new_directory(owner, step.mode.as_ref()), is_taken: false };
     for pattern in &step.sources {
         for path in source.matches(pattern)? {
@@ -107,7 +123,7 @@ impl To<'_> {
 
     /// Makes the directory that an archive is unpacked into: the destination, in any case.
     fn place_for_archive(&self, copier: &mut Copier<'_>) -> Result<RootfsPath, ExecuteError> {
-        let place = copier.target().root().resolve(&self.step.destination.path)?;
+        let place = copier.ground().resolve(&self.step.destination.path)?;
         copier.make_directories(&place, &NewDirectory { mode: 0o755, ..self.made })?;
         Ok(place)
     }
@@ -140,9 +156,8 @@ impl To<'_> {
         let parent = destination.path.parent().unwrap_or_else(RootfsPath::root);
         let needed = if destination.is_directory { &destination.path } else { &parent };
         copier.make_directories(needed, &self.made)?;
-        let place = copier.target().root().resolve(&destination.path)?;
-        let tree = copier.target().tree(&place);
-        let found = tree.metadata(&place)?.map(|metadata| metadata.kind);
+        let place = copier.ground().resolve(&destination.path)?;
+        let found = copier.ground().kind(&place)?;
         Ok((place, found))
     }
 }

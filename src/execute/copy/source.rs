@@ -16,9 +16,9 @@ pub struct Source<'a> {
 }
 
 /// A named source, links followed.
-pub(super) struct Found {
-    pub path: RootfsPath,
-    pub metadata: Metadata,
+pub(in crate::execute) struct Found {
+    pub(in crate::execute) path: RootfsPath,
+    pub(in crate::execute) metadata: Metadata,
 }
 
 impl<'a> Source<'a> {

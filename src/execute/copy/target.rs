@@ -48,20 +48,12 @@ impl<'a> Target<'a> {
         self.beneath.filter(|beneath| beneath.cover(path).is_none()).map(Beneath::files)
     }
 
-    /// Opens the directory that `path`, free of links, is to be put into, and returns the name it
-    /// gets there.
-    pub(super) fn open_parent(
-        &self,
-        path: &RootfsPath,
-    ) -> Result<(Directory, Vec<u8>), ExecuteError> {
+    /// Opens the directory that `path`, free of links, is to be put into; the root's is itself.
+    pub(super) fn open_parent(&self, path: &RootfsPath) -> Result<Directory, ExecuteError> {
         let tree = self.tree(path);
-        match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => {
-                self.make_way(&parent, tree)?;
-                Ok((tree.open_dir(&parent)?, name.to_vec()))
-            }
-            _ => Ok((tree.open_dir(path)?, b".".to_vec())),
-        }
+        let Some(parent) = path.parent() else { return Ok(tree.open_dir(path)?) };
+        self.make_way(&parent, tree)?;
+        Ok(tree.open_dir(&parent)?)
     }
 
     /// Makes sure that the tree beneath has `directory`, if that is the one.

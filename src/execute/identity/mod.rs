@@ -13,7 +13,7 @@ pub use database::{Database, Group, User};
 use database::number;
 
 /// Largest `passwd` or `group` that is read.
-const LIMIT_BYTES: u64 = 64 << 20;
+pub(super) const LIMIT_BYTES: u64 = 64 << 20;
 
 /// The ids and the home directory of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,15 @@ pub fn file_ownership(owner: &str, database: &Database) -> Result<Ownership, Ide
         None => own_gid,
     };
     Ok(Ownership { uid, gid })
+}
+
+/// Returns the owner that numbers alone name, or that nobody names; `None` where a file has to be
+/// asked.
+pub fn owner_in_numbers(owner: &str) -> Option<Ownership> {
+    if owner.is_empty() {
+        return Some(Ownership::ROOT);
+    }
+    file_ownership(owner, &Database::default()).ok()
 }
 
 /// Returns the owner of a directory that `WORKDIR` makes under `USER`: as `--chown` has it, but a

@@ -1,14 +1,15 @@
 //! What a build looks like on the terminal, against `tests/golden/report/`.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::*;
-use crate::report::event::{Phase, SnapshotReach, SnapshotWork, Step};
+use crate::report::event::{LongWork, Phase, SnapshotReach, SnapshotWork, Step};
 use crate::report::fault::{Class, Excerpt};
-use crate::report::settings::Colors;
+use crate::report::settings::{Colors, ProgressForm};
 
 /// A writer that keeps what was written, shared with the test.
 #[derive(Clone, Default)]
@@ -39,9 +40,13 @@ fn terminal(settings: ReportSettings) -> (Terminal, Page, Page) {
         time: "2026-11-05T10:20:30Z".parse().expect("a time"),
     };
     let clock: Clock = Arc::new(move || moment);
-    let terminal =
-        Terminal::with(settings, clock, Box::new(stdout.clone()), Box::new(stderr.clone()));
-    (terminal, stdout, stderr)
+    (by_hand(settings, clock, &stdout, &stderr), stdout, stderr)
+}
+
+fn by_hand(settings: ReportSettings, clock: Clock, stdout: &Page, stderr: &Page) -> Terminal {
+    let display = Display::new(settings.progress, ProgressDrawTarget::hidden());
+    let shared = Shared::new(Box::new(stdout.clone()), Box::new(stderr.clone()), display);
+    Terminal { settings, clock, ticks: Ticks::ByHand, shared: Arc::new(Mutex::new(shared)) }
 }
 
 fn settings(format: Format) -> ReportSettings {
@@ -62,6 +67,8 @@ fn build() -> Vec<Event> {
             reason: "fanotify: cannot make an event queue".into(),
         },
         Event::StageStarted { index: 0, base: "debian:12".into(), base_index: None },
+        Event::UnpackSkipped,
+        Event::HeadersRead { layer_count: 2, known_count: 1, entry_count: 6_000, elapsed: second },
         Event::UnpackStarted { because_of: "RUN make".into() },
         Event::UnpackFinished { entry_count: 6_000, bytes: 99_000_000, elapsed: second },
         Event::StepStarted(step(1, 2, "RUN make")),
@@ -147,6 +154,47 @@ fn a_build_in_each_format() {
         "json.txt",
         include_str!("../../../tests/golden/report/json.txt"),
     );
+}
+
+/// What pipelines look for in a log, as kaniko v1.24 writes it.
+const KANIKOS: [&str; 9] = [
+    "Retrieving image manifest debian:12",
+    "Building stage 'debian:12' [idx: '0', base-idx: '-1']",
+    "Unpacking rootfs as cmd RUN make requires it.",
+    "Taking snapshot of full filesystem...",
+    "Taking snapshot of files...",
+    "No files were changed, appending empty layer to config. No layer added to image.",
+    "Pushing image to registry.example.com/app:1",
+    "Pushed registry.example.com/app@sha256:22",
+    "Skipping push to container registry due to --no-push flag",
+];
+
+#[test]
+fn lines_that_pipelines_look_for_are_kanikos_to_the_last_byte() {
+    let lines = |format| {
+        let (terminal, _, stderr) = terminal(settings(format));
+        build().into_iter().for_each(|event| terminal.send(event));
+        stderr.text()
+    };
+    let time = "2026-11-05T10:20:30Z";
+    // What stands before the message, and behind it.
+    let formats = [
+        (Format::Color(Colors::Off), "INFO[0012] ".to_owned(), String::new()),
+        (Format::Color(Colors::On), "\x1b[36mINFO\x1b[0m[0012] ".to_owned(), String::new()),
+        (Format::Text, format!("time=\"{time}\" level=info msg=\""), "\"".to_owned()),
+        (
+            Format::Json,
+            "{\"level\":\"info\",\"msg\":\"".to_owned(),
+            format!("\",\"time\":\"{time}\"}}"),
+        ),
+    ];
+    for (format, before, behind) in formats {
+        let log = lines(format);
+        for message in KANIKOS {
+            let wanted = format!("{before}{message}{behind}");
+            assert!(log.lines().any(|line| line == wanted), "no line is `{wanted}` in:\n{log}");
+        }
+    }
 }
 
 #[test]
@@ -278,4 +326,36 @@ fn log_lines_of_this_program_pass_and_those_of_others_only_as_warnings() {
         "DEBU[0012] planned                                       stages=2 name=\"a b\"\n\
          WARN[0012] connection closed\n"
     );
+}
+
+#[test]
+fn work_that_takes_long_is_told_of_every_ten_seconds() {
+    let json = ReportSettings { progress: ProgressForm::Hidden, ..settings(Format::Json) };
+    let quiet = ReportSettings { level: Level::Warn, ..settings(Format::Text) };
+    let line = "INFO[0011] Still downloading                             name=\"sha256:1\" \
+                done=\"500 MB\" total=\"2.0 GB\" percent=25 rate=\"45 MB/s\"\n";
+    for (settings, expected) in
+        [(settings(Format::Color(Colors::Off)), line), (json, ""), (quiet, "")]
+    {
+        let (stdout, stderr) = (Page::default(), Page::default());
+        let seconds = Arc::new(AtomicU64::new(0));
+        let read = Arc::clone(&seconds);
+        let clock: Clock = Arc::new(move || Moment {
+            since_start: Duration::from_secs(read.load(Ordering::Relaxed)),
+            time: "2026-11-05T10:20:30Z".parse().expect("a time"),
+        });
+        let terminal = by_hand(settings, clock, &stdout, &stderr);
+        let gauge = Gauge::new(LongWork::Download, "sha256:1", Some(2_000_000_000));
+        terminal.send(Event::WorkStarted(gauge.clone()));
+        gauge.add(500_000_000);
+        for now in 0..=20 {
+            seconds.store(now, Ordering::Relaxed);
+            if now != 10 {
+                terminal.tick();
+            }
+        }
+        drop(gauge);
+        assert_eq!(terminal.tick(), None);
+        assert_eq!((stdout.text().as_str(), stderr.text().as_str()), ("", expected));
+    }
 }

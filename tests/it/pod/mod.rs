@@ -6,9 +6,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
 
 mod covers;
-mod image;
 mod machine;
 mod stays;
+mod tracked;
 mod witnesses;
 
 use std::fs;

@@ -9,7 +9,6 @@ mod download;
 mod flags;
 mod mirrors;
 mod network;
-mod parts;
 mod pipeline;
 mod pull;
 mod push;
@@ -29,6 +28,7 @@ use zuwai::image::{Descriptor, Platform, Reference, descriptor};
 use zuwai::registry::{
     BlobUpload, CredentialOptions, Presence, Registry, RegistryError, RegistryOptions,
 };
+use zuwai::report::event::{Gauge, LongWork};
 
 use crate::regsim::RegSim;
 
@@ -121,6 +121,7 @@ pub fn blob(bytes: Vec<u8>) -> BlobUpload {
             Ok(Box::new(cursor))
         }),
         presence: Presence::Believed,
+        gauge: Gauge::new(LongWork::Upload, "", None),
     }
 }
 

@@ -18,6 +18,7 @@ use zuwai::registry::{
     BlobUpload, HostAuthority, HostClientCertificate, PushedBlob, Registry, RegistryError,
     RegistryOptions,
 };
+use zuwai::report::event::EventLog;
 use zuwai::store::Store;
 use zuwai::uploads::{LayerSink, Uploads};
 
@@ -350,7 +351,7 @@ impl Growing {
     }
 
     fn sink(&self) -> LayerSink {
-        self.uploads.sink(&self.store).unwrap()
+        self.uploads.sink(&self.store, &EventLog::default()).unwrap()
     }
 
     /// Writes a layer of these bytes and expects it at the registry.

@@ -67,6 +67,41 @@ async fn connections_may_be_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gauge_shows_what_has_arrived_however_often_it_was_sent() {
+    for fault in [
+        Fault::Headers(Vec::new()),
+        Fault::status(503),
+        Fault::status(413),
+        Fault::status(411),
+        Fault::CutRequestAfter(1 << 20),
+    ] {
+        let sim = RegSim::start().await;
+        let to = reference(&sim, "app:v1");
+        sim.rule(Rule::new("PATCH", "", fault.clone()).times(1));
+        let fixture = Fixture::new(&[&to]);
+        let events = EventLog::default();
+        let mut sink = fixture.uploads.sink(&fixture.store, &events).unwrap();
+        let bytes = noise(6 << 20);
+        sink.write_all(&bytes).unwrap();
+        let events = events.take();
+        let [Event::WorkStarted(gauge)] = events.as_slice() else { panic!("{events:?}") };
+        let digest = commit(sink, &bytes);
+        assert!(fixture.arrived(&to, &digest).await.is_some());
+        let shown = gauge.view().read().unwrap();
+        let expected = Reading {
+            work: LongWork::Upload,
+            name: format!("{}/app", sim.host()),
+            done_bytes: 6 << 20,
+            total_bytes: Some(6 << 20),
+        };
+        assert_eq!(shown, expected, "{fault:?}");
+        let view = gauge.view();
+        drop(events);
+        assert_eq!(view.read(), None, "nobody counts any more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_may_be_answered_with_any_success() {
     for status in [201, 204] {
         let log = arrives(vec![Rule::new("PATCH", "", Fault::Status(status))]).await;

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use zuwai::image::Reference;
 use zuwai::registry::{PushedBlob, RegistryOptions};
+use zuwai::report::event::{Event, EventLog, LongWork, Reading};
 use zuwai::store::Store;
 use zuwai::uploads::{LayerSink, Uploads};
 
@@ -45,7 +46,7 @@ impl Fixture {
     }
 
     fn sink(&self) -> LayerSink {
-        self.uploads.sink(&self.store).unwrap()
+        self.uploads.sink(&self.store, &EventLog::default()).unwrap()
     }
 
     /// Waits for a layer and returns how it came.

@@ -1,0 +1,23 @@
+#!/bin/sh
+# hack/schemas.sh: prints where check-jsonschema is, which has the JSON schemas of GitHub's, GitLab's
+# and Google's pipelines in it. Installs it where missing, from Python's package index into
+# ~/.cache/zuwai; without a network it ends with an error. Installs python3-venv from Debian.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+. "$here/hack/packages.sh"
+version=0.39.0
+place=${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/check-jsonschema-$version
+program=$place/bin/check-jsonschema
+if ! [ -x "$program" ]; then
+  need_packages python3-venv
+  rm -rf "$place.new"
+  /usr/bin/python3 -m venv "$place.new"
+  "$place.new/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --target "$place.new/packages" "check-jsonschema==$version" >&2
+  printf '#!/bin/sh\nPYTHONPATH=%s exec %s -m check_jsonschema "$@"\n' \
+    "$place/packages" "$place/bin/python" >"$place.new/bin/check-jsonschema"
+  chmod +x "$place.new/bin/check-jsonschema"
+  rm -rf "$place"
+  mv "$place.new" "$place"
+fi
+echo "$program"

@@ -1,0 +1,86 @@
+//! Changes to layers: written, compressed and kept, and on their way to registries where they are
+//! part of the image.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use snapshot::layer::{Contents, OnContent, WrittenLayer, write_layer};
+use snapshot::{Changeset, FileKind};
+
+use super::error::StepError;
+use super::session::Session;
+use crate::image::{Layer, descriptor};
+use crate::report::event::{Event, Gauge, LayerCounts, LongWork, Phase};
+use crate::uploads::LayerSink;
+
+/// Whether a stage's changes become layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layers {
+    /// One a step, or one a stage with `--single-snapshot`; they go to registries while the build
+    /// goes on.
+    Pushed,
+    /// As many, for stages that start from this one.
+    Kept,
+    /// Only its files are read, by later stages.
+    NotNeeded,
+}
+
+impl Layers {
+    /// Returns where a layer goes.
+    pub(super) fn sink(self, session: &Session<'_>) -> Result<LayerSink, StepError> {
+        let sink = match self {
+            Self::Pushed => session.uploads.sink(&session.store, session.events),
+            Self::Kept | Self::NotNeeded => LayerSink::kept(&session.store),
+        };
+        sink.map_err(StepError::Store)
+    }
+}
+
+/// Writes changes as a layer, whose bytes `on_content` hears of.
+pub(super) fn write(
+    session: &Session<'_>,
+    changeset: &Changeset,
+    contents: Contents,
+    sink: LayerSink,
+    on_content: OnContent<'_>,
+) -> Result<Layer, StepError> {
+    let start = Instant::now();
+    let options = session.layer_options()?;
+    let gauge = Gauge::new(LongWork::Layer, "", Some(file_bytes(changeset)));
+    session.events.send(Event::WorkStarted(gauge.clone()));
+    let contents = contents.counted_by(gauge.counter());
+    let (written, sink) = write_layer(&contents, changeset, &options, sink, on_content)?;
+    let WrittenLayer { digest, diff_id, size_bytes, tar_bytes, stats, .. } = written;
+    sink.commit(Some((&digest, size_bytes))).map_err(StepError::Store)?;
+    let elapsed = start.elapsed();
+    session.events.send(Event::PhaseTimed { phase: Phase::Layer, elapsed });
+    session.events.send(Event::LayerWritten {
+        digest: digest.to_string(),
+        size_bytes,
+        tar_bytes,
+        elapsed,
+    });
+    session.events.send(Event::LayerCounted(LayerCounts {
+        digest: digest.to_string(),
+        entry_count: stats.entry_count,
+        opened_count: stats.opened_count,
+        read_bytes: stats.read_bytes,
+        hashed_bytes: stats.hashed_bytes,
+        compressed_bytes: tar_bytes,
+        spooled_bytes: size_bytes,
+        restart_count: stats.restart_count,
+    }));
+    let media_type = session.layer_media_type();
+    Ok(Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id })
+}
+
+/// Returns how many bytes of files are to be read for a layer.
+fn file_bytes(changeset: &Changeset) -> u64 {
+    let mut inodes = HashSet::new();
+    let files = changeset.iter().filter_map(|change| change.metadata.as_ref());
+    files
+        .filter(|metadata| metadata.kind == FileKind::Regular)
+        .filter(|metadata| metadata.nlink < 2 || inodes.insert(metadata.inode()))
+        .map(|metadata| metadata.size)
+        .sum()
+}

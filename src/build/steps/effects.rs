@@ -1,0 +1,156 @@
+//! What each step of a stage does to its files, or to their outline.
+
+use snapshot::RootfsPath;
+use snapshot::track::{StepOverlay, Tracked};
+
+use super::{Files, Ground, StageRun, Supply, Touched};
+use crate::build::error::StepError;
+use crate::build::{overlays, timed};
+use crate::context::BuildContext;
+use crate::execute::{self, Copied, Source};
+use crate::plan::{CopySource, CopyStep, RunStep, Step, StepKind};
+use crate::report::event::{Event, Phase};
+use crate::sandbox::OutputLine;
+
+impl StageRun<'_> {
+    /// Does what a step does to the files.
+    pub(super) fn execute(
+        &mut self,
+        kind: &StepKind,
+        supply: &mut dyn Supply,
+    ) -> Result<Touched, StepError> {
+        let session = self.session;
+        match kind {
+            StepKind::Run(run) => {
+                self.execute_run(run)?;
+                Ok(Touched::Anything)
+            }
+            StepKind::Copy(copy) => self.execute_copy(copy, supply),
+            StepKind::Workdir(workdir) => match &mut self.ground {
+                Ground::Outline(outline) => {
+                    outline.make_working_dir(workdir)?;
+                    Ok(Touched::Outlined)
+                }
+                Ground::Nothing | Ground::Files(_) => {
+                    let files = self.files();
+                    let target = files.home.target(&files.rootfs);
+                    let made = execute::make_working_dir(target, workdir)?;
+                    Ok(Touched::Paths(files.home.note(session, made)))
+                }
+            },
+            StepKind::Metadata => Ok(Touched::Nothing),
+        }
+    }
+
+    /// Has the stage on disk as it was before a step.
+    pub(super) fn get_files(
+        &mut self,
+        number: usize,
+        step: &Step,
+        supply: &mut dyn Supply,
+    ) -> Result<(), StepError> {
+        let Ground::Outline(outline) = std::mem::replace(&mut self.ground, Ground::Nothing) else {
+            return Ok(());
+        };
+        let root = supply.unpack(&self.base, step.text.clone())?;
+        self.ground = Ground::Files(Files::new(self.session, root)?);
+        let is_single = self.session.is_single_snapshot();
+        if is_single {
+            self.begin_record()?;
+        }
+        // Done again, and not taken from the layers: times in those may be other ones.
+        let stage = self.stage;
+        for done in stage.steps.iter().take(number) {
+            match self.execute(&done.kind, supply)? {
+                Touched::Paths(paths) if is_single => self.files().written.merge(paths),
+                Touched::Paths(paths) => {
+                    // It is in a layer already.
+                    self.files().snapshotter.take_tracked(Tracked::by_writer(paths))?;
+                }
+                Touched::Nothing | Touched::Outlined | Touched::Anything => {}
+            }
+        }
+        for (path, digest) in outline.contents() {
+            self.files().snapshotter.record_content(path, digest);
+        }
+        Ok(())
+    }
+
+    fn execute_run(&mut self, run: &RunStep) -> Result<(), StepError> {
+        let session = self.session;
+        let tracking = self.tracking;
+        let files = self.files();
+        let overlay = overlays::mount(session, tracking, &mut files.snapshotter)?;
+        let rootfs = overlay.as_ref().map_or(&files.rootfs, StepOverlay::rootfs).clone();
+        let outcome = timed(session.events, Phase::Run, || {
+            execute::run(&session.sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
+                session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
+            })
+        })?;
+        // Nobody may hold on to an overlay that is to be merged.
+        drop(rootfs);
+        for straggler in &outcome.stragglers {
+            tracing::warn!(name = %straggler.name, "a process outlived its RUN and was killed");
+        }
+        match outcome.exit_code() {
+            0 => {
+                if let Some(overlay) = overlay {
+                    files.written.merge(overlays::merge(session, overlay, &files.snapshotter)?);
+                }
+                Ok(())
+            }
+            code => Err(StepError::Failed {
+                command: run.argv.join(" "),
+                code,
+                out_of_memory: outcome.out_of_memory,
+            }),
+        }
+    }
+
+    fn execute_copy(
+        &mut self,
+        copy: &CopyStep,
+        supply: &mut dyn Supply,
+    ) -> Result<Touched, StepError> {
+        let session = self.session;
+        let copied = match &copy.from {
+            CopySource::Context => self.copy_from_context(&session.context, copy)?,
+            CopySource::NamedContext(name) => {
+                self.copy_from_context(session.named_directory(name)?, copy)?
+            }
+            CopySource::Stage(_) | CopySource::Image(_) => {
+                let root = supply.copy_root(&copy.from)?;
+                self.copy_from(&Source::root(&root), copy)?
+            }
+        };
+        for socket in &copied.sockets {
+            tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
+        }
+        if let Ground::Outline(_) = self.ground {
+            return Ok(Touched::Outlined);
+        }
+        let beneath = copied.beneath.iter().map(|(path, _)| path.clone());
+        self.files().home.note(session, beneath);
+        Ok(Touched::Paths(copied.touched))
+    }
+
+    fn copy_from_context(
+        &mut self,
+        context: &BuildContext,
+        copy: &CopyStep,
+    ) -> Result<Copied, StepError> {
+        let keeps = |path: &RootfsPath| context.contains(path);
+        self.copy_from(&Source::context(context.root(), &keeps), copy)
+    }
+
+    fn copy_from(&mut self, source: &Source<'_>, copy: &CopyStep) -> Result<Copied, StepError> {
+        let events = self.session.events;
+        timed(events, Phase::Copy, || match &mut self.ground {
+            Ground::Outline(outline) => Ok(outline.copy(copy, source)?),
+            Ground::Nothing | Ground::Files(_) => {
+                let files = self.files();
+                Ok(execute::copy(copy, source, files.home.target(&files.rootfs))?)
+            }
+        })
+    }
+}

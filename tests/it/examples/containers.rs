@@ -1,0 +1,58 @@
+//! What a container of an example gives to zuwai.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Container;
+use zuwai::build::BuildOptions;
+use zuwai::cli::env::{Stderr, Surroundings, User};
+use zuwai::cli::{Environment, Facts, Invocation};
+
+/// The environment of the image.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("HOME", "/root"),
+    ("USER", "root"),
+    ("PATH", "/usr/local/bin:/kaniko"),
+    ("SSL_CERT_DIR", "/kaniko/ssl/certs"),
+    ("DOCKER_CONFIG", "/kaniko/.docker/"),
+];
+
+/// Understands the arguments of `/kaniko/executor` in the image.
+///
+/// # Panics
+/// When one is not understood, not built yet, or answered by a warning.
+pub fn executor(arguments: &[String], variables: &[(String, String)]) -> BuildOptions {
+    let words: Vec<OsString> = std::iter::once("/kaniko/executor".to_owned())
+        .chain(arguments.iter().cloned())
+        .map(OsString::from)
+        .collect();
+    let image = ENVIRONMENT.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let environment: Environment = image.chain(variables.iter().cloned()).collect();
+    let facts = Facts {
+        current_directory: PathBuf::from("/workspace"),
+        user: User::Root,
+        surroundings: Surroundings::Container,
+        is_kubernetes: true,
+        stderr: Stderr::Stream,
+    };
+    match zuwai::cli::parse(&words, &environment, &facts) {
+        Ok(Invocation::Build(request)) => {
+            assert_eq!(request.warnings, Vec::<String>::new(), "{arguments:?}");
+            request.options
+        }
+        Ok(other) => panic!("{arguments:?} is no build: {other:?}"),
+        Err(failure) => panic!("{arguments:?}: {}", failure.error),
+    }
+}
+
+/// Understands what a container of zuwai's image is given.
+pub fn container(container: &Container) -> BuildOptions {
+    assert_eq!(container.command, None, "the image's entrypoint is the executor");
+    let variables: Vec<(String, String)> = container
+        .env
+        .iter()
+        .flatten()
+        .map(|variable| (variable.name.clone(), variable.value.clone().expect("a value")))
+        .collect();
+    executor(container.args.as_deref().unwrap_or_default(), &variables)
+}

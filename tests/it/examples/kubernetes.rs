@@ -1,0 +1,93 @@
+//! Objects of Kubernetes, against the types of the oldest API that is still looked after.
+
+use std::path::Path;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodSpec, Secret};
+use serde_json::Value;
+use zuwai::build::BuildOptions;
+
+use super::containers::container;
+use super::{documents, typed};
+
+pub const FILES: &[&str] = &[
+    "kubernetes/gvisor-pod.yaml",
+    "kubernetes/job.yaml",
+    "kubernetes/own-authority.yaml",
+    "kubernetes/pod.yaml",
+    "kubernetes/registry-secret.yaml",
+    "kubernetes/user-namespace-pod.yaml",
+];
+
+/// Reads an object, and what it gives to zuwai if it runs it.
+pub fn object(value: &Value) -> Option<BuildOptions> {
+    match value["kind"].as_str().expect("a kind") {
+        "Pod" => Some(pod(&typed::<Pod>(value).spec.expect("a spec"))),
+        "Job" => {
+            let job: Job = typed(value);
+            Some(pod(&job.spec.and_then(|spec| spec.template.spec).expect("a Pod")))
+        }
+        "Secret" => {
+            let secret: Secret = typed(value);
+            let data = secret.string_data.expect("text");
+            // What the Pods mount as config.json.
+            let config: Value = serde_json::from_str(&data[".dockerconfigjson"]).expect("JSON");
+            let entry = &config["auths"]["registry.example.com"];
+            assert!(entry["username"].is_string() && entry["password"].is_string());
+            None
+        }
+        "ConfigMap" => {
+            typed::<ConfigMap>(value);
+            None
+        }
+        "PersistentVolumeClaim" => {
+            typed::<PersistentVolumeClaim>(value);
+            None
+        }
+        kind => panic!("no example has a {kind}"),
+    }
+}
+
+/// Checks what Kubernetes would refuse although each field is known, and understands zuwai's words.
+fn pod(spec: &PodSpec) -> BuildOptions {
+    let [main] = spec.containers.as_slice() else { panic!("one container") };
+    let volumes: Vec<&str> =
+        spec.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    for mount in containers.flat_map(|container| container.volume_mounts.iter().flatten()) {
+        assert!(volumes.contains(&mount.name.as_str()), "no volume is called {}", mount.name);
+        assert!(Path::new(&mount.mount_path).is_absolute(), "{}", mount.mount_path);
+    }
+    assert_eq!(spec.automount_service_account_token, Some(false));
+    assert_eq!(main.image.as_deref(), Some("registry.example.com/zuwai:latest"));
+    let options = container(main);
+    let mounts: Vec<&Path> = main
+        .volume_mounts
+        .iter()
+        .flatten()
+        .map(|mount| Path::new(mount.mount_path.as_str()))
+        .collect();
+    // Credentials are looked for where they are mounted, and the context is.
+    assert!(mounts.contains(&Path::new("/kaniko/.docker")), "{mounts:?}");
+    if main.stdin != Some(true) {
+        assert!(mounts.contains(&Path::new("/workspace")), "{mounts:?}");
+    }
+    options
+}
+
+#[test]
+fn objects_are_those_of_the_api_and_their_arguments_are_understood() {
+    for name in FILES {
+        let builds = documents(name).iter().filter_map(object).count();
+        let expected = usize::from(!name.contains("secret"));
+        assert_eq!(builds, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_field_that_the_api_does_not_know_is_found() {
+    let mut pod = documents("kubernetes/pod.yaml").remove(0);
+    pod["spec"]["containers"][0]["volumeMount"] = Value::Array(Vec::new());
+    let refused = std::panic::catch_unwind(|| object(&pod));
+    assert!(refused.is_err());
+}
