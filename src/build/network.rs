@@ -14,8 +14,8 @@ use crate::http::{
     OutgoingBody, ProxyOptions, Reach, RetryPolicy, RootSources, Timeouts, Verification, redact,
 };
 use crate::registry::{
-    CredentialOptions, Fallback, HostAuthority, HostClientCertificate, Registry, RegistryMap,
-    RegistryOptions, TransportSecurity,
+    CredentialOptions, Fallback, HostAuthority, HostClientCertificate, PartsAhead, Registry,
+    RegistryMap, RegistryOptions, TransportSecurity,
 };
 use crate::sandbox::HostFiles;
 
@@ -87,6 +87,7 @@ fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
             helper_directories: access.helper_directories.clone(),
             helper_environment: access.helper_environment.clone(),
         },
+        parts_ahead: PartsAhead::default(),
         pull_retry: retry(access.download_retry_count),
         push_retry: retry(access.push_retry_count),
         immutable_tags: match access.immutable_tags {

@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::error::BuildError;
 use super::output::transfer;
-use crate::image::{Descriptor, Reference, size_of};
+use crate::image::{Descriptor, Reference};
 use crate::registry::Registry;
 use crate::report::event::{Background, Event, EventSink, Gauge, Phase};
 use crate::report::fault::{Class, Fault};
@@ -48,7 +48,7 @@ impl Pull {
         let mut writer = self.blob.begin()?;
         let mut counted = self.gauge.counting(&mut writer);
         let stats = self.registry.pull_blob(&self.reference, &self.layer, &mut counted).await?;
-        writer.commit(Some((&self.digest, size_of(&self.layer)?)))?;
+        writer.commit(&self.digest)?;
         let background = Background { started, elapsed: started.elapsed() };
         let (digest, transfer) = (self.digest.to_string(), transfer(&stats));
         Ok(Pulled { event: Event::BlobPulled { digest, transfer, background }, background })

@@ -8,6 +8,7 @@
 //! realms, upload locations), but credentials stay with the origin they are for, and what it serves
 //! is believed only once digest, size and media type agree with what was asked for.
 
+mod ahead;
 mod authorize;
 mod challenge;
 mod credentials;
@@ -33,8 +34,11 @@ mod way;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::http::HttpClient;
 
+pub use ahead::PartsAhead;
 pub use credentials::{CredentialError, CredentialOrigin, HelperError};
 pub use error::{Cause, RegistryError, Unsupported};
 pub use growth::{GrowingBlob, Growth};
@@ -59,6 +63,8 @@ use transport::Transport;
 pub struct Registry {
     transport: Arc<Transport>,
     options: Arc<RegistryOptions>,
+    /// For parts of blobs that are fetched before their turn.
+    ahead: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -75,6 +81,7 @@ impl Registry {
         let authorizer =
             Authorizer::new(http.clone(), credentials, options.pull_retry, options.push_retry);
         let transport = Transport { http: http.clone(), endpoints, authorizer };
-        Ok(Self { transport: Arc::new(transport), options: Arc::new(options) })
+        let ahead = ahead::permits(options.parts_ahead);
+        Ok(Self { transport: Arc::new(transport), options: Arc::new(options), ahead })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::ahead::PartsAhead;
 use crate::http::{ClientCertificate, RetryPolicy, Verification};
 use crate::secret::SecretVariables;
 
@@ -30,6 +31,8 @@ pub struct RegistryOptions {
     pub pull_retry: RetryPolicy,
     /// How often pushes are tried again (`--push-retry`).
     pub push_retry: RetryPolicy,
+    /// How large blobs are pulled.
+    pub parts_ahead: PartsAhead,
     /// What a refused overwrite means (`--push-ignore-immutable-tag-errors`).
     pub immutable_tags: ImmutableTags,
 }

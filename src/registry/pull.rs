@@ -1,12 +1,14 @@
 //! Reading blobs as streams: verified, resumed where a connection broke, from any source that has them.
 
 use std::io::Write;
+use std::time::Instant;
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, RANGE};
 use snapshot::{Digest, Digester};
 
 use super::Registry;
+use super::ahead::Ahead;
 use super::endpoint::Target;
 use super::error::{Cause, RegistryError};
 use super::manifest;
@@ -20,7 +22,7 @@ use crate::image::{Descriptor, Reference};
 pub struct TransferStats {
     /// Bytes of the blob that crossed the network, repeated ones included.
     pub bytes: u64,
-    /// Requests for the blob, redirects not counted.
+    /// Requests for the blob or a part of it, redirects not counted.
     pub requests: u32,
     /// Requests that went on where an earlier one broke.
     pub resumed: u32,
@@ -64,13 +66,15 @@ impl Registry {
         target: &Target,
         transfer: &mut Transfer<'_>,
     ) -> Result<(), Cause> {
+        let mut ahead = Ahead::new(self, target, transfer.expected, transfer.size);
         let mut backoff = Backoff::new(self.options.pull_retry);
         loop {
             let before = transfer.received;
-            let error = match self.receive(target, transfer).await {
+            let error = match self.receive(target, transfer, &mut ahead).await {
                 Ok(()) => return transfer.verify(target.endpoint.host.as_str()),
                 Err(error) => error,
             };
+            transfer.is_resuming = true;
             backoff.progressed(transfer.received.saturating_sub(before));
             if !pause(&mut backoff, &error, target, &Method::GET).await {
                 return Err(error);
@@ -78,17 +82,105 @@ impl Registry {
         }
     }
 
-    /// Asks for what is still missing and receives it.
-    async fn receive(&self, target: &Target, transfer: &mut Transfer<'_>) -> Result<(), Cause> {
-        if transfer.received == transfer.size && transfer.stats.requests > 0 {
-            return Ok(());
-        }
+    /// Takes what was fetched ahead, and asks for what is still missing and receives it.
+    async fn receive(
+        &self,
+        target: &Target,
+        transfer: &mut Transfer<'_>,
+        ahead: &mut Ahead,
+    ) -> Result<(), Cause> {
         let host = target.endpoint.host.as_str();
+        while transfer.received < transfer.size || transfer.stats.requests == 0 {
+            let Some(mut part) = ahead.take(transfer.received) else {
+                self.receive_from_here(target, transfer, ahead).await?;
+                continue;
+            };
+            transfer.stats.requests += ahead.fill(part.span.end);
+            let bytes = part.received().await;
+            transfer.stats.bytes += length_of(&bytes);
+            transfer.take(&bytes, host)?;
+            if transfer.received < part.span.end {
+                ahead.has_failed();
+                transfer.is_resuming = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the next bytes, as many as make sense in one request, and receives them.
+    async fn receive_from_here(
+        &self,
+        target: &Target,
+        transfer: &mut Transfer<'_>,
+        ahead: &mut Ahead,
+    ) -> Result<(), Cause> {
+        let host = target.endpoint.host.as_str();
+        let start = transfer.received;
+        let asked_end = ahead.end_of_request(start);
+        transfer.stats.requests += 1;
+        let asked = Instant::now();
+        let mut response = self.ask(target, &transfer.expected, start, asked_end).await?;
+        let mut skip = 0;
+        let end = if response.status().as_u16() == 206 {
+            check_range(&response, start, transfer.size, host)?;
+            if std::mem::take(&mut transfer.is_resuming) && start > 0 {
+                transfer.stats.resumed += 1;
+            }
+            if let Some(end) = asked_end {
+                ahead.is_served(asked.elapsed());
+                transfer.stats.requests += ahead.fill(end);
+            }
+            asked_end.unwrap_or(transfer.size)
+        } else {
+            // The range was ignored: the beginning comes again, and is passed over.
+            ahead.is_ignored();
+            transfer.check_size(response.content_length(), host)?;
+            skip = start;
+            transfer.size
+        };
+        while let Some(chunk) = response.chunk().await? {
+            let length = length_of(&chunk);
+            transfer.stats.bytes += length;
+            let passed = skip.min(length);
+            skip -= passed;
+            let from = usize::try_from(passed).unwrap_or(usize::MAX);
+            let bytes = chunk.get(from..).unwrap_or_default();
+            if end == transfer.size {
+                transfer.take(bytes, host)?;
+                continue;
+            }
+            // More than was asked for is fetched by somebody else.
+            let left = usize::try_from(end - transfer.received).unwrap_or(usize::MAX);
+            if bytes.len() > left {
+                transfer.take(bytes.get(..left).unwrap_or_default(), host)?;
+                break;
+            }
+            transfer.take(bytes, host)?;
+        }
+        if transfer.received < end {
+            // Closed in order, but early: as good as broken.
+            return Err(crate::http::HttpError::ended_early(host).into());
+        }
+        Ok(())
+    }
+
+    /// Asks for a blob's bytes from `start` on, up to `end` or to its own end.
+    pub(super) async fn ask(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        start: u64,
+        end: Option<u64>,
+    ) -> Result<Response, Cause> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let offset = transfer.received;
-        if offset > 0
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-"))
+        let range = match end {
+            Some(end) => Some(format!("bytes={start}-{}", end.saturating_sub(1))),
+            None if start > 0 => Some(format!("bytes={start}-")),
+            None => None,
+        };
+        if let Some(range) = range
+            && let Ok(range) = HeaderValue::from_str(&range)
         {
             headers.insert(RANGE, range);
         }
@@ -96,37 +188,14 @@ impl Registry {
         let call = Call {
             target,
             method: Method::GET,
-            url: self.transport.url(target, &format!("blobs/{}", transfer.expected)).await?,
+            url: self.transport.url(target, &format!("blobs/{digest}")).await?,
             headers,
             body: None,
             scopes: &scopes,
         };
-        transfer.stats.requests += 1;
-        let mut response = self.fresh_redirect(&call).await?;
-        check_encoding(&response, host)?;
-        let skip = if response.status().as_u16() == 206 {
-            check_range(&response, offset, transfer.size, host)?;
-            transfer.stats.resumed += 1;
-            0
-        } else {
-            // The range was ignored: the beginning comes again, and is passed over.
-            transfer.check_size(response.content_length(), host)?;
-            offset
-        };
-        let mut skip = skip;
-        while let Some(chunk) = response.chunk().await? {
-            let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-            transfer.stats.bytes += length;
-            let passed = skip.min(length);
-            skip -= passed;
-            let from = usize::try_from(passed).unwrap_or(usize::MAX);
-            transfer.take(chunk.get(from..).unwrap_or_default(), host)?;
-        }
-        if transfer.received < transfer.size {
-            // Closed in order, but early: as good as broken.
-            return Err(crate::http::HttpError::ended_early(host).into());
-        }
-        Ok(())
+        let response = self.fresh_redirect(&call).await?;
+        check_encoding(&response, target.endpoint.host.as_str())?;
+        Ok(response)
     }
 
     /// Sends a blob request. A storage host that refuses a signed URL is given one more chance with
@@ -151,15 +220,29 @@ pub(super) struct Transfer<'a> {
     expected: Digest,
     size: u64,
     received: u64,
+    /// Whether the next request goes on where another one broke.
+    is_resuming: bool,
     digester: Option<Digester>,
     stats: TransferStats,
+}
+
+/// Bytes of a blob, the end not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+fn length_of(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 impl<'a> Transfer<'a> {
     /// Starts with nothing received.
     pub(super) fn new(sink: &'a mut (dyn Write + Send), expected: Digest, size: u64) -> Self {
         let digester = Some(Digester::new());
-        Self { sink, expected, size, received: 0, digester, stats: TransferStats::default() }
+        let stats = TransferStats::default();
+        Self { sink, expected, size, received: 0, is_resuming: false, digester, stats }
     }
 
     /// Takes the next bytes, never more than the descriptor promised.
@@ -167,7 +250,7 @@ impl<'a> Transfer<'a> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let length = length_of(bytes);
         let total = self.received.saturating_add(length);
         if total > self.size {
             return Err(self.wrong_size(total, host));
@@ -225,7 +308,12 @@ pub(super) fn check_encoding(response: &Response, host: &str) -> Result<(), Caus
 }
 
 /// Checks that a partial answer is the part that was asked for.
-fn check_range(response: &Response, offset: u64, size: u64, host: &str) -> Result<(), Cause> {
+pub(super) fn check_range(
+    response: &Response,
+    offset: u64,
+    size: u64,
+    host: &str,
+) -> Result<(), Cause> {
     let wrong = |shown: &str| Cause::Content {
         host: host.to_owned(),
         what: "a partial answer",

@@ -68,28 +68,49 @@ impl ExpectedBlob {
     ///
     /// # Errors
     /// [`StoreError::Io`] when the spool file cannot be made.
-    pub fn begin(self) -> Result<BlobWriter, StoreError> {
-        let mut writer = self.store.spool()?;
-        self.announcer.begun(writer.spool.clone());
-        writer.announcer = Some(self.announcer);
-        Ok(writer)
+    pub fn begin(self) -> Result<CheckedBlobWriter, StoreError> {
+        let mut spool = self.store.new_spool()?;
+        self.announcer.begun(spool.path.clone());
+        spool.announcer = Some(self.announcer);
+        Ok(CheckedBlobWriter { spool })
+    }
+}
+
+/// A blob written by somebody who checks its digest themselves, so that it is not computed twice;
+/// dropped without a commit it leaves nothing.
+pub struct CheckedBlobWriter {
+    spool: Spool,
+}
+
+impl CheckedBlobWriter {
+    /// Names the blob by the digest that the caller has found what was written to have.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it cannot get its name.
+    pub fn commit(self, digest: &Digest) -> Result<Blob, StoreError> {
+        self.spool.name(digest)
+    }
+}
+
+impl Write for CheckedBlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.spool.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.spool.file.flush()
     }
 }
 
 /// A blob that is being written; dropped without a commit it leaves nothing.
 pub struct BlobWriter {
-    file: File,
+    spool: Spool,
     digester: Digester,
-    spool: PathBuf,
-    blobs: PathBuf,
-    /// Tells those who read it as it comes.
-    announcer: Option<Announcer>,
 }
 
 impl BlobWriter {
-    pub(super) fn create(spool: PathBuf, blobs: PathBuf) -> Result<Self, StoreError> {
-        let file = File::create_new(&spool).map_err(StoreError::at("create", &spool))?;
-        Ok(Self { file, digester: Digester::new(), spool, blobs, announcer: None })
+    pub(super) fn new(spool: Spool) -> Self {
+        Self { spool, digester: Digester::new() }
     }
 
     /// Opens what is written for reading, now and as it grows; it stays readable after the commit
@@ -98,7 +119,8 @@ impl BlobWriter {
     /// # Errors
     /// [`StoreError::Io`] naming the spool file.
     pub fn reader(&self) -> Result<File, StoreError> {
-        File::open(&self.spool).map_err(StoreError::at("open", &self.spool))
+        let path = &self.spool.path;
+        File::open(path).map_err(StoreError::at("open", path))
     }
 
     /// Names the blob by its digest, after checking it against what was `promised`.
@@ -108,10 +130,9 @@ impl BlobWriter {
     ///
     /// # Errors
     /// [`StoreError::Mismatch`] for other bytes than promised, [`StoreError::Io`] otherwise.
-    pub fn commit(mut self, promised: Option<(&Digest, u64)>) -> Result<Blob, StoreError> {
-        let digester = std::mem::replace(&mut self.digester, Digester::new());
-        let size_bytes = digester.count();
-        let digest = digester.finish();
+    pub fn commit(self, promised: Option<(&Digest, u64)>) -> Result<Blob, StoreError> {
+        let size_bytes = self.spool.written_bytes;
+        let digest = self.digester.finish();
         if let Some((expected, expected_bytes)) = promised
             && (*expected != digest || expected_bytes != size_bytes)
         {
@@ -122,40 +143,68 @@ impl BlobWriter {
                 found_bytes: size_bytes,
             });
         }
-        let path = self.blobs.join(digest.hex());
-        fs::rename(&self.spool, &path).map_err(StoreError::at("rename", &self.spool))?;
-        if let Some(announcer) = &self.announcer {
-            announcer.stored(path.clone());
-        }
-        Ok(Blob::at(path, digest, size_bytes))
+        self.spool.name(&digest)
     }
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.spool.write(bytes)?;
         if let Some(taken) = bytes.get(..written) {
             self.digester.update(taken);
-        }
-        if let Some(announcer) = &self.announcer {
-            announcer.grown(u64::try_from(written).unwrap_or_default());
         }
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.spool.file.flush()
     }
 }
 
-impl Drop for BlobWriter {
+/// A file that becomes a blob; dropped before it has its name, it is removed.
+pub(super) struct Spool {
+    file: File,
+    path: PathBuf,
+    blobs: PathBuf,
+    written_bytes: u64,
+    /// Tells those who read it as it comes.
+    announcer: Option<Announcer>,
+}
+
+impl Spool {
+    pub(super) fn create(path: PathBuf, blobs: PathBuf) -> Result<Self, StoreError> {
+        let file = File::create_new(&path).map_err(StoreError::at("create", &path))?;
+        Ok(Self { file, path, blobs, written_bytes: 0, announcer: None })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        let count = u64::try_from(written).unwrap_or(u64::MAX);
+        self.written_bytes = self.written_bytes.saturating_add(count);
+        if let Some(announcer) = &self.announcer {
+            announcer.grown(count);
+        }
+        Ok(written)
+    }
+
+    fn name(self, digest: &Digest) -> Result<Blob, StoreError> {
+        let path = self.blobs.join(digest.hex());
+        fs::rename(&self.path, &path).map_err(StoreError::at("rename", &self.path))?;
+        if let Some(announcer) = &self.announcer {
+            announcer.stored(path.clone());
+        }
+        Ok(Blob::at(path, *digest, self.written_bytes))
+    }
+}
+
+impl Drop for Spool {
     fn drop(&mut self) {
         // A committed spool file has moved away; any other failure shows again when the build's
         // whole folder is removed.
-        if let Err(error) = fs::remove_file(&self.spool)
+        if let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::debug!(path = %self.spool.display(), %error, "spool file not removed");
+            tracing::debug!(path = %self.path.display(), %error, "spool file not removed");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FlockOperation, flock};
 use snapshot::Digest;
 
-use super::blob::{Blob, BlobWriter, ExpectedBlob};
+use super::blob::{Blob, BlobWriter, ExpectedBlob, Spool};
 use crate::report::fault::{Class, Fault};
 
 /// What can go wrong in the work directory.
@@ -102,9 +102,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] when the spool file cannot be made.
     pub fn spool(&self) -> Result<BlobWriter, StoreError> {
+        Ok(BlobWriter::new(self.new_spool()?))
+    }
+
+    pub(super) fn new_spool(&self) -> Result<Spool, StoreError> {
         let number = self.inner.spooled.fetch_add(1, Ordering::Relaxed);
         let path = self.inner.folder.join(SPOOL).join(number.to_string());
-        BlobWriter::create(path, self.inner.folder.join(BLOBS))
+        Spool::create(path, self.inner.folder.join(BLOBS))
     }
 
     /// Announces a blob that is to be written, so that others can wait for it.

@@ -9,6 +9,7 @@ mod download;
 mod flags;
 mod mirrors;
 mod network;
+mod parts;
 mod pipeline;
 mod pull;
 mod push;

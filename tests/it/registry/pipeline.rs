@@ -91,7 +91,7 @@ async fn the_first_layer_may_be_the_last_to_come() {
     let sim = RegSim::start().await;
     let layers: Vec<_> = (1..=9).map(layer).collect();
     put(&sim, &layers);
-    // The config is one of those that must have been asked for, and every layer but this.
+    // The config is one of those that come before it, with every other layer.
     let first = format!("/base/blobs/{}", Digest::of(&layers[0].1));
     sim.rule(Rule::new("GET", first, Fault::After("/base/blobs/", layers.len())));
     copy(&sim).run().await.works();

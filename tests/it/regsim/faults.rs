@@ -24,8 +24,10 @@ pub enum Fault {
     Limit(usize),
     /// Reads the request's body only once the gate is open.
     Hold(watch::Receiver<bool>),
-    /// Answers only once so many requests for other paths that contain this one were.
+    /// Answers only once so many requests were answered whose paths contain this.
     After(&'static str, usize),
+    /// Answers as it should, where a later rule is not for this request.
+    Nothing,
     /// Closes the connection without doing or answering anything.
     Cut,
     /// Does the work, then closes the connection without an answer.

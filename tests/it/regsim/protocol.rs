@@ -113,12 +113,11 @@ async fn serve(
         gate.clone().wait_for(|open| *open).await.unwrap();
     }
     if let Some(Fault::After(path, count)) = &fault {
-        let others = |_: &()| {
-            let inner = state.lock();
-            let other = |one: &&Recorded| one.path.contains(path) && one.path != request.path;
-            inner.requests.iter().filter(other).count() >= *count
+        let enough = |_: &()| {
+            let answered = &state.lock().requests;
+            answered.iter().filter(|one| one.path.contains(path)).count() >= *count
         };
-        state.answered.subscribe().wait_for(others).await.unwrap();
+        state.answered.subscribe().wait_for(enough).await.unwrap();
     }
     if request.path == "/received" {
         // Answered once some bytes of some layer are here.
@@ -259,15 +258,16 @@ fn blobs(state: &State, request: &Request, repository: &str, name: &str) -> Answ
     let mut answer = Answer::new(200);
     answer.set("content-type", "application/octet-stream");
     answer.length = Some(bytes.len());
-    let from = request
-        .header("range")
-        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
-    match from {
-        Some(from) if from < bytes.len() => {
+    let range = request.header("range").and_then(|range| {
+        let (from, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let last = if last.is_empty() { usize::MAX } else { last.parse::<usize>().ok()? };
+        Some((from.parse::<usize>().ok()?, last.min(bytes.len() - 1)))
+    });
+    match range {
+        Some((from, last)) if from <= last => {
             answer.status = 206;
-            let last = bytes.len() - 1;
             answer.set("content-range", format!("bytes {from}-{last}/{}", bytes.len()));
-            answer.body = bytes[from..].to_vec();
+            answer.body = bytes[from..=last].to_vec();
         }
         Some(_) => return Answer::new(416),
         None => answer.body = bytes,
