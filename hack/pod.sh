@@ -2,10 +2,14 @@
 # hack/pod.sh [OPTION…] PROGRAM [ARGUMENT…]: runs a program as a container of an ordinary Pod would.
 #
 # Default capabilities, Docker's seccomp rules, an overlay as root that holds nothing but the
-# executor in /kaniko, and the mounts that a kubelet adds. The network is the machine's, so that a
-# registry on loopback can be reached. Needs root or sudo; installs runc and jq where missing.
+# executor in /kaniko (or an image, by --layout), and the mounts that a kubelet adds. The network is
+# the machine's, so that a registry on loopback can be reached. Needs root or sudo; installs runc
+# and jq where missing.
 #
 #   --binary FILE        the executor; must be static (default: zuwai, compiled so)
+#   --layout DIR         an OCI layout whose image is run instead, with its environment; arguments
+#                        that begin with a dash are for its entrypoint; installs umoci and skopeo
+#                        where missing
 #   --volume DIR:PLACE   mounts a directory of the machine; may be repeated
 #   --file FILE:PLACE    puts a copy of a file into the image; may be repeated
 #   --empty-dir PLACE    mounts an empty directory (default: /workspace); may be repeated
@@ -19,11 +23,12 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 
-binary= directory= seccomp=yes privileged=no machine=no
+binary= layout= directory= seccomp=yes privileged=no machine=no
 volumes= files= empty=
 while [ $# -gt 0 ]; do
   case $1 in
     --binary) binary=$2; shift 2 ;;
+    --layout) layout=$2; shift 2 ;;
     --volume) volumes="$volumes $2"; shift 2 ;;
     --file) files="$files $2"; shift 2 ;;
     --empty-dir) empty="$empty $2"; shift 2 ;;
@@ -38,8 +43,8 @@ while [ $# -gt 0 ]; do
 done
 [ $# -gt 0 ] || { echo "error: no program given; for example: hack/pod.sh /kaniko/executor version" >&2; exit 1; }
 need_packages runc jq
-
-[ -n "$binary" ] || binary=$("$here/hack/static.sh")
+[ -z "$layout" ] || need_packages skopeo umoci
+[ -n "$binary$layout" ] || binary=$("$here/hack/static.sh")
 
 [ -n "$directory" ] || directory=$(mktemp -d /var/tmp/zuwai-pod.XXXXXX)
 name=zuwai-pod-$$
@@ -52,14 +57,31 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The image: the executor, and what belongs to a scratch image with it. /var/run leads to /run, as
-# in every distribution: a mount in it must not make it a directory that a base cannot replace.
-image=$directory/image
-mkdir -p "$image/kaniko" "$image/workspace" "$image/etc" "$image/run" "$image/var" "$image/tmp"
-chmod 1777 "$image/tmp"
-ln -s ../run "$image/var/run"
-cp "$binary" "$image/kaniko/executor"
-ln -s executor "$image/kaniko/warmer"
+mkdir -p "$directory"
+if [ -n "$layout" ]; then
+  # umoci reads no manifests of Docker's form; the image is the only one, whatever its tag.
+  skopeo copy --quiet --format oci "oci:$layout" "oci:$directory/layout:latest"
+  as_root umoci --log=error unpack --image "$directory/layout:latest" "$directory/unpacked"
+  image=$directory/unpacked/rootfs
+  process=$(jq .process "$directory/unpacked/config.json")
+  case $1 in
+    -*) entrypoint=$(printf %s "$process" | jq -r '.args | join(" ")') ;;
+    *) entrypoint= ;;
+  esac
+  # shellcheck disable=SC2086
+  set -- $entrypoint "$@"
+else
+  # The executor, and what belongs to a scratch image with it. /var/run leads to /run, as in every
+  # distribution: a mount in it must not make it a directory that a base cannot replace.
+  image=$directory/image
+  mkdir -p "$image/kaniko" "$image/workspace" "$image/etc" "$image/run" "$image/var" "$image/tmp"
+  chmod 1777 "$image/tmp"
+  ln -s ../run "$image/var/run"
+  cp "$binary" "$image/kaniko/executor"
+  ln -s executor "$image/kaniko/warmer"
+  process='{"cwd": "/workspace", "env": ["HOME=/root",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko"]}'
+fi
 for file in $files; do
   mkdir -p "$image$(dirname "${file#*:}")"
   cp "${file%%:*}" "$image${file#*:}"
@@ -136,16 +158,16 @@ if [ $privileged = yes ]; then
 fi
 
 jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabilities "$capabilities" \
-  --arg seccomp "$seccomp" --arg privileged "$privileged" --arg machine "$machine" --arg group "/$name" '{
+  --argjson process "$process" --arg seccomp "$seccomp" --arg privileged "$privileged" \
+  --arg machine "$machine" --arg group "/$name" '{
   ociVersion: "1.0.2",
   hostname: "zuwai-pod",
   root: {path: "rootfs", readonly: false},
   process: {
-    terminal: false, cwd: "/workspace", noNewPrivileges: false,
+    terminal: false, cwd: $process.cwd, noNewPrivileges: false,
     user: {uid: 0, gid: 0},
     args: $ARGS.positional,
-    env: (["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko", "HOME=/root",
-      "HOSTNAME=zuwai-pod", "POD_CANARY=canary-variable"]
+    env: ($process.env + ["HOSTNAME=zuwai-pod", "POD_CANARY=canary-variable"]
       + (if $machine == "yes" then [] else
         ["KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443"] end)),
     capabilities: {bounding: $capabilities, effective: $capabilities, permitted: $capabilities}

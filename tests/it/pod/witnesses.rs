@@ -70,7 +70,7 @@ fn compare(pod: &mut Pod, witnesses: &[Witness], layouts: &[(&str, &str)]) {
 }
 
 /// Describes the tree of a layout's image, but for some paths and what is below them.
-fn tree(layout: &Path, but: &[&str]) -> Tree {
+pub(super) fn tree(layout: &Path, but: &[&str]) -> Tree {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
     let image = format!("{}:latest", layout.display());

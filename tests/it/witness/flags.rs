@@ -67,13 +67,20 @@ fn isolation_is_what_was_asked_for() {
 fn the_projects_own_dockerfile_is_planned() {
     skip_unless_available!();
     let folder = tempfile::tempdir().unwrap();
-    let layout = |name: &str| format!("oci-layout://{}", bases().join(name).display());
-    let planned = run(Command::new(env!("CARGO_BIN_EXE_zuwai"))
-        .args(["plan", "--no-push", "--context", env!("CARGO_MANIFEST_DIR")])
-        .arg(format!("--build-context=rust:1.95-bookworm={}", layout("build")))
-        .arg(format!("--build-context=debian:bookworm-slim={}", layout("debian")))
-        .current_dir(folder.path()));
-    let plan = String::from_utf8(planned.stdout).unwrap();
-    assert!(plan.contains("copies /src/target/release/zuwai from stage 0 `build`"), "{plan}");
-    assert!(plan.contains("\"/kaniko/executor\""), "{plan}");
+    let base = format!("oci-layout://{}", bases().join("build").display());
+    let plan = |target: &str| {
+        let planned = run(Command::new(env!("CARGO_BIN_EXE_zuwai"))
+            .args(["plan", "--no-push", "--context", env!("CARGO_MANIFEST_DIR")])
+            .arg(format!("--build-context=rust:1.95-bookworm={base}"))
+            .args(["--target", target])
+            .current_dir(folder.path()));
+        String::from_utf8(planned.stdout).unwrap()
+    };
+    // The last one, which is built without a target.
+    assert_eq!(plan("executor"), plan("6"));
+    for target in ["executor", "debug"] {
+        let plan = plan(target);
+        assert!(plan.contains("copies /files/executor from stage 4 `source`"), "{plan}");
+        assert!(plan.contains("\"/kaniko/executor\""), "{plan}");
+    }
 }
