@@ -14,6 +14,7 @@ pub mod execute;
 pub mod export;
 pub mod http;
 pub mod image;
+pub mod interrupt;
 pub mod plan;
 pub mod registry;
 pub mod report;

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use zuwai::build::BuildError;
 use zuwai::cli::{self, Environment, Facts, Failure, Invocation};
+use zuwai::interrupt::{Interrupt, Interrupted};
 use zuwai::report::Terminal;
 use zuwai::report::fault::Fault;
 use zuwai::report::settings::ReportSettings;
@@ -43,7 +45,10 @@ fn invocation(words: &[OsString]) -> Result<Invocation, Failure> {
 
 fn build(request: cli::BuildRequest) -> ExitCode {
     let terminal = open_terminal(&request);
-    match zuwai::build::build(&request.options, &terminal) {
+    let built = interrupt()
+        .map_err(BuildError::Runtime)
+        .and_then(|interrupt| zuwai::build::build(&request.options, &terminal, &interrupt));
+    match built {
         Ok(_) => {
             terminal.finish();
             ExitCode::SUCCESS
@@ -79,7 +84,11 @@ fn compare(request: cli::CompareRequest) -> ExitCode {
 
 fn measure(job: &Path, request: cli::BuildRequest) -> ExitCode {
     let terminal = open_terminal(&request);
-    match zuwai::compare::measure(job, &request.options, &terminal) {
+    let interrupt = match interrupt() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return fail(&terminal, &BuildError::Runtime(error)),
+    };
+    match zuwai::compare::measure(job, &request.options, &terminal, &interrupt) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&terminal, &error),
     }
@@ -94,6 +103,12 @@ fn perform(step: &str) -> ExitCode {
         }
         Err(error) => fail(&terminal, &error),
     }
+}
+
+/// Returns what SIGTERM and SIGINT end a build by; a build that takes too long is left as it is.
+#[expect(clippy::exit, reason = "the build that would return is the one that takes too long")]
+fn interrupt() -> std::io::Result<Interrupt> {
+    Interrupt::new(|signal| std::process::exit(Interrupted(signal).code().into()))
 }
 
 fn open_terminal(request: &cli::BuildRequest) -> Terminal {

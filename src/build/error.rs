@@ -9,6 +9,7 @@ use crate::execute::ExecuteError;
 use crate::export::ExportError;
 use crate::http::{DownloadError, HttpError};
 use crate::image::{DescriptorError, ImageError, MediaTypeError};
+use crate::interrupt::Interrupted;
 use crate::plan::PlanError;
 use crate::registry::RegistryError;
 use crate::report::fault::{Class, Excerpt, Fault};
@@ -19,6 +20,9 @@ use crate::unpack::UnpackError;
 /// Why a build ended.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// A signal has ended the build.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// The sandbox cannot be made here.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -259,6 +263,7 @@ impl BuildError {
     /// Returns the module's own error, where this one only passes it on.
     fn fault(&self) -> Option<&dyn Fault> {
         Some(match self {
+            Self::Interrupted(error) => error,
             Self::Sandbox(error) => error,
             Self::Registry(error) => error,
             Self::Context(error) => error,

@@ -6,6 +6,7 @@
 //! is written, and nothing is reported before it is true.
 
 mod bases;
+mod ending;
 mod error;
 mod foreign;
 mod headers;
@@ -38,6 +39,7 @@ pub use options::BuildOptions;
 use crate::dockerfile;
 use crate::export;
 use crate::image::{Platform, PlatformText};
+use crate::interrupt::Interrupt;
 use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
 use crate::report::event::{Event, EventSink, Phase};
 use crate::sandbox::{Sandbox, hide_process};
@@ -60,14 +62,20 @@ pub struct Built {
 ///
 /// # Errors
 /// [`BuildError`], after which nothing is left in the work directory and no tag was moved but those
-/// of destinations that were pushed before the failing one.
-pub fn build(options: &BuildOptions, events: &dyn EventSink) -> Result<Built, BuildError> {
+/// of destinations that were pushed before the failing one; [`BuildError::Interrupted`] soon after
+/// `interrupt` was raised, which SIGTERM and SIGINT do.
+pub fn build(
+    options: &BuildOptions,
+    events: &dyn EventSink,
+    interrupt: &Interrupt,
+) -> Result<Built, BuildError> {
     let recorder = Recorder::new(events);
-    let (session, dockerfile) = prepare(options, &recorder)?;
+    let (session, dockerfile) = prepare(options, &recorder, interrupt)?;
     let digest = make(&session, &dockerfile);
     // Whatever became of the build, no registry keeps half a layer of it.
     session.uploads.close();
-    let digest = digest?;
+    // What failed because everything was to end is not worth a word.
+    let digest = digest.map_err(|error| interrupt.check().err().map_or(error, BuildError::from))?;
     let traffic = session.http.traffic();
     timed(&recorder, Phase::Cleanup, || session.close())?;
     if let Some(path) = &options.output.benchmark_file {
@@ -91,7 +99,8 @@ fn make(
 /// # Errors
 /// [`BuildError`] as [`build`] would give before its first step.
 pub fn show_plan(options: &BuildOptions, events: &dyn EventSink) -> Result<String, BuildError> {
-    let (session, dockerfile) = prepare(options, events)?;
+    let interrupt = Interrupt::new(|_| ()).map_err(BuildError::Runtime)?;
+    let (session, dockerfile) = prepare(options, events, &interrupt)?;
     let bases = Bases::new(&session);
     let plan = make_plan(&session, &bases, &dockerfile)?;
     Ok(plan::render(&plan))
@@ -109,10 +118,12 @@ fn timed<T>(events: &dyn EventSink, phase: Phase, work: impl FnOnce() -> T) -> T
 fn prepare<'a>(
     options: &'a BuildOptions,
     events: &'a dyn EventSink,
+    interrupt: &'a Interrupt,
 ) -> Result<(Session<'a>, dockerfile::instruction::Dockerfile), BuildError> {
     // Probing forks, so it comes before the first thread.
     let network = network::open(options)?;
-    let sandbox = Sandbox::choose(session::sandbox_options(options, network.host_files))?;
+    let sandbox =
+        Sandbox::choose(session::sandbox_options(options, network.host_files))?.heeding(interrupt);
     tracing::info!(sandbox = %sandbox.form(), reason = sandbox.reason(), "sandbox chosen");
     // Credentials are in this process' memory, and RUN may belong to the same user.
     hide_process()?;
@@ -124,6 +135,7 @@ fn prepare<'a>(
         .enable_all()
         .build()
         .map_err(BuildError::Runtime)?;
+    ending::listen(&runtime, interrupt)?;
     let registry = network.registry;
     let destinations = match options.output.push {
         Push::Yes => distinct_repositories(options),
@@ -146,6 +158,7 @@ fn prepare<'a>(
         events,
         store,
         sandbox,
+        interrupt,
         runtime,
         registry,
         uploads,

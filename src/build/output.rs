@@ -43,6 +43,7 @@ pub(super) fn deliver(
         named.clone_from(&output.destinations);
     } else {
         for destination in &output.destinations {
+            session.interrupt.check()?;
             match timed(session.events, Phase::Push, || push(session, bases, &encoded, destination))
             {
                 Ok(()) => named.push(destination.clone()),

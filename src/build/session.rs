@@ -21,6 +21,7 @@ use crate::context::BuildContext;
 use crate::dockerfile::{ParseError, Source};
 use crate::http::HttpClient;
 use crate::image::{History, ImageFormat, LayerCompression};
+use crate::interrupt::Interrupt;
 use crate::plan::{HISTORY_COMMENT, Origin, PlanError, Step};
 use crate::registry::Registry;
 use crate::report::event::EventSink;
@@ -34,6 +35,8 @@ pub(super) struct Session<'a> {
     pub(super) events: &'a dyn EventSink,
     pub(super) store: Store,
     pub(super) sandbox: Sandbox,
+    /// Asked before anything that takes long is begun.
+    pub(super) interrupt: &'a Interrupt,
     pub(super) runtime: Runtime,
     pub(super) registry: Registry,
     /// Layers of the image on their way to its destinations.

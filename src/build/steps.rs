@@ -113,6 +113,7 @@ impl<'a> StageRun<'a> {
     pub(super) fn run(mut self, supply: &mut dyn Supply) -> Result<(Image, Held), BuildError> {
         let stage = self.stage;
         for (number, step) in stage.steps.iter().enumerate() {
+            self.session.interrupt.check()?;
             let shown = event::Step {
                 stage: stage.index,
                 number: number + 1,

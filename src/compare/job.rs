@@ -16,6 +16,7 @@ use crate::build::{
     self, BuildOptions,
     options::{ContextSource, NamedContextSource, Unpacking},
 };
+use crate::interrupt::Interrupt;
 use crate::report::event::EventSink;
 
 /// What a measured process has to know beside the build's flags.
@@ -40,6 +41,7 @@ pub fn measure(
     job: &Path,
     options: &BuildOptions,
     log: &dyn EventSink,
+    interrupt: &Interrupt,
 ) -> Result<(), CompareError> {
     let text = fs::read(job).map_err(CompareError::at("read", job))?;
     let document = |source| CompareError::Document { path: job.to_owned(), source };
@@ -53,7 +55,7 @@ pub fn measure(
     // What is measured is what happens to files on disk.
     let mut options = options.clone();
     options.execution.unpacking = Unpacking::Always;
-    let built = build::build(&options, &observer);
+    let built = build::build(&options, &observer, interrupt);
     let (mut record, changes) = observer.finish();
     let outcome = match &built {
         Ok(_) => match &options.output.oci_layout_path {

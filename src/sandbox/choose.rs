@@ -85,5 +85,5 @@ fn describe(signs: &[Sign]) -> String {
 
 fn sandbox(options: SandboxOptions, form: Form, reason: String) -> Sandbox {
     let SandboxOptions { supervisor, host_files, .. } = options;
-    Sandbox { form, supervisor, host_files, reason, warning: None }
+    Sandbox { form, supervisor, host_files, reason, warning: None, interrupt: None }
 }

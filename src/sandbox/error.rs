@@ -9,11 +9,15 @@ use thiserror::Error;
 
 use super::user_namespace::Obstacle;
 pub use super::wire::SetupAction;
+use crate::interrupt::Interrupted;
 use crate::report::fault::{Class, Fault};
 
 /// Why a command could not be run.
 #[derive(Debug, Error)]
 pub enum SandboxError {
+    /// The build is to end, and its command was ended first.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// This process may not make the namespaces that a step runs in.
     #[error("cannot run commands here: this process may not {action}")]
     NoNamespaces {
@@ -225,6 +229,7 @@ impl Fault for SandboxError {
             | Self::Unkillable { .. }
             | Self::PipeFile { .. }
             | Self::HostFile { .. }
+            | Self::Interrupted(_)
             | Self::Hide { .. } => Class::Infrastructure,
             Self::Talk { .. } | Self::SupervisorLost { .. } | Self::NotTheRoot { .. } => {
                 Class::Internal
@@ -272,6 +277,7 @@ impl Fault for SandboxError {
             | Self::SupervisorLost { .. }
             | Self::Unkillable { .. }
             | Self::HostFile { .. }
+            | Self::Interrupted(_)
             | Self::Hide { .. } => None,
         }
     }
@@ -279,7 +285,11 @@ impl Fault for SandboxError {
     /// As a shell has it: 127 for a command that is not there, 126 for one that cannot be
     /// executed.
     fn exit_code(&self) -> u8 {
-        if let Self::Start { failure, .. } = self { failure.exit_code() } else { 1 }
+        match self {
+            Self::Start { failure, .. } => failure.exit_code(),
+            Self::Interrupted(interrupted) => interrupted.code(),
+            _ => 1,
+        }
     }
 }
 

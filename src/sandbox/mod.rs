@@ -36,6 +36,8 @@ pub use run::{Exit, RunOutcome, RunSpec, Straggler};
 pub use user_namespace::{Obstacle, missing_ids_hint};
 pub use wire::PipeFile;
 
+use crate::interrupt::Interrupt;
+
 /// The hidden sub-command that makes this binary a [`supervisor`].
 pub const SUBCOMMAND: &str = "__supervise";
 
@@ -96,6 +98,7 @@ pub struct Sandbox {
     host_files: HostFiles,
     reason: String,
     warning: Option<String>,
+    interrupt: Option<Interrupt>,
 }
 
 impl Sandbox {
@@ -110,6 +113,11 @@ impl Sandbox {
     /// What keeps commands from running here, with a hint that says how to get it.
     pub fn choose(options: SandboxOptions) -> Result<Self, SandboxError> {
         choose::choose(options)
+    }
+
+    /// Ends the commands that run when `interrupt` is raised.
+    pub fn heeding(self, interrupt: &Interrupt) -> Self {
+        Self { interrupt: Some(interrupt.clone()), ..self }
     }
 
     /// Returns the form that was chosen.
@@ -140,6 +148,10 @@ impl Sandbox {
     /// Returns what the user should know of the choice.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
+    }
+
+    fn interrupt(&self) -> Option<&Interrupt> {
+        self.interrupt.as_ref()
     }
 
     fn supervisor(&self) -> &Path {

@@ -1,13 +1,14 @@
 //! The near end of a step: starts the supervisor, passes output on, and says how it ended.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use snapshot::{Rootfs, RootfsPath};
 
@@ -18,6 +19,7 @@ use super::{
     Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, control_group,
     in_place, passing,
 };
+use crate::interrupt::Interrupt;
 
 /// Bytes read from a step's output at once: the size of a pipe.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -154,8 +156,9 @@ impl Sandbox {
             command(spec),
         );
         let passed = (source == RootSource::Passed).then(|| rootfs.as_fd());
-        let reply = Supervisor::start(self.supervisor())
-            .and_then(|supervisor| supervisor.ask_about(passed, &request, on_output));
+        let reply = Supervisor::start(self.supervisor()).and_then(|supervisor| {
+            supervisor.heeding(self.interrupt()).ask_about(passed, &request, on_output)
+        });
         // Also after a failure: the stubs must not stay in the image's files.
         let removed = stubs.remove(rootfs);
         let reply = reply?;
@@ -172,8 +175,9 @@ impl Sandbox {
         // Unguarded, because `/dev` is a mount.
         let whole = in_place::same_root(rootfs)?;
         let pipes = Stubs::make_pipes(&whole, &spec.pipes)?;
+        let request = Request::RunInPlace(command(spec));
         let reply = Supervisor::start(self.supervisor())
-            .and_then(|supervisor| supervisor.ask(&Request::RunInPlace(command(spec)), on_output));
+            .and_then(|supervisor| supervisor.heeding(self.interrupt()).ask(&request, on_output));
         let removed = pipes.remove(&whole);
         let reply = reply?;
         removed?;
@@ -231,11 +235,12 @@ pub(super) fn failure(reply: Reply) -> SandboxError {
 }
 
 /// A supervisor that was started and waits for its request.
-pub(super) struct Supervisor {
+pub(super) struct Supervisor<'a> {
     // Dropped in this order: the process ends when it finds nobody at the other end.
     socket: UnixStream,
     output: OwnedFd,
     process: Process,
+    interrupt: Option<&'a Interrupt>,
 }
 
 /// A supervisor's process; waited for in any case, also when a panic unwinds through a step, since
@@ -249,7 +254,7 @@ impl Drop for Process {
     }
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     /// Starts a supervisor from the binary at `path`.
     pub fn start(path: &Path) -> Result<Self, SandboxError> {
         let failed = |source| SandboxError::Spawn { path: path.to_owned(), source };
@@ -258,7 +263,12 @@ impl Supervisor {
         let (output, output_end) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let process = Process(spawn(path, far_end, output_end).map_err(failed)?);
-        Ok(Self { socket, output, process })
+        Ok(Self { socket, output, process, interrupt: None })
+    }
+
+    /// Passes the signal of an interrupt on to the command, and ends it when that is not enough.
+    pub fn heeding(self, interrupt: Option<&'a Interrupt>) -> Self {
+        Self { interrupt, ..self }
     }
 
     /// Asks it `request`, passes output on until it is done, and returns its answer.
@@ -277,14 +287,17 @@ impl Supervisor {
         request: &Request,
         on_output: &mut dyn FnMut(OutputLine<'_>),
     ) -> Result<Reply, SandboxError> {
-        let Self { socket, output, mut process } = self;
+        let Self { socket, output, mut process, interrupt } = self;
         let asked = wire::write_message(&socket, request).and_then(|()| match descriptor {
             Some(descriptor) => passing::send(&socket, descriptor),
             None => Ok(()),
         });
-        let answer = asked.and_then(|()| listen(socket, output, on_output));
+        let answer = asked.and_then(|()| listen(socket, output, interrupt, on_output));
         // Our end of the socket is closed: a supervisor that is still there ends the step.
         let status = process.0.wait().map_err(|source| SandboxError::Talk { source })?;
+        if !matches!(answer, Ok(Some(_))) {
+            interrupt.map_or(Ok(()), Interrupt::check)?;
+        }
         match answer {
             Ok(Some(reply)) => Ok(reply),
             // It ended before it had read or written everything: its status says more.
@@ -316,6 +329,7 @@ fn spawn(supervisor: &Path, socket: UnixStream, output: OwnedFd) -> io::Result<C
 fn listen(
     socket: UnixStream,
     output: OwnedFd,
+    interrupt: Option<&Interrupt>,
     on_output: &mut dyn FnMut(OutputLine<'_>),
 ) -> io::Result<Option<Reply>> {
     rustix::io::ioctl_fionbio(&output, true)?;
@@ -323,6 +337,7 @@ fn listen(
     let mut cutter = LineCutter::default();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut has_ended = false;
+    let mut deadline = None;
     // The socket becomes readable when the supervisor answers or dies, which it does only after
     // every process of the step is gone, so that what is in the pipe then is all there is.
     loop {
@@ -330,10 +345,23 @@ fn listen(
         if !has_ended {
             fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
         }
-        match poll(&mut fds, None) {
+        if let (Some(interrupt), None) = (interrupt, deadline) {
+            fds.push(PollFd::new(interrupt, PollFlags::IN));
+        }
+        let rest = deadline.map(|end: Instant| end.saturating_duration_since(Instant::now()));
+        match poll(&mut fds, timespec(rest).as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             polled => polled?,
         };
+        if rest.is_some_and(|rest| rest.is_zero()) {
+            return Ok(None);
+        }
+        if let (Some(interrupt), None) = (interrupt, deadline)
+            && let Some(signal) = interrupt.signal()
+        {
+            deadline = Some(Instant::now() + interrupt.grace());
+            (&socket).write_all(&[signal as u8])?;
+        }
         let is_answered = fds.first().is_some_and(|fd| !fd.revents().is_empty());
         drop(fds);
         if !has_ended {
@@ -345,6 +373,10 @@ fn listen(
     }
     cutter.finish(on_output);
     wire::read_message(&socket)
+}
+
+fn timespec(duration: Option<Duration>) -> Option<Timespec> {
+    duration.map(|duration| Timespec::try_from(duration).unwrap_or_default())
 }
 
 /// Reads one chunk, or with `to_the_end` all there is; tells whether the output has ended.

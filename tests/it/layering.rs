@@ -8,11 +8,12 @@ use crate::source::{self, Located, SourceFile, Token};
 
 /// Each module and what it stands on; what those stand on it may use too.
 ///
-/// `report::event`, `report::fault` and `secret` are below everything.
+/// `report::event`, `report::fault`, `secret` and `interrupt` are below everything.
 const TABLE: &[(&str, &[&str])] = &[
     ("report::event", &[]),
     ("report::fault", &[]),
     ("secret", &[]),
+    ("interrupt", &[]),
     ("image", &[]),
     ("dockerfile", &[]),
     ("http", &[]),
@@ -35,7 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that every module may use.
-const FLOOR: [&str; 3] = ["report::event", "report::fault", "secret"];
+const FLOOR: [&str; 4] = ["report::event", "report::fault", "secret", "interrupt"];
 
 /// What only one module may use of other crates, so that there is one way to do it.
 ///

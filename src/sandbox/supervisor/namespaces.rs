@@ -11,6 +11,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::attend::{self, Deaths};
 use super::processes::ProcessTable;
 use super::reap::Patience;
 use super::{During, command, mounts, process, reap};
@@ -26,9 +27,18 @@ pub(super) fn run(
     command: Option<Command>,
 ) -> Option<Reply> {
     match start(root, mount, command) {
-        Ok((head, report)) => attend(socket, head, &report),
+        Ok(step) => attend(socket, &step),
         Err(failure) => Some(failure.into()),
     }
+}
+
+/// A step that runs.
+struct Step {
+    head: Pid,
+    /// What the head says.
+    report: OwnedFd,
+    /// Where the head is told of signals for the command.
+    orders: OwnedFd,
 }
 
 /// Makes the namespaces and the process at their head.
@@ -36,7 +46,7 @@ fn start(
     root: NamespaceRoot,
     mount: Option<OwnedFd>,
     command: Option<Command>,
-) -> Result<(Pid, OwnedFd), SetupFailure> {
+) -> Result<Step, SetupFailure> {
     unshare(
         CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
@@ -45,12 +55,20 @@ fn start(
     )
     .during(|| SetupAction::Unshare)?;
     let (report, report_end) = pipe2(OFlag::O_CLOEXEC).during(|| SetupAction::Plumbing)?;
-    let head = process::fork(|| match lead(&root, mount.as_ref(), command.as_ref(), &report_end) {
+    let (orders_end, orders) = pipe2(OFlag::O_CLOEXEC).during(|| SetupAction::Plumbing)?;
+    let ends = Ends { report: report_end, orders: orders_end };
+    let head = process::fork(|| match lead(&root, mount.as_ref(), command.as_ref(), &ends) {
         Ok(()) => 0,
         Err(_) => 1,
     })
     .during(|| SetupAction::Fork)?;
-    Ok((head, report))
+    Ok(Step { head, report, orders })
+}
+
+/// The head's ends of its pipes.
+struct Ends {
+    report: OwnedFd,
+    orders: OwnedFd,
 }
 
 /// What the head of the namespace does: everything, and its last words are the reply.
@@ -58,9 +76,9 @@ fn lead(
     root: &NamespaceRoot,
     mount: Option<&OwnedFd>,
     command: Option<&Command>,
-    report: &OwnedFd,
+    ends: &Ends,
 ) -> io::Result<()> {
-    let report = std::fs::File::from(report.try_clone()?);
+    let report = std::fs::File::from(ends.report.try_clone()?);
     // Should the supervisor be killed, nobody would answer for this namespace.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // For whoever looks at a list of processes; the name is not needed for anything.
@@ -75,12 +93,17 @@ fn lead(
         Ok(table) => table,
         Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
     };
+    let deaths = match Deaths::watch() {
+        Ok(deaths) => deaths,
+        Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
+    };
     let child = match command::start(command) {
         Ok(Ok(child)) => child,
         Ok(Err(failure)) => return wire::write_message(report, &Reply::NotStarted(failure)),
         Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
     };
-    let ending = reap::wait_for(child)?;
+    // The orders do not end: this process has the far end too, and dies with the supervisor.
+    let Some(ending) = deaths.attend(&ends.orders, child)? else { return Ok(()) };
     reap::reap_ended(None);
     let stragglers = reap::named(table.others());
     // Said before the killing, so that the supervisor can name those that do not go.
@@ -90,7 +113,8 @@ fn lead(
 }
 
 /// Waits for the report and then for the death of the whole namespace.
-fn attend(socket: &UnixStream, head: Pid, report: &OwnedFd) -> Option<Reply> {
+fn attend(socket: &UnixStream, step: &Step) -> Option<Reply> {
+    let Step { head, report, orders } = step;
     loop {
         let mut fds = [
             PollFd::new(socket, PollFlags::IN),
@@ -103,11 +127,15 @@ fn attend(socket: &UnixStream, head: Pid, report: &OwnedFd) -> Option<Reply> {
         }
         let [from_executor, from_head] = fds;
         if !from_executor.revents().is_empty() {
-            // Nothing more is ever sent, so the executor is gone; the kernel ends the namespace
-            // with its head.
-            let _ = kill(head, Signal::SIGKILL);
-            let _ = waitpid(head, None);
-            return None;
+            if let Ok(Some(signal)) = attend::order(socket) {
+                // A head that is gone has said how the command ended.
+                let _ = rustix::io::write(orders, &[signal as u8]);
+            } else {
+                // The executor is gone; the kernel ends the namespace with its head.
+                let _ = kill(*head, Signal::SIGKILL);
+                let _ = waitpid(*head, None);
+                return None;
+            }
         }
         if !from_head.revents().is_empty() {
             break;
@@ -117,7 +145,7 @@ fn attend(socket: &UnixStream, head: Pid, report: &OwnedFd) -> Option<Reply> {
         .try_clone()
         .and_then(|report| wire::read_message::<Reply>(std::fs::File::from(report)));
     // The kernel lets the head be reaped only when every process of its namespace is.
-    let Some(ended) = wait_patiently(head) else {
+    let Some(ended) = wait_patiently(*head) else {
         let stragglers = match reported {
             Ok(Some(Reply::Ended { stragglers, .. })) => stragglers,
             Ok(_) | Err(_) => Vec::new(),

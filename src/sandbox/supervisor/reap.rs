@@ -1,4 +1,4 @@
-//! Waits for the command, then ends and reaps whatever it left behind.
+//! Reaps what has ended, and ends whatever a command left behind.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,6 @@ use crate::sandbox::wire::Ending;
 /// How long killed processes may take to go; longer means that the kernel holds one of them
 /// (a dead NFS server, a hung device).
 pub(super) const GRACE: Duration = Duration::from_secs(60);
-
-/// Returns how `child` ended, reaping orphans that were handed to us on the way.
-pub(super) fn wait_for(child: Pid) -> nix::Result<Ending> {
-    loop {
-        match waitpid(None, None) {
-            Ok(status) if status.pid() == Some(child) => {
-                if let Some(ending) = ending(status) {
-                    return Ok(ending);
-                }
-            }
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
 
 /// Returns how a process ended, `None` when it only stopped or went on.
 pub(super) fn ending(status: WaitStatus) -> Option<Ending> {

@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rustix::mount::MountFlags;
 use snapshot::RootfsPath;
+use zuwai::interrupt::{Interrupt, Interrupted};
 use zuwai::report::fault::Fault;
 use zuwai::sandbox::{Exit, PipeFile, RunOutcome, RunSpec, SandboxError, StartFailure};
 
@@ -320,12 +322,45 @@ fn a_step_dies_with_its_caller() {
             .run(&root.rootfs(), &shell(script), &mut |_| std::panic::resume_unwind(Box::new(())))
     });
     assert!(std::panic::catch_unwind(step).is_err());
+    assert!(is_unread(&fifo));
+}
+
+#[test]
+fn a_signal_that_ends_the_build_reaches_the_command_before_it_is_killed() {
+    let root = root!("a_signal_that_ends_the_build_reaches_the_command_before_it_is_killed");
+    let fifo = root.path("alive");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0)
+        .expect("mkfifo");
+    let interrupted = |script: &str, grace| {
+        let interrupt = Interrupt::new(|_| ()).expect("a descriptor is free").with_grace(grace);
+        let mut output = Vec::new();
+        let outcome =
+            sandbox().heeding(&interrupt).run(&root.rootfs(), &shell(script), &mut |line| {
+                output.extend_from_slice(line.bytes);
+                interrupt.raise(Signal::SIGTERM);
+            });
+        (outcome, String::from_utf8_lossy(&output).into_owned())
+    };
+    // The shell says what became of its child, which got the signal too.
+    let script = "trap 'echo ended; exit 5' TERM; echo ready; sleep 1000";
+    let (outcome, output) = interrupted(script, Duration::from_secs(500));
+    let outcome = outcome.expect("it ended by itself");
+    assert_eq!((outcome.exit, output.as_str()), (Exit::Exited(5), "ready\nTerminated\nended\n"));
+    // What does not heed it is killed, with all that the step has started.
+    let script = "trap '' TERM; exec 3<>/alive; (setsid sleep 1000 &); echo ready; sleep 1000";
+    let (outcome, output) = interrupted(script, Duration::ZERO);
+    let error = outcome.expect_err("it was killed");
+    assert!(matches!(error, SandboxError::Interrupted(Interrupted(Signal::SIGTERM))), "{error}");
+    assert_eq!((output.as_str(), error.exit_code()), ("ready\n", 143));
+    assert!(is_unread(&fifo));
+}
+
+/// Tells whether nobody has a named pipe open for reading; then it cannot be opened for writing.
+fn is_unread(fifo: &std::path::Path) -> bool {
     let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
-    // A named pipe that nobody reads cannot be opened for writing.
-    assert_eq!(
-        rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty()).err(),
-        Some(rustix::io::Errno::NXIO)
-    );
+    let opened = rustix::fs::open(fifo, flags, rustix::fs::Mode::empty());
+    opened.err() == Some(rustix::io::Errno::NXIO)
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use nix::sys::signal::Signal;
+
 use super::*;
 use crate::skip_unless_available;
 use crate::witness::harness::{Build, Built};
@@ -29,12 +31,16 @@ fn wait(sim: &RegSim) -> String {
 }
 
 pub(super) async fn build(sim: &RegSim, context: &Path, arguments: &[&str]) -> Built {
+    let build = prepared(sim, context, arguments);
+    tokio::task::spawn_blocking(move || build.run()).await.unwrap()
+}
+
+fn prepared(sim: &RegSim, context: &Path, arguments: &[&str]) -> Build {
     let mut build = Build::of(context).base("base-small", "busybox").arg("--insecure");
     if !arguments.contains(&"--no-push") {
         build = build.arg(format!("--destination={}/app:v1", sim.host()));
     }
-    let build = arguments.iter().fold(build, |build, argument| build.arg(argument));
-    tokio::task::spawn_blocking(move || build.run()).await.unwrap()
+    arguments.iter().fold(build, |build, argument| build.arg(argument))
 }
 
 /// Checks that every layer of a pushed image is there.
@@ -191,4 +197,21 @@ async fn each_byte_is_read_hashed_compressed_kept_and_sent_once() {
         assert!(report["phases_ms"][phase].is_u64(), "{phase} {report:#}");
     }
     assert!(report["overlap_ms"].is_u64() && report["total_ms"].is_u64(), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_is_asked_to_end_cancels_what_it_sent() {
+    skip_unless_available!();
+    let (sim, context) =
+        prepare(|sim| format!("FROM base-small\nCOPY big /\nRUN {}; sleep 1000\n", wait(sim)))
+            .await;
+    // The layer is still on its way when the signal comes.
+    sim.rule(Rule::new("PUT", "/uploads/", Fault::status(503)));
+    let running = prepared(&sim, context.path(), &[]).start();
+    got_bytes(&mut sim.received()).await;
+    running.signal(Signal::SIGTERM);
+    let built = tokio::task::spawn_blocking(|| running.end()).await.unwrap();
+    assert_eq!(built.output.status.code(), Some(143), "{}", built.text());
+    assert!(built.text().contains("error: the build was ended by SIGTERM\n"), "{}", built.text());
+    assert_eq!((sim.open_sessions(), sim.tag("app", "v1")), (0, None), "{:#?}", sim.log());
 }

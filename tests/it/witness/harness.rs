@@ -7,10 +7,13 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// Returns why whole builds cannot run here, or `None`.
 pub fn unavailable() -> Option<String> {
@@ -126,7 +129,7 @@ pub fn registry() -> &'static Registry {
 /// One build, made argument by argument.
 pub struct Build {
     command: Command,
-    work: tempfile::TempDir,
+    work: TempDir,
 }
 
 /// What a build printed and how it ended.
@@ -161,13 +164,15 @@ impl Build {
     }
 
     /// Runs it, whatever the outcome.
-    pub fn run(mut self) -> Built {
-        let output = self.command.stdin(Stdio::null()).output().unwrap();
-        let left: Vec<_> = fs::read_dir(self.work.path().join("builds"))
-            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
-            .unwrap_or_default();
-        assert_eq!(left, Vec::<PathBuf>::new(), "a build leaves nothing in its work directory");
-        Built { output }
+    pub fn run(self) -> Built {
+        self.start().end()
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Running {
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        Running { child, work: self.work }
     }
 
     /// Runs it and expects success.
@@ -175,6 +180,29 @@ impl Build {
         let built = self.run();
         assert!(built.output.status.success(), "the build failed:\n{}", built.text());
         built
+    }
+}
+
+/// A build that was started.
+pub struct Running {
+    child: Child,
+    work: TempDir,
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end, whatever the outcome.
+    pub fn end(self) -> Built {
+        let output = self.child.wait_with_output().unwrap();
+        let left: Vec<_> = fs::read_dir(self.work.path().join("builds"))
+            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default();
+        assert_eq!(left, Vec::<PathBuf>::new(), "a build leaves nothing in its work directory");
+        Built { output }
     }
 }
 
