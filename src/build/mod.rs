@@ -11,6 +11,7 @@ mod error;
 mod foreign;
 mod headers;
 mod ignored;
+mod in_dockerfile;
 mod layers;
 mod network;
 pub mod options;

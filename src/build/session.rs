@@ -11,7 +11,8 @@ use snapshot::{Mode, SnapshotOptions, Timestamp};
 use tokio::runtime::Runtime;
 use url::Url;
 
-use super::error::{BuildError, FailedStep, InDockerfile, StepError};
+use super::error::{BuildError, FailedStep, StepError};
+use super::in_dockerfile::InDockerfile;
 use super::options::{
     BuildOptions, CompressionChoice, Isolation, NamedContextSource, SnapshotFrequency,
     SnapshotMode, Timestamps,

@@ -14,10 +14,12 @@ mod control_group;
 mod error;
 mod host;
 mod in_place;
+mod listen;
 mod output;
 mod passing;
 mod probe;
 mod run;
+mod start_failure;
 mod stubs;
 pub mod supervisor;
 mod user_namespace;
@@ -28,11 +30,12 @@ use std::path::{Path, PathBuf};
 
 pub use container::{Sign, Surroundings, is_container};
 pub use control_group::memory_limit_bytes;
-pub use error::{SandboxError, SetupAction, StartFailure};
+pub use error::{SandboxError, SetupAction};
 pub use host::{HOSTNAME, HostFiles};
 pub use in_place::{Aside, Eviction, InPlace, Residents, Tenancy};
 pub use output::OutputLine;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
+pub use start_failure::StartFailure;
 pub use user_namespace::{Obstacle, missing_ids_hint};
 pub use wire::PipeFile;
 

@@ -1,18 +1,16 @@
 //! The near end of a step: starts the supervisor, passes output on, and says how it ended.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use snapshot::{Rootfs, RootfsPath};
 
-use super::output::LineCutter;
+use super::listen::listen;
 use super::stubs::Stubs;
 use super::wire::{self, Cover, Ending, NamespaceRoot, Reply, Request, RootDirectory, RootSource};
 use super::{
@@ -20,9 +18,6 @@ use super::{
     in_place, passing,
 };
 use crate::interrupt::Interrupt;
-
-/// Bytes read from a step's output at once: the size of a pipe.
-const CHUNK_BYTES: usize = 64 << 10;
 
 /// A command and everything about its process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,80 +318,4 @@ fn spawn(supervisor: &Path, socket: UnixStream, output: OwnedFd) -> io::Result<C
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(errors))
         .spawn()
-}
-
-/// Passes output on until the answer is there and the output has ended.
-fn listen(
-    socket: UnixStream,
-    output: OwnedFd,
-    interrupt: Option<&Interrupt>,
-    on_output: &mut dyn FnMut(OutputLine<'_>),
-) -> io::Result<Option<Reply>> {
-    rustix::io::ioctl_fionbio(&output, true)?;
-    let mut output = std::fs::File::from(output);
-    let mut cutter = LineCutter::default();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut has_ended = false;
-    let mut deadline = None;
-    // The socket becomes readable when the supervisor answers or dies, which it does only after
-    // every process of the step is gone, so that what is in the pipe then is all there is.
-    loop {
-        let mut fds = vec![PollFd::new(&socket, PollFlags::IN)];
-        if !has_ended {
-            fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
-        }
-        if let (Some(interrupt), None) = (interrupt, deadline) {
-            fds.push(PollFd::new(interrupt, PollFlags::IN));
-        }
-        let rest = deadline.map(|end: Instant| end.saturating_duration_since(Instant::now()));
-        match poll(&mut fds, timespec(rest).as_ref()) {
-            Err(rustix::io::Errno::INTR) => continue,
-            polled => polled?,
-        };
-        if rest.is_some_and(|rest| rest.is_zero()) {
-            return Ok(None);
-        }
-        if let (Some(interrupt), None) = (interrupt, deadline)
-            && let Some(signal) = interrupt.signal()
-        {
-            deadline = Some(Instant::now() + interrupt.grace());
-            (&socket).write_all(&[signal as u8])?;
-        }
-        let is_answered = fds.first().is_some_and(|fd| !fd.revents().is_empty());
-        drop(fds);
-        if !has_ended {
-            has_ended = drain(&mut output, &mut chunk, &mut cutter, on_output, is_answered)?;
-        }
-        if is_answered {
-            break;
-        }
-    }
-    cutter.finish(on_output);
-    wire::read_message(&socket)
-}
-
-fn timespec(duration: Option<Duration>) -> Option<Timespec> {
-    duration.map(|duration| Timespec::try_from(duration).unwrap_or_default())
-}
-
-/// Reads one chunk, or with `to_the_end` all there is; tells whether the output has ended.
-fn drain(
-    output: &mut std::fs::File,
-    chunk: &mut [u8],
-    cutter: &mut LineCutter,
-    on_output: &mut dyn FnMut(OutputLine<'_>),
-    to_the_end: bool,
-) -> io::Result<bool> {
-    loop {
-        match output.read(chunk) {
-            Ok(0) => return Ok(true),
-            Ok(length) => cutter.push(chunk.get(..length).unwrap_or_default(), on_output),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        if !to_the_end {
-            return Ok(false);
-        }
-    }
 }

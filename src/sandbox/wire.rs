@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::StartFailure;
+use super::start_failure::StartFailure;
 
 /// Largest request or reply that is read; a RUN's text and environment are far below.
 const LIMIT_BYTES: u64 = 256 << 20;

@@ -164,7 +164,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("std::env::temp_dir", &[], "files are made in the work directory"),
     ("std::env::args_os", &["src/main.rs"], "only `main` sees the arguments"),
     ("std::env::args", &[], "arguments may not be text"),
-    ("std::process::exit", &[], "only `main` ends the process, by returning"),
+    ("std::process::exit", &["src/main.rs"], "only `main` ends the process"),
     ("unsafe", &["snapshot/src/sys/", "snapshot/src/sys.rs", "src/sandbox/supervisor/"], "fenced"),
 ];
 

@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Pid, Uid, pipe2, setgid, setgroups, setsid, setuid};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::{During, process, program};
-use crate::sandbox::error::StartFailure;
+use crate::sandbox::start_failure::StartFailure;
 use crate::sandbox::wire::{self, Command, SetupAction, SetupFailure};
 
 /// Starts `command` and returns its id once the program itself runs.

@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use nix::errno::Errno;
 
 use super::command::c_strings;
-use crate::sandbox::error::StartFailure;
+use crate::sandbox::start_failure::StartFailure;
 use crate::sandbox::wire::Command;
 
 /// Searched when the environment has no `PATH`.
