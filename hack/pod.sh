@@ -16,6 +16,8 @@
 #   --directory DIR      where the container's files are (default: a new one in /var/tmp)
 #   --no-seccomp         without a seccomp profile, as Pods are where the kubelet sets none
 #   --privileged         as a privileged container
+#   --restricted         as the restricted Pod security standard has it: user 1000, no capabilities,
+#                        no new privileges, and with a read-only root
 #   --machine            without what tells a container from a machine: as a chroot on one
 #
 # Exits as the program does.
@@ -23,7 +25,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 
-binary= layout= directory= seccomp=yes privileged=no machine=no
+binary= layout= directory= seccomp=yes privileged=no restricted=no machine=no
 volumes= files= empty=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -35,6 +37,7 @@ while [ $# -gt 0 ]; do
     --directory) directory=$2; shift 2 ;;
     --no-seccomp) seccomp=no; shift ;;
     --privileged) privileged=yes seccomp=no; shift ;;
+    --restricted) restricted=yes; shift ;;
     --machine) machine=yes; shift ;;
     --) shift; break ;;
     -*) echo "error: unknown option $1" >&2; exit 1 ;;
@@ -116,6 +119,8 @@ bind() {
 }
 for place in ${empty:-/workspace}; do
   mkdir -p "$pod/empty$place"
+  # As the kubelet makes them.
+  chmod 777 "$pod/empty$place"
   bind "$pod/empty$place" "$place"
 done
 for volume in $volumes; do
@@ -156,16 +161,17 @@ if [ $privileged = yes ]; then
   capabilities=$(jq -n --arg all "$all" --argjson count "$((last + 1))" \
     '[$all | splits("\\s+")] | .[:$count] | map("CAP_" + ascii_upcase)')
 fi
+[ $restricted = no ] || capabilities='[]'
 
 jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabilities "$capabilities" \
   --argjson process "$process" --arg seccomp "$seccomp" --arg privileged "$privileged" \
-  --arg machine "$machine" --arg group "/$name" '{
+  --arg restricted "$restricted" --arg machine "$machine" --arg group "/$name" '{
   ociVersion: "1.0.2",
   hostname: "zuwai-pod",
-  root: {path: "rootfs", readonly: false},
+  root: {path: "rootfs", readonly: ($restricted == "yes")},
   process: {
-    terminal: false, cwd: $process.cwd, noNewPrivileges: false,
-    user: {uid: 0, gid: 0},
+    terminal: false, cwd: $process.cwd, noNewPrivileges: ($restricted == "yes"),
+    user: (if $restricted == "yes" then {uid: 1000, gid: 1000} else {uid: 0, gid: 0} end),
     args: $ARGS.positional,
     env: ($process.env + ["HOSTNAME=zuwai-pod", "POD_CANARY=canary-variable"]
       + (if $machine == "yes" then [] else

@@ -6,6 +6,7 @@
 //! is written, and nothing is reported before it is true.
 
 mod bases;
+mod commands;
 mod ending;
 mod error;
 mod foreign;
@@ -43,10 +44,11 @@ use crate::image::{Platform, PlatformText};
 use crate::interrupt::Interrupt;
 use crate::plan::{self, NamedContext, Plan, PlanInputs, PlanWarning};
 use crate::report::event::{Event, EventSink, Phase};
-use crate::sandbox::{Sandbox, hide_process};
+use crate::sandbox::hide_process;
 use crate::store::Store;
 use crate::uploads::Uploads;
 use bases::Bases;
+use commands::Commands;
 use options::{NamedContextSource, PermissionCheck, Push};
 use record::Recorder;
 use session::{DockerfileText, Session};
@@ -91,7 +93,7 @@ fn make(
 ) -> Result<Digest, BuildError> {
     let bases = Bases::new(session);
     let plan = make_plan(session, &bases, dockerfile)?;
-    let image = Stages::new(session, &bases)?.run(&plan)?;
+    let image = Stages::new(session, &bases, &plan)?.run(&plan)?;
     Ok(output::deliver(session, &bases, &image)?.digest)
 }
 
@@ -123,14 +125,9 @@ fn prepare<'a>(
 ) -> Result<(Session<'a>, dockerfile::instruction::Dockerfile), BuildError> {
     // Probing forks, so it comes before the first thread.
     let network = network::open(options)?;
-    let sandbox =
-        Sandbox::choose(session::sandbox_options(options, network.host_files))?.heeding(interrupt);
-    tracing::info!(sandbox = %sandbox.form(), reason = sandbox.reason(), "sandbox chosen");
+    let commands = Commands::prepare(options, network.host_files, events, interrupt)?;
     // Credentials are in this process' memory, and RUN may belong to the same user.
     hide_process()?;
-    if let Some(warning) = sandbox.warning() {
-        events.send(Event::Warning { text: warning.to_owned() });
-    }
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -158,7 +155,7 @@ fn prepare<'a>(
         options,
         events,
         store,
-        sandbox,
+        commands,
         interrupt,
         runtime,
         registry,

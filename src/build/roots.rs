@@ -16,7 +16,7 @@ use super::stay::Record;
 use super::timed;
 use crate::archive::Beneath;
 use crate::report::event::Phase;
-use crate::sandbox::{Eviction, InPlace, Tenancy};
+use crate::sandbox::{Eviction, InPlace, Sandbox, Tenancy};
 
 /// A root file system on disk, and what is known of it.
 pub(super) struct Root {
@@ -63,10 +63,14 @@ struct Place {
 
 impl<'a> Roots<'a> {
     /// Takes possession of `/`, if that is where commands run, and cleans it of what an earlier
-    /// build left there.
-    pub(super) fn open(session: &'a Session<'a>) -> Result<Self, BuildError> {
+    /// build left there. Without a sandbox, no command runs.
+    pub(super) fn open(
+        session: &'a Session<'a>,
+        sandbox: Option<&Sandbox>,
+    ) -> Result<Self, BuildError> {
         let protected = protected(session.options);
-        let place = match session.sandbox.open_place(&protected)? {
+        let opened = sandbox.map(|sandbox| sandbox.open_place(&protected)).transpose()?;
+        let place = match opened.flatten() {
             None => None,
             Some(in_place) => Some(Place::take(in_place, session)?),
         };

@@ -11,6 +11,7 @@ use snapshot::{Mode, SnapshotOptions, Timestamp};
 use tokio::runtime::Runtime;
 use url::Url;
 
+use super::commands::Commands;
 use super::error::{BuildError, FailedStep, StepError};
 use super::in_dockerfile::InDockerfile;
 use super::options::{
@@ -26,7 +27,7 @@ use crate::interrupt::Interrupt;
 use crate::plan::{HISTORY_COMMENT, Origin, PlanError, Step};
 use crate::registry::Registry;
 use crate::report::event::EventSink;
-use crate::sandbox::{Form, HostFiles, Sandbox, SandboxOptions};
+use crate::sandbox::{Form, HostFiles, SandboxOptions};
 use crate::store::{Store, StoreError};
 use crate::uploads::Uploads;
 
@@ -35,7 +36,7 @@ pub(super) struct Session<'a> {
     pub(super) options: &'a BuildOptions,
     pub(super) events: &'a dyn EventSink,
     pub(super) store: Store,
-    pub(super) sandbox: Sandbox,
+    pub(super) commands: Commands,
     /// Asked before anything that takes long is begun.
     pub(super) interrupt: &'a Interrupt,
     pub(super) runtime: Runtime,

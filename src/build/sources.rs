@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::error::BuildError;
 use super::network;
-use super::options::{BuildOptions, DockerfileSource, NamedContextSource};
+use super::options::{BuildOptions, ContextSource, DockerfileSource, NamedContextSource};
 use crate::context::{
     self, BuildContext, ContextError,
     dockerfile::{FoundDockerfile, MAX_TEXT_BYTES},
@@ -25,6 +25,22 @@ pub(super) struct Sources {
     /// Contexts that are directories, by name in lower case.
     pub(super) directories: BTreeMap<String, BuildContext>,
     pub(super) dockerfile: FoundDockerfile,
+}
+
+/// Returns the Dockerfile where it can be read at once, from a directory on this machine. Whatever
+/// is wrong is found again when all is read.
+pub(super) fn peek(options: &BuildOptions) -> Option<Vec<u8>> {
+    let (ContextSource::Directory(path), DockerfileSource::File { typed, in_current_directory }) =
+        (&options.context.source, &options.dockerfile)
+    else {
+        return None;
+    };
+    let mut root = context::open_directory(path).ok()?;
+    if let Some(sub_path) = &options.context.sub_path {
+        root = context::enter(&root, sub_path).ok()?;
+    }
+    let found = context::dockerfile::find(typed, in_current_directory, &root);
+    found.ok().map(|found| found.text)
 }
 
 /// Opens or unpacks the contexts and finds the Dockerfile.

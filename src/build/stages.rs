@@ -148,8 +148,15 @@ pub(super) struct Stages<'a> {
 }
 
 impl<'a> Stages<'a> {
-    pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>) -> Result<Self, BuildError> {
-        let roots = Roots::open(session)?;
+    /// Gets ready for the stages of a plan.
+    pub(super) fn new(
+        session: &'a Session<'a>,
+        bases: &'a Bases<'a>,
+        plan: &Plan,
+    ) -> Result<Self, BuildError> {
+        let is_run = plan.stages.iter().flat_map(|stage| &stage.steps).any(runs);
+        let sandbox = is_run.then(|| session.sandbox()).transpose()?;
+        let roots = Roots::open(session, sandbox)?;
         let headers = Headers::new(session, bases);
         let (finished, copied_images) = (Vec::new(), BTreeMap::new());
         Ok(Self { session, bases, headers, finished, copied_images, roots })

@@ -306,12 +306,12 @@ impl Session<'_> {
         limits: TrackerLimits,
     ) -> Result<Option<String>, BuildError> {
         if kind == TrackerKind::Overlay
-            && let Some(reason) = why_no_overlay(self.sandbox.form())
+            && let Some(reason) = why_no_overlay(self.sandbox()?.form())
         {
             return Ok(Some(reason.to_owned()));
         }
         let grounds = Grounds::make(self)?;
-        let outcome = self.sandbox.try_tracker(kind, &grounds.path, limits.watch_count);
+        let outcome = self.sandbox()?.try_tracker(kind, &grounds.path, limits.watch_count);
         grounds.remove(self)?;
         Ok(outcome?)
     }
@@ -340,7 +340,7 @@ const TRIAL: &str = ".zuwai-tracker-trial";
 
 impl Grounds {
     fn make(session: &Session<'_>) -> Result<Self, BuildError> {
-        match session.sandbox.form() {
+        match session.sandbox()?.form() {
             Form::Namespaces | Form::UserNamespace => {
                 Ok(Self { path: session.store.create_root(TRIAL)?, root: None })
             }

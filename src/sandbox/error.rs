@@ -39,6 +39,9 @@ pub enum SandboxError {
     /// Building in `/` takes root.
     #[error("only root can build in `/`")]
     NotRoot,
+    /// A user namespace would have to be entered, and the build has begun without.
+    #[error("a trigger of the base image runs a command, which takes a user namespace")]
+    TooLate,
     /// A directory that must be protected cannot be looked at.
     #[error("cannot protect `{}` from the build", path.display())]
     Protect {
@@ -215,6 +218,7 @@ impl Fault for SandboxError {
             | Self::NoNamespaces { .. }
             | Self::NotAContainer { .. }
             | Self::NotRoot
+            | Self::TooLate
             | Self::Protect { .. }
             | Self::Occupied
             | Self::Claim { .. }
@@ -252,6 +256,7 @@ impl Fault for SandboxError {
                     .to_owned(),
             ),
             Self::NotRoot => Some("run the container as root (`runAsUser: 0`)".to_owned()),
+            Self::TooLate => Some("get ready for it with `--isolation=userns`".to_owned()),
             Self::NoUserNamespace { obstacle, .. } => Some(obstacle.remedy().to_owned()),
             Self::NoSubordinateIds { user, .. } => Some(format!(
                 "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"

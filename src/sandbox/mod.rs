@@ -118,6 +118,19 @@ impl Sandbox {
         choose::choose(options)
     }
 
+    /// Chooses for a build that was not expected to run commands, now that it has threads.
+    ///
+    /// # Errors
+    /// [`SandboxError::TooLate`] where the process would have to enter a user namespace, and as
+    /// [`Sandbox::choose`].
+    pub fn choose_late(options: SandboxOptions) -> Result<Self, SandboxError> {
+        match options.form {
+            None if !is_root() => Err(SandboxError::TooLate),
+            Some(Form::UserNamespace) => Err(SandboxError::TooLate),
+            None | Some(Form::Namespaces | Form::InPlace) => choose::choose(options),
+        }
+    }
+
     /// Ends the commands that run when `interrupt` is raised.
     pub fn heeding(self, interrupt: &Interrupt) -> Self {
         Self { interrupt: Some(interrupt.clone()), ..self }
@@ -160,6 +173,11 @@ impl Sandbox {
     fn supervisor(&self) -> &Path {
         &self.supervisor
     }
+}
+
+/// Tells whether this process may give files to any owner, as far as its user goes.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Keeps other processes of the same user, RUN among them, from reading this one through `/proc`

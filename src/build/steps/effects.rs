@@ -82,8 +82,9 @@ impl StageRun<'_> {
         let files = self.files();
         let overlay = overlays::mount(session, tracking, &mut files.snapshotter)?;
         let rootfs = overlay.as_ref().map_or(&files.rootfs, StepOverlay::rootfs).clone();
+        let sandbox = session.sandbox()?;
         let outcome = timed(session.events, Phase::Run, || {
-            execute::run(&session.sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
+            execute::run(sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
                 session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
             })
         })?;

@@ -8,6 +8,7 @@
 mod covers;
 mod image;
 mod machine;
+mod restricted;
 mod stays;
 mod tracked;
 mod witnesses;
