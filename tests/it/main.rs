@@ -11,6 +11,7 @@ mod hostile;
 mod hostile_cases;
 mod layering;
 mod outlines;
+mod pages;
 mod pod;
 mod registry;
 mod regsim;
