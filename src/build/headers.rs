@@ -12,6 +12,7 @@ use super::error::BuildError;
 use super::session::Session;
 use crate::image::{Image, Layer, digest_of};
 use crate::report::event::{Event, Phase};
+use crate::store::KeptStore;
 use crate::unpack::{HeaderIndex, ImageHeaders, UnpackOptions, read_headers};
 
 /// The headers of all layers that a build has asked for.
@@ -19,11 +20,13 @@ pub(super) struct Headers<'a> {
     session: &'a Session<'a>,
     bases: &'a Bases<'a>,
     known: RefCell<BTreeMap<Digest, Arc<HeaderIndex>>>,
+    kept: Option<KeptStore>,
 }
 
 impl<'a> Headers<'a> {
     pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>) -> Self {
-        Self { session, bases, known: RefCell::default() }
+        let kept = session.options.execution.header_indexes.clone().map(KeptStore::new);
+        Self { session, bases, known: RefCell::default(), kept }
     }
 
     /// Returns what an image's layers say together, reading those that are not known yet; `None`
@@ -36,12 +39,18 @@ impl<'a> Headers<'a> {
             let digest = digest_of(&layer.descriptor)?;
             let is_known = self.known.borrow().contains_key(&digest);
             if !is_known && !digests.contains(&digest) {
-                missing.push(layer);
+                match self.kept(layer, &digest) {
+                    Some(index) => {
+                        self.known.borrow_mut().insert(digest, Arc::new(index));
+                    }
+                    None => missing.push(layer),
+                }
             }
             digests.push(digest);
         }
         let layer_count = missing.len() as u64;
         let read = self.read(missing)?;
+        read.iter().for_each(|index| self.keep(index));
         let mut known = self.known.borrow_mut();
         known.extend(read.into_iter().map(|index| (index.digest, Arc::new(index))));
         let layers: Vec<&HeaderIndex> =
@@ -60,6 +69,26 @@ impl<'a> Headers<'a> {
         events.send(Event::PhaseTimed { phase: Phase::Headers, elapsed });
         events.send(Event::HeadersRead { layer_count, known_count, entry_count, elapsed });
         Ok(Some(Arc::new(headers)))
+    }
+
+    /// Returns what an earlier build has kept of a layer, if that is the one that the image means.
+    fn kept(&self, layer: &Layer, digest: &Digest) -> Option<HeaderIndex> {
+        let stored = self.kept.as_ref()?.get(digest)?;
+        let index = HeaderIndex::from_stored(&stored)?;
+        // Where the image's config says something else, who reads the layer will say so.
+        (index.digest == *digest && index.diff_id == layer.diff_id).then_some(index)
+    }
+
+    /// Keeps what a base's layer says; those of this build will hardly be asked for again.
+    fn keep(&self, index: &HeaderIndex) {
+        let Some(kept) = &self.kept else { return };
+        if self.bases.origin_of(&index.digest).is_none() {
+            return;
+        }
+        match index.to_stored() {
+            Ok(stored) => kept.put(&index.digest, &stored),
+            Err(error) => tracing::debug!(%error, "the headers of a layer are not kept"),
+        }
     }
 
     /// Reads layers to their ends.

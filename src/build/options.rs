@@ -257,6 +257,8 @@ pub struct ExecutionOptions {
     pub kept_directories: Vec<PathBuf>,
     /// This program, re-executed as supervisor of each RUN.
     pub supervisor: PathBuf,
+    /// Where what layers say in their headers is kept from build to build; `None`: nowhere.
+    pub header_indexes: Option<PathBuf>,
     /// Which stages have their files on disk; no flag says so.
     pub unpacking: Unpacking,
 }

@@ -1,7 +1,7 @@
 //! Where and how the build runs.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{absolute, filled};
 use crate::build::options::{Cleanup, ExecutionOptions, Isolation, Overwrite, Unpacking};
@@ -30,7 +30,10 @@ pub fn execution(
             });
         }
     };
+    // kaniko's directory is part of a container, and goes with it.
+    let is_lasting = work_directory != Path::new(KANIKO_DIRECTORY);
     Ok(ExecutionOptions {
+        header_indexes: is_lasting.then(|| work_directory.join("headers")),
         isolation,
         overwrite: if args.force { Overwrite::Forced } else { Overwrite::Refused },
         surroundings: sandbox::Surroundings { is_kubernetes: facts.is_kubernetes },

@@ -125,6 +125,7 @@ fn defaults() -> BuildOptions {
             work_directory: "/kaniko".into(),
             kept_directories: vec![PathBuf::from("/kaniko")],
             supervisor: "/proc/self/exe".into(),
+            header_indexes: None,
             unpacking: crate::build::options::Unpacking::WhenNeeded,
         },
     }
@@ -373,6 +374,7 @@ fn flags_of_the_execution() {
     check(&["--cleanup=true"], |o| o.execution.cleanup = Cleanup::Removed);
     check(&["--kaniko-dir=work"], |o| {
         o.execution.work_directory = "/project/work".into();
+        o.execution.header_indexes = Some("/project/work/headers".into());
         o.registry.credential_directories =
             vec!["/project/work/.docker".into(), "/kaniko/.docker".into()];
     });

@@ -5,6 +5,7 @@
 //! layers say together is [`ImageHeaders`]'s.
 
 mod image;
+mod stored;
 
 use snapshot::xattr::belongs_in_image;
 use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
@@ -26,6 +27,8 @@ pub const KEPT_FILE_BYTES: u64 = 1 << 20;
 pub struct HeaderIndex {
     /// The layer's blob.
     pub digest: Digest,
+    /// What it decompresses to, which was checked.
+    pub diff_id: Digest,
     headers: Vec<Header>,
 }
 
@@ -135,7 +138,7 @@ fn read(
         });
     }
     Summary::of(reader.get_ref(), identity)?;
-    Ok(HeaderIndex { digest: identity.digest, headers })
+    Ok(HeaderIndex { digest: identity.digest, diff_id: identity.diff_id, headers })
 }
 
 fn is_kept(entry: &Entry) -> bool {

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::skip_unless_available;
-use crate::witness::harness::{Build, bases, run};
+use crate::witness::harness::{Build, bases, registry, run};
 
 /// How a stage's files are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,4 +296,74 @@ fn an_image_is_the_same_be_its_stages_unpacked_or_not() {
 fn an_image_of_one_layer_a_stage_is_the_same_be_its_stages_unpacked_or_not() {
     skip_unless_available!();
     check(&["--single-snapshot", "--ignore-path=/opt/kept", "--ignore-path=/srv/*"]);
+}
+
+/// Builds with a work directory that stays, pushes, and returns the build's numbers.
+fn push(context: &Path, work: &Path, repository: &str) -> Value {
+    let numbers = work.join(repository.replace('/', "-"));
+    let output = Command::new(env!("CARGO_BIN_EXE_zuwai"))
+        .args(["build", "--log-format=text", "--reproducible"])
+        .arg("--context")
+        .arg(context)
+        .arg("--kaniko-dir")
+        .arg(work)
+        .arg(format!("--insecure-registry={}", registry().host))
+        .arg(format!("--destination={}/{repository}:v1", registry().host))
+        .arg(format!("--benchmark-file={}", numbers.display()))
+        .current_dir(work)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&fs::read(numbers).unwrap()).unwrap()
+}
+
+#[test]
+fn a_base_whose_headers_are_known_is_mounted_and_not_downloaded() {
+    skip_unless_available!();
+    let (folder, host) = (tempfile::tempdir().unwrap(), &registry().host);
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, content: &str| {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        fs::write(path(name), content).unwrap();
+    };
+    write(
+        "base/Dockerfile",
+        "FROM small\nRUN ln -s bin /sbin2 && echo 1 > /one\nRUN echo > /two\n",
+    );
+    Build::of(&path("base"))
+        .base("small", "busybox")
+        .arg(format!("--insecure-registry={host}"))
+        .arg(format!("--destination={host}/outlines/base:v1"))
+        .succeed();
+    write("app/Dockerfile", &format!("FROM {host}/outlines/base:v1\nCOPY file /sbin2/\n"));
+    write("app/file", "content");
+    fs::create_dir(path("work")).unwrap();
+
+    let cold = push(&path("app"), &path("work"), "outlines/cold");
+    let warm = push(&path("app"), &path("work"), "outlines/warm");
+    let headers = |read, known| json!([{"layers": {"read": read, "known": known}, "entries": cold["headers"][0]["entries"]}]);
+    assert_eq!((&cold["unpacks"], &cold["headers"]), (&json!([]), &headers(3, 0)), "{cold:#}");
+    assert_eq!((&warm["unpacks"], &warm["headers"]), (&json!([]), &headers(0, 3)), "{warm:#}");
+    assert_eq!(cold["pulls"].as_array().unwrap().len(), 3, "{cold:#}");
+    assert_eq!(warm["pulls"], json!([]), "{warm:#}");
+    let routes = |numbers: &Value| {
+        let pushes = numbers["pushes"].as_array().unwrap();
+        let routes = pushes.iter().map(|push| push["route"].as_str().unwrap().to_owned());
+        let mut routes: Vec<String> = routes.collect();
+        routes.sort();
+        routes
+    };
+    // Three layers of the base, and a layer and a config.
+    for numbers in [&cold, &warm] {
+        let expected = ["mounted", "mounted", "mounted", "uploaded", "uploaded"];
+        assert_eq!(routes(numbers), expected, "{numbers:#}");
+    }
+
+    // What is kept is believed only if it is whole.
+    for entry in fs::read_dir(path("work/headers")).unwrap() {
+        fs::write(entry.unwrap().path(), "zuwai layer headers 1\nbroken").unwrap();
+    }
+    let broken = push(&path("app"), &path("work"), "outlines/broken");
+    assert_eq!(broken["headers"], headers(3, 0), "{broken:#}");
 }

@@ -1,0 +1,277 @@
+//! The form in which a layer's headers are kept on disk.
+//!
+//! Only for ourselves: a form that is not understood, or not whole, is as good as none. Whoever
+//! changes what is in it changes [`MAGIC`], and what was kept under the old one is not read again.
+//!
+//! ```text
+//! magic │ SHA-256 of the rest │ zstd ( blob digest │ diff id │ headers )
+//! ```
+
+use std::io::{self, Read};
+
+use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
+
+use super::{Header, HeaderEntry, HeaderIndex, HeaderKind};
+
+const MAGIC: &[u8] = b"zuwai layer headers 1\n";
+
+/// Beyond this, what is kept decompresses to something else than headers: 10 million of them.
+const LIMIT_BYTES: u64 = 1 << 30;
+
+const DIGEST_BYTES: usize = 32;
+
+const ENTRY: u8 = 0;
+const HARD_LINK: u8 = 1;
+const HIDES: u8 = 2;
+const OPAQUE: u8 = 3;
+
+const DIRECTORY: u8 = 0;
+const REGULAR: u8 = 1;
+const KEPT: u8 = 2;
+const SYMLINK: u8 = 3;
+const CHAR_DEVICE: u8 = 4;
+const BLOCK_DEVICE: u8 = 5;
+const FIFO: u8 = 6;
+
+impl HeaderIndex {
+    /// Returns the form to keep.
+    ///
+    /// # Errors
+    /// When the compressor fails.
+    pub fn to_stored(&self) -> io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        plain.extend_from_slice(self.digest.as_bytes());
+        plain.extend_from_slice(self.diff_id.as_bytes());
+        for header in &self.headers {
+            match header {
+                Header::Entry(path, entry) => {
+                    plain.push(ENTRY);
+                    put_bytes(&mut plain, path.as_bytes());
+                    put_entry(&mut plain, entry);
+                }
+                Header::HardLink { path, target } => {
+                    plain.push(HARD_LINK);
+                    put_bytes(&mut plain, path.as_bytes());
+                    put_bytes(&mut plain, target.as_bytes());
+                }
+                Header::Hides(path) => {
+                    plain.push(HIDES);
+                    put_bytes(&mut plain, path.as_bytes());
+                }
+                Header::Opaque(path) => {
+                    plain.push(OPAQUE);
+                    put_bytes(&mut plain, path.as_bytes());
+                }
+            }
+        }
+        let packed = zstd::stream::encode_all(plain.as_slice(), 0)?;
+        Ok([MAGIC, Digest::of(&packed).as_bytes(), &packed].concat())
+    }
+
+    /// Reads the kept form; `None` when it is none, or not whole.
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        let rest = stored.strip_prefix(MAGIC)?;
+        let (digest, packed) = rest.split_at_checked(DIGEST_BYTES)?;
+        if Digest::of(packed).as_bytes() != digest {
+            return None;
+        }
+        let mut plain = Vec::new();
+        let decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
+        decoder.take(LIMIT_BYTES).read_to_end(&mut plain).ok()?;
+        let mut from = Fields(&plain);
+        let (digest, diff_id) = (from.digest()?, from.digest()?);
+        let mut headers = Vec::new();
+        while !from.0.is_empty() {
+            headers.push(from.header()?);
+        }
+        Some(Self { digest, diff_id, headers })
+    }
+}
+
+fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(to, bytes.len() as u64);
+    to.extend_from_slice(bytes);
+}
+
+fn put_number(to: &mut Vec<u8>, number: u64) {
+    to.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_entry(to: &mut Vec<u8>, entry: &HeaderEntry) {
+    let HeaderEntry { kind, mode, uid, gid, mtime, xattrs, is_linked: _ } = entry;
+    for number in [*mode, *uid, *gid, mtime.nanoseconds] {
+        to.extend_from_slice(&number.to_le_bytes());
+    }
+    to.extend_from_slice(&mtime.seconds.to_le_bytes());
+    put_number(to, xattrs.len() as u64);
+    for (name, value) in xattrs {
+        put_bytes(to, name);
+        put_bytes(to, value);
+    }
+    match kind {
+        HeaderKind::Directory => to.push(DIRECTORY),
+        HeaderKind::Regular { size, content: None } => {
+            to.push(REGULAR);
+            put_number(to, *size);
+        }
+        HeaderKind::Regular { size, content: Some(content) } => {
+            to.push(KEPT);
+            put_number(to, *size);
+            put_bytes(to, content);
+        }
+        HeaderKind::Symlink(target) => {
+            to.push(SYMLINK);
+            put_bytes(to, target);
+        }
+        HeaderKind::Special { kind, major, minor } => {
+            to.push(match kind {
+                FileKind::CharDevice => CHAR_DEVICE,
+                FileKind::BlockDevice => BLOCK_DEVICE,
+                _ => FIFO,
+            });
+            to.extend_from_slice(&major.to_le_bytes());
+            to.extend_from_slice(&minor.to_le_bytes());
+        }
+    }
+}
+
+/// What is left to be read.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn small(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn digest(&mut self) -> Option<Digest> {
+        self.array().map(Digest::from_bytes)
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn path(&mut self) -> Option<RootfsPath> {
+        RootfsPath::new(self.bytes()?).ok()
+    }
+
+    fn header(&mut self) -> Option<Header> {
+        Some(match self.byte()? {
+            ENTRY => Header::Entry(self.path()?, self.entry()?),
+            HARD_LINK => Header::HardLink { path: self.path()?, target: self.path()? },
+            HIDES => Header::Hides(self.path()?),
+            OPAQUE => Header::Opaque(self.path()?),
+            _ => return None,
+        })
+    }
+
+    fn entry(&mut self) -> Option<HeaderEntry> {
+        let (mode, uid, gid, nanoseconds) =
+            (self.small()?, self.small()?, self.small()?, self.small()?);
+        let seconds = self.array().map(i64::from_le_bytes)?;
+        let mut xattrs = Xattrs::new();
+        for _ in 0..self.number()? {
+            xattrs.insert(self.bytes()?.to_vec(), self.bytes()?.to_vec());
+        }
+        let kind = self.kind()?;
+        let mtime = Timestamp { seconds, nanoseconds };
+        Some(HeaderEntry { kind, mode, uid, gid, mtime, xattrs, is_linked: false })
+    }
+
+    fn kind(&mut self) -> Option<HeaderKind> {
+        let kind = match self.byte()? {
+            DIRECTORY => return Some(HeaderKind::Directory),
+            REGULAR => return Some(HeaderKind::Regular { size: self.number()?, content: None }),
+            KEPT => {
+                let size = self.number()?;
+                return Some(HeaderKind::Regular { size, content: Some(self.bytes()?.to_vec()) });
+            }
+            SYMLINK => return Some(HeaderKind::Symlink(self.bytes()?.to_vec())),
+            CHAR_DEVICE => FileKind::CharDevice,
+            BLOCK_DEVICE => FileKind::BlockDevice,
+            FIFO => FileKind::Fifo,
+            _ => return None,
+        };
+        Some(HeaderKind::Special { kind, major: self.small()?, minor: self.small()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index() -> HeaderIndex {
+        let path = |text: &str| RootfsPath::new(text).expect("a path");
+        let kinds = [
+            HeaderKind::Directory,
+            HeaderKind::Regular { size: 7, content: None },
+            HeaderKind::Regular { size: 2, content: Some(b"me".to_vec()) },
+            HeaderKind::Symlink(b"../x\xff".to_vec()),
+            HeaderKind::Special { kind: FileKind::CharDevice, major: 1, minor: 3 },
+            HeaderKind::Special { kind: FileKind::BlockDevice, major: 8, minor: 0 },
+            HeaderKind::Special { kind: FileKind::Fifo, major: 0, minor: 0 },
+        ];
+        let mut headers: Vec<Header> = kinds
+            .into_iter()
+            .enumerate()
+            .map(|(number, kind)| {
+                let entry = HeaderEntry {
+                    kind,
+                    mode: 0o4755,
+                    uid: 1,
+                    gid: u32::MAX,
+                    mtime: Timestamp { seconds: -5, nanoseconds: 999_999_999 },
+                    xattrs: Xattrs::from([(b"user.a".to_vec(), b"\0b".to_vec())]),
+                    is_linked: false,
+                };
+                Header::Entry(path(&format!("d/{number}")), entry)
+            })
+            .collect();
+        headers.push(Header::HardLink { path: path("l"), target: path("d/1") });
+        headers.push(Header::Hides(path("gone")));
+        headers.push(Header::Opaque(RootfsPath::root()));
+        HeaderIndex { digest: Digest::of(b"blob"), diff_id: Digest::of(b"tar"), headers }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back() {
+        let stored = index().to_stored().expect("compressed");
+        assert_eq!(HeaderIndex::from_stored(&stored), Some(index()));
+    }
+
+    #[test]
+    fn what_is_not_whole_is_nothing() {
+        let stored = index().to_stored().expect("compressed");
+        for length in 0..stored.len() {
+            assert_eq!(HeaderIndex::from_stored(&stored[..length]), None, "{length}");
+        }
+        for place in 0..stored.len() {
+            let mut other = stored.clone();
+            other[place] ^= 1;
+            assert_eq!(HeaderIndex::from_stored(&other), None, "{place}");
+        }
+        // Whole, and still no headers.
+        for plain in [&b""[..], b"short", &[0; 64 + 1], &[9; 64 + 9]] {
+            let packed = zstd::stream::encode_all(plain, 0).expect("compressed");
+            let stored = [MAGIC, Digest::of(&packed).as_bytes(), &packed].concat();
+            assert_eq!(HeaderIndex::from_stored(&stored), None, "{plain:?}");
+        }
+    }
+}
