@@ -21,6 +21,8 @@ use snapshot::track::{TrackerKind, Weakness};
 mod fixture;
 #[path = "../tests/it/oracle.rs"]
 mod oracle;
+#[path = "../tests/it/skip.rs"]
+mod skip;
 #[path = "../tests/it/track/mod.rs"]
 mod track;
 

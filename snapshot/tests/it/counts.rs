@@ -6,6 +6,7 @@ use std::process::Command;
 use snapshot::{Mode, Reason, Scope, SnapshotStats};
 
 use crate::fixture::{Fixture, MODES};
+use crate::skip::skip;
 
 const EVERYTHING: Scope = Scope::Everything(Reason::NoTracker);
 
@@ -97,7 +98,7 @@ impl Mounted {
     fn new(arguments: &[&str], at: &Path) -> Option<Self> {
         let status = Command::new("mount").args(arguments).arg(at).status().expect("runs");
         if !status.success() {
-            eprintln!("skipped: nothing may be mounted here");
+            skip("a mount in the root", "nothing may be mounted here");
         }
         status.success().then(|| Self(at.to_owned()))
     }

@@ -13,6 +13,7 @@ use snapshot::{
 use tempfile::TempDir;
 
 use crate::oracle::{self, Name, Tree};
+use crate::skip::skip;
 
 pub const MODES: [Mode; 3] = [Mode::Full, Mode::Redo, Mode::Time];
 
@@ -137,7 +138,8 @@ impl Fixture {
     pub fn is_trusted(&mut self) -> bool {
         let stats = self.snapshotters[1].take(Scope::Only(PathSet::new())).expect("taken").stats;
         if !stats.fallbacks.is_empty() {
-            eprintln!("skipped: the file system of the temporary directory: {:?}", stats.fallbacks);
+            let lacking = format!("{:?}", stats.fallbacks);
+            skip("the file system of the temporary directory", lacking);
         }
         stats.fallbacks.is_empty()
     }

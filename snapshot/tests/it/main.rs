@@ -1,5 +1,5 @@
 //! Snapshots of real directories.
-#![expect(clippy::print_stderr, reason = "a skipped test says why")]
+#![expect(clippy::print_stderr, reason = "what cannot be unmounted is said")]
 
 mod changes;
 mod counts;
@@ -8,6 +8,7 @@ mod fixture;
 mod oracle;
 mod property;
 mod scopes;
+mod skip;
 mod special;
 mod track;
 mod tracked;

@@ -22,6 +22,7 @@ use super::steps;
 use super::table;
 use super::trial::{Trial, Way};
 use crate::fixture::{named, path};
+use crate::skip::skip;
 
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 
@@ -91,7 +92,7 @@ fn run_again(launcher: &[&str], name: &str, word: &str) -> bool {
     match tried {
         Ok(output) if output.status.success() => {}
         refused => {
-            eprintln!("skipped: {name}: {refused:?}");
+            skip(name, format_args!("{refused:?}"));
             return false;
         }
     }
@@ -255,7 +256,7 @@ fn a_mount_that_appears_is_everything() {
     for kind in [TrackerKind::Inotify, TrackerKind::Fanotify] {
         let way = Way::new(kind);
         if let Err(lacking) = Trial::new(FileSystem::Here, way) {
-            eprintln!("skipped: {kind}: {lacking}");
+            skip(format_args!("{kind}, and a mount that appears"), lacking);
             continue;
         }
         let mut watched = Watched::start(kind, 9, None);
@@ -271,8 +272,7 @@ fn a_mount_that_appears_is_everything() {
             is_refused = mounted.is_err();
         });
         if is_refused {
-            eprintln!("skipped: nothing can be mounted here");
-            return;
+            return skip("a mount that appears", "nothing can be mounted here");
         }
         let unmounted = rustix::mount::unmount(watched.at("d"), UnmountFlags::DETACH);
         unmounted.expect("it was mounted");

@@ -10,6 +10,8 @@ use snapshot::track::TrackerKind;
 use super::ground::FileSystem;
 use super::trial::{Trial, Way};
 
+use crate::skip::skip;
+
 struct Row {
     name: &'static str,
     /// Run on the plain root, as part of an earlier step.
@@ -174,7 +176,7 @@ fn sh(directory: &Path, script: &str) {
 fn check(file_system: FileSystem) {
     let mut trial = match Trial::new(file_system, Way::new(TrackerKind::Overlay)) {
         Ok(trial) => trial,
-        Err(lacking) => return eprintln!("skipped: overlay on {file_system:?}: {lacking}"),
+        Err(lacking) => return skip(format_args!("overlay on {file_system:?}"), lacking),
     };
     for (number, row) in ROWS.iter().enumerate() {
         let (name, directory) = (row.name, format!("row{number}"));

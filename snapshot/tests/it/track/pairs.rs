@@ -8,6 +8,8 @@ use super::ground::FileSystem;
 use super::trial::{Trial, Way};
 use super::writer::Operation;
 
+use crate::skip::skip;
+
 /// On the file `f`; a second name, where one is needed, is `g`.
 const ON_A_FILE: &[&str] = &[
     "write f",
@@ -169,7 +171,7 @@ pub fn steps() -> (Vec<Operation>, Vec<Operation>) {
 fn check(file_system: FileSystem, kind: TrackerKind) {
     let mut trial = match Trial::new(file_system, Way::new(kind)) {
         Ok(trial) => trial,
-        Err(lacking) => return eprintln!("skipped: {kind} on {file_system:?}: {lacking}"),
+        Err(lacking) => return skip(format_args!("{kind} on {file_system:?}"), lacking),
     };
     let (before, pairs) = steps();
     trial.step(&[before]).unwrap_or_else(|error| panic!("{kind} on {file_system:?}: {error}"));

@@ -7,6 +7,8 @@ use super::ground::FileSystem;
 use super::trial::{Trial, Way};
 use super::writer::Operation;
 
+use crate::skip::skip;
+
 /// What is tried: what is there before the step, and what the step does. One operation a line, its
 /// arguments after it, in a directory of its own.
 pub struct Row {
@@ -218,7 +220,7 @@ fn check(file_system: FileSystem, kinds: &[TrackerKind], may_refuse: &[&str]) {
         let mut trial = match Trial::new(file_system, Way::new(kind)) {
             Ok(trial) => trial,
             Err(lacking) => {
-                eprintln!("skipped: {kind} on {file_system:?}: {lacking}");
+                skip(format_args!("{kind} on {file_system:?}"), lacking);
                 continue;
             }
         };

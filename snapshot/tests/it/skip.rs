@@ -1,0 +1,17 @@
+//! Tests that cannot run where they are say so, and fail where everything was promised: where
+//! `hack/test.sh` has set `ZUWAI_REQUIRE_ALL`.
+
+#![expect(clippy::disallowed_methods, reason = "how strict tests are is said by the environment")]
+#![expect(clippy::print_stderr, reason = "who runs the tests must see what was not tested")]
+
+use std::fmt;
+
+/// Prints that something is not tested, and why.
+///
+/// # Panics
+/// When everything was promised.
+pub fn skip(what: impl fmt::Display, lacking: impl fmt::Display) {
+    let everything = std::env::var_os("ZUWAI_REQUIRE_ALL").is_some_and(|value| !value.is_empty());
+    assert!(!everything, "{what} cannot be tested here, although it has to: {lacking}");
+    eprintln!("skipped {what}: {lacking}");
+}
