@@ -4,7 +4,9 @@
 //! is not always there. So a tracker is believed where it has shown that it sees what happens, and
 //! nowhere else. The run goes through the same snapshotter that a build uses.
 
-use std::collections::BTreeMap;
+mod layers;
+mod overlay;
+
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,17 +14,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::{ChangeTracker, StepOverlay, TrackError, Tracked, TrackerKind, TrackerOptions};
+use super::{ChangeTracker, TrackError, Tracked, TrackerKind, TrackerOptions, surroundings};
 use crate::error::SnapshotError;
 use crate::index::Index;
-use crate::metadata::{FileKind, Metadata, Timestamp};
 use crate::mode::Mode as SnapshotMode;
 use crate::path::RootfsPath;
 use crate::rootfs::{Directory, Rootfs, RootfsError};
 use crate::scope::{PathSet, Reason, Scope};
 use crate::snapshotter::{SnapshotOptions, Snapshotter};
 use crate::sys::SharedPage;
-use crate::xattr::Xattrs;
 
 /// A mapping is not stored to below this: a page that finds no room on disk ends the process.
 const ROOM_BYTES: u64 = 1024 * 1024;
@@ -41,24 +41,38 @@ pub fn try_out(
     options: TrackerOptions,
 ) -> Result<(), TrackError> {
     if kind == TrackerKind::Overlay {
-        return try_overlay(directory);
+        return overlay::try_overlay(directory);
     }
     let grounds = Grounds { root: directory.open_dir(&RootfsPath::root())? };
     grounds.lay_out()?;
+    try_recorder(kind, directory, &grounds, options)?;
+    if surroundings::is_overlay(directory).map_err(TrackError::Trial)? {
+        layers::try_on_layers(kind, directory, options)?;
+    }
+    Ok(())
+}
+
+/// Tries a tracker that records what happens in the root itself, on grounds that are laid out.
+fn try_recorder(
+    kind: TrackerKind,
+    root: &Rootfs,
+    grounds: &Grounds,
+    options: TrackerOptions,
+) -> Result<(), TrackError> {
     let snapshot_options = SnapshotOptions {
         // Nothing but the tracker is on trial.
         mode: SnapshotMode::Full,
         threads: Some(NonZeroUsize::MIN),
         ..SnapshotOptions::default()
     };
-    let mut snapshotter = Snapshotter::new(directory.clone(), Index::new(), snapshot_options);
+    let mut snapshotter = Snapshotter::new(root.clone(), Index::new(), snapshot_options);
     snapshotter.take(Scope::Everything(Reason::Mode))?;
-    snapshotter.track_with(ChangeTracker::start(kind, directory, options)?);
+    snapshotter.track_with(ChangeTracker::start(kind, root, options)?);
     for operations in [FIRST, SECOND] {
         snapshotter.begin();
         let mut expected = Vec::new();
         for operation in operations {
-            if (operation.act)(&grounds)? == Outcome::Done {
+            if (operation.act)(grounds)? == Outcome::Done {
                 expected.push(operation);
             }
         }
@@ -84,81 +98,6 @@ fn check_reported(operations: &[&Operation], paths: &PathSet) -> Result<(), Trac
         }
     }
     Ok(())
-}
-
-/// Tries an overlay out: its steps are not done in the root, and the root has to become what they
-/// saw.
-fn try_overlay(directory: &Rootfs) -> Result<(), TrackError> {
-    let [root, scratch, linked, other] = ["root", "step", "linked", "linked-too"]
-        .map(|name| RootfsPath::root().join_name(name.as_bytes()));
-    directory.create_dir(&root, 0o755)?;
-    let root = directory.subtree(&root)?;
-    let grounds = Grounds { root: root.open_dir(&RootfsPath::root())? };
-    grounds.lay_out()?;
-    grounds.fill("linked")?;
-    let has_links = if_there_is(root.hard_link(&linked, &other))? == Outcome::Done;
-    let scratch = directory.host_path().join(scratch.to_string().trim_start_matches('/'));
-    let options = SnapshotOptions {
-        mode: SnapshotMode::Full,
-        threads: Some(NonZeroUsize::MIN),
-        ..SnapshotOptions::default()
-    };
-    let mut snapshotter = Snapshotter::new(root.clone(), Index::new(), options);
-    snapshotter.take(Scope::Everything(Reason::Mode))?;
-    for operations in [FIRST, SECOND] {
-        let overlay = StepOverlay::mount(&root, snapshotter.index(), &scratch)?;
-        let grounds = Grounds { root: overlay.rootfs().open_dir(&RootfsPath::root())? };
-        let mut expected = Vec::new();
-        for operation in operations {
-            if (operation.act)(&grounds)? == Outcome::Done {
-                expected.push(operation);
-            }
-        }
-        grounds.append("linked")?;
-        let seen = look(overlay.rootfs())?;
-        drop(grounds);
-        let paths = overlay.finish(snapshotter.index())?;
-        check_reported(&expected, &paths)?;
-        if has_links && !(paths.contains(&linked) && paths.contains(&other)) {
-            return Err(TrackError::Missed("write to a file with two names"));
-        }
-        let names =
-            |path: &RootfsPath| Ok::<_, RootfsError>(root.metadata(path)?.map(|file| file.inode()));
-        if look(&root)? != seen || (has_links && names(&linked)? != names(&other)?) {
-            return Err(TrackError::Unmerged);
-        }
-        snapshotter.take_tracked(Tracked::by_overlay(paths))?;
-    }
-    Ok(())
-}
-
-/// What a layer holds of an entry, but for content: size, mode, time, number of names, attributes.
-type Look = (FileKind, u64, u32, Timestamp, u32, Xattrs);
-
-/// Looks at everything in a root.
-fn look(root: &Rootfs) -> Result<BTreeMap<RootfsPath, Look>, TrackError> {
-    let mut found = BTreeMap::new();
-    let mut pending = vec![RootfsPath::root()];
-    while let Some(path) = pending.pop() {
-        for entry in root.read_dir(&path)? {
-            let path = path.join_name(&entry.name);
-            let Some(Metadata { kind, size, mode, mtime, nlink, .. }) = root.metadata(&path)?
-            else {
-                continue;
-            };
-            // Those of a directory are the file system's affair.
-            let (size, nlink) = match kind {
-                FileKind::Directory => (0, 0),
-                _ => (size, nlink),
-            };
-            let xattrs = root.xattrs(&path)?;
-            found.insert(path.clone(), (kind, size, mode, mtime, nlink, xattrs));
-            if kind == FileKind::Directory {
-                pending.push(path);
-            }
-        }
-    }
-    Ok(found)
 }
 
 impl From<RootfsError> for TrackError {
@@ -275,9 +214,16 @@ struct Grounds {
 
 impl Grounds {
     fn lay_out(&self) -> Result<(), TrackError> {
-        for name in FILES {
-            self.fill(name)?;
-        }
+        self.lay_out_files()?;
+        self.lay_out_others()
+    }
+
+    fn lay_out_files(&self) -> Result<(), TrackError> {
+        FILES.into_iter().try_for_each(|name| self.fill(name))
+    }
+
+    /// Makes what is not in [`FILES`].
+    fn lay_out_others(&self) -> Result<(), TrackError> {
         self.root.create_dir(b"moved", 0o755)?;
         self.inside("moved")?.fill("inner")?;
         self.root.symlink(b"nowhere", b"link")?;

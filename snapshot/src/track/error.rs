@@ -55,6 +55,9 @@ pub enum TrackError {
     /// What a step on an overlay saw is not what the root is afterwards.
     #[error("an overlay's changes cannot be moved into the root as they were")]
     Unmerged,
+    /// What a step writes on an overlay reaches the root before the step ends.
+    #[error("an overlay writes to the root itself")]
+    NoCopyUp,
     /// The trial run itself failed.
     #[error("cannot make the trial run")]
     Trial(#[source] io::Error),

@@ -59,7 +59,8 @@ fn clock_offset_ns() -> i128 {
     nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Monotonic)
 }
 
-fn is_overlay(rootfs: &Rootfs) -> io::Result<bool> {
+/// Tells whether a root is on an overlay.
+pub(super) fn is_overlay(rootfs: &Rootfs) -> io::Result<bool> {
     Ok(rustix::fs::fstatfs(rootfs.as_fd())?.f_type.cast_unsigned() == OVERLAY)
 }
 

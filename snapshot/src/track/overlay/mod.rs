@@ -32,6 +32,7 @@ use crate::scope::PathSet;
 
 pub use error::OverlayError;
 use merge::Merge;
+pub(super) use mount::mount_plain;
 
 /// What is in the directory for a step's changes.
 const UPPER: &str = "upper";

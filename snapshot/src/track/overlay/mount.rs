@@ -29,6 +29,24 @@ pub(super) fn mount(
     upper: BorrowedFd<'_>,
     work: BorrowedFd<'_>,
 ) -> Result<OwnedFd, OverlayError> {
+    mount_with(&OPTIONS, lower, upper, work)
+}
+
+/// Mounts an overlay that is what the kernel makes of it by default, as those of containers are.
+pub(in crate::track) fn mount_plain(
+    lower: BorrowedFd<'_>,
+    upper: BorrowedFd<'_>,
+    work: BorrowedFd<'_>,
+) -> Result<OwnedFd, OverlayError> {
+    mount_with(&[], lower, upper, work)
+}
+
+fn mount_with(
+    options: &[(&str, &str, &'static str)],
+    lower: BorrowedFd<'_>,
+    upper: BorrowedFd<'_>,
+    work: BorrowedFd<'_>,
+) -> Result<OwnedFd, OverlayError> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(refused("overlays"))?;
     let set = |key: &str, value: &str, what| {
         fsconfig_set_string(&context, key, value).map_err(refused(what))
@@ -38,7 +56,7 @@ pub(super) fn mount(
     for (key, directory) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
         set(key, &format!("/proc/self/fd/{}", directory.as_raw_fd()), "a directory")?;
     }
-    for (key, value, what) in OPTIONS {
+    for &(key, value, what) in options {
         set(key, value, what)?;
     }
     fsconfig_set_flag(&context, "volatile").map_err(refused("an overlay that is not synced"))?;

@@ -7,6 +7,8 @@
 
 mod applied;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod equivalence;
 #[cfg(test)]
 mod faults;
