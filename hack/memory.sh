@@ -1,0 +1,110 @@
+#!/bin/sh
+# hack/memory.sh [OPTION…]: builds and pushes a layer that is far larger than the memory it may use.
+#
+# A RUN writes a file of random bytes and one of text, half of the size each, so that neither the tar
+# nor what is left of it compressed is small. The layer is read, compressed, kept on disk and pushed to
+# Debian's docker-registry, all under a memory limit of the kernel's (control groups of version 1 or
+# 2), RUN included. Prints what the layer was, how long it took and how much memory was used, and
+# fails when the registry does not have the image.
+#
+#   --size MIB       of both files (default: 1024; needs twice that on disk)
+#   --limit MIB      on memory, page cache included (default: 128)
+#   --binary FILE    the program (default: zuwai, compiled for release)
+#   --directory DIR  where everything is put (default: a new one in /var/tmp)
+#   …                more flags of `zuwai build` after `--`
+#
+# Needs a Rust toolchain, and root or sudo. Installs from Debian, where missing, docker-registry,
+# skopeo, time and what hack/bases.sh needs.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+. "$here/hack/packages.sh"
+size=1024 limit=128 binary= directory=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --size) size=$2; shift 2 ;;
+    --limit) limit=$2; shift 2 ;;
+    --binary) binary=$2; shift 2 ;;
+    --directory) directory=$2; shift 2 ;;
+    --) shift; break ;;
+    *) echo "error: unknown option $1" >&2; exit 2 ;;
+  esac
+done
+need_packages docker-registry nginx-light openssl skopeo jq time
+"$here/hack/bases.sh" busybox
+base=${ZUWAI_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/bases}/busybox
+if [ -z "$binary" ]; then
+  need_packages gcc libc6-dev
+  (cd "$here" && cargo build --quiet --release --bin zuwai)
+  binary=${CARGO_TARGET_DIR:-$here/target}/release/zuwai
+fi
+[ -n "$directory" ] || directory=$(mktemp -d /var/tmp/zuwai-memory.XXXXXX)
+mkdir -p "$directory/context"
+
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+  version=2 group=/sys/fs/cgroup/zuwai-memory-$$
+  as_root sh -c 'echo +memory >/sys/fs/cgroup/cgroup.subtree_control'
+else
+  version=1 group=/sys/fs/cgroup/memory/zuwai-memory-$$
+fi
+clean_up() {
+  exec 9>&-
+  wait
+  [ ! -d "$group" ] || as_root rmdir "$group" || true
+  as_root rm -rf "$directory"
+}
+trap clean_up EXIT
+as_root mkdir "$group"
+bytes=$((limit * 1024 * 1024))
+case $version in
+  1) as_root sh -c "echo $bytes >$group/memory.limit_in_bytes" ;;
+  2) as_root sh -c "echo $bytes >$group/memory.max; echo 0 >$group/memory.swap.max || true" ;;
+esac
+
+# The registry is outside of the limit, on a loopback address of its own; it ends with its input.
+address=127.$(($$ / 65536 % 250 + 1)).$(($$ / 256 % 256)).$(($$ % 250 + 1))
+mkfifo "$directory/registry.in"
+"$here/hack/registry.sh" "$directory/registry" "$address" \
+  <"$directory/registry.in" >"$directory/registry.out" &
+exec 9>"$directory/registry.in"
+until grep -q ready "$directory/registry.out"; do
+  kill -0 $! || exit 1
+  sleep 0.2
+done
+
+cat >"$directory/context/Dockerfile" <<DOCKERFILE
+FROM base-small
+RUN dd if=/dev/urandom of=/noise bs=1M count=$((size / 2)) && \\
+    yes 'Every byte is read, compressed and sent once.' | head -c $((size / 2 * 1024 * 1024)) >/text
+RUN touch /later
+DOCKERFILE
+echo "a layer of $size MiB under a limit of $limit MiB, control groups of version $version" >&2
+code=0
+as_root sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' sh "$group" \
+  time --output="$directory/time" --format='%e %U %S %M' \
+  "$binary" build --context "$directory/context" --dockerfile "$directory/context/Dockerfile" \
+  --build-context "base-small=oci-layout://$base" --kaniko-dir "$directory/work" \
+  --destination "$address:5000/memory:$size" --digest-file "$directory/digest" \
+  --benchmark-file "$directory/benchmark.json" "$@" >&2 || code=$?
+case $version in
+  1)
+    peak=$(cat "$group/memory.max_usage_in_bytes")
+    killed=$(awk '$1 == "oom_kill" { print $2 }' "$group/memory.oom_control")
+    ;;
+  2)
+    # Kernels before 5.19 do not keep the peak.
+    peak=$(cat "$group/memory.peak" 2>/dev/null || echo 0)
+    killed=$(awk '$1 == "oom_kill" { print $2 }' "$group/memory.events")
+    ;;
+esac
+[ "$code" = 0 ] || { echo "error: the build ended with $code; killed for memory: ${killed:-?}" >&2; exit 1; }
+read -r elapsed user system resident <"$directory/time"
+pushed=$(skopeo inspect --tls-verify=false --raw "docker://$address:5000/memory:$size" | sha256sum)
+[ "sha256:${pushed%% *}" = "$(cat "$directory/digest")" ] ||
+  { echo "error: the registry has another image" >&2; exit 1; }
+jq -r '.layers | max_by(.compressed_bytes) |
+  "layer: \(.compressed_bytes / 1e6 | floor) MB of tar, \(.spooled_bytes / 1e6 | floor) MB compressed"' \
+  "$directory/benchmark.json"
+echo "time: $elapsed s, $user s user, $system s system"
+echo "peak resident memory: $((resident / 1024)) MiB"
+echo "peak of the control group: $((peak / 1024 / 1024)) of $limit MiB, page cache included"
+echo "killed for memory: ${killed:-unknown}"
