@@ -4,6 +4,7 @@
 
 mod auth;
 mod bases;
+mod behind;
 mod build;
 mod download;
 mod flags;

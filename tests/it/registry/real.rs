@@ -96,7 +96,7 @@ impl Real {
 
     /// Returns the names of a repository's open upload sessions on disk. Of a cancelled one this
     /// registry leaves an empty `hashstates` behind.
-    fn sessions(&self, repository: &str) -> Vec<String> {
+    pub fn sessions(&self, repository: &str) -> Vec<String> {
         let uploads =
             self.file("data/docker/registry/v2/repositories").join(repository).join("_uploads");
         let Ok(entries) = std::fs::read_dir(uploads) else { return Vec::new() };
@@ -336,14 +336,14 @@ async fn a_broken_push_to_the_real_registry_recovers() {
 }
 
 /// Uploads to one repository, and the store they come from.
-struct Growing {
+pub struct Growing {
     uploads: Uploads,
     store: Store,
     _work: TempDir,
 }
 
 impl Growing {
-    fn to(to: &Reference, registry: &Registry) -> Self {
+    pub fn to(to: &Reference, registry: &Registry) -> Self {
         let work = tempfile::tempdir().unwrap();
         let store = Store::open(work.path()).unwrap();
         let uploads = Uploads::new(Handle::current(), registry.clone(), &[to]);
@@ -355,7 +355,7 @@ impl Growing {
     }
 
     /// Writes a layer of these bytes and expects it at the registry.
-    async fn arrives(&self, to: &Reference, bytes: &[u8], registry: &Registry) {
+    pub async fn arrives(&self, to: &Reference, bytes: &[u8], registry: &Registry) {
         let mut sink = self.sink();
         sink.write_all(bytes).unwrap();
         let digest = Digest::of(bytes);
@@ -367,7 +367,7 @@ impl Growing {
         assert!(there == bytes);
     }
 
-    async fn close(&self) {
+    pub async fn close(&self) {
         let uploads = self.uploads.clone();
         tokio::task::spawn_blocking(move || uploads.close()).await.unwrap();
     }

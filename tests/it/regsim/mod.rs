@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod faults;
+mod forward;
 mod listener;
 mod protocol;
 mod state;
@@ -45,11 +46,24 @@ impl RegSim {
         Self::launch(auth, Some((certificate, key))).await
     }
 
+    /// Starts a proxy that passes on to a registry at `address:port` what no rule changes.
+    pub async fn start_before(upstream: String) -> Self {
+        let listener = FaultListener::bind("127.0.0.1", None).await;
+        let address = listener.address();
+        let mut state = State::new(Auth::None, format!("http://{address}"));
+        state.upstream = Some(upstream);
+        Self::serve(listener, state, "http")
+    }
+
     async fn launch(auth: Auth, tls: Option<(&str, &str)>) -> Self {
         let listener = FaultListener::bind("127.0.0.1", tls).await;
         let address = listener.address();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let state = Arc::new(State::new(auth, format!("{scheme}://{address}")));
+        Self::serve(listener, State::new(auth, format!("{scheme}://{address}")), scheme)
+    }
+
+    fn serve(listener: FaultListener, state: State, scheme: &'static str) -> Self {
+        let (address, state) = (listener.address(), Arc::new(state));
         let service = protocol::router(Arc::clone(&state))
             .into_make_service_with_connect_info::<listener::Connection>();
         tokio::spawn(async move { axum::serve(listener, service).await });

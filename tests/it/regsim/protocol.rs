@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use snapshot::Digest;
 
 use super::faults::Fault;
+use super::forward::forward;
 use super::listener::Connection;
 use super::state::{Recorded, State};
 use super::tokens;
@@ -33,9 +34,9 @@ pub struct Request {
 pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    pub body: Vec<u8>,
     /// What `Content-Length` says where there is no body (HEAD).
-    length: Option<usize>,
+    pub length: Option<usize>,
 }
 
 impl Request {
@@ -60,7 +61,7 @@ impl Request {
 }
 
 impl Answer {
-    fn new(status: u16) -> Self {
+    pub fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new(), length: None }
     }
 
@@ -164,7 +165,10 @@ async fn serve(
             Answer::json(403, &body.to_string())
         }
         Some(Fault::Cut) => Answer::new(500),
-        _ => answer(&state, &request),
+        _ => match &state.upstream {
+            Some(to) => forward(to, &request).await,
+            None => answer(&state, &request),
+        },
     };
     let cut = matches!(fault, Some(Fault::Cut | Fault::LoseResponse | Fault::CutRequestAfter(_)));
     if cut {

@@ -86,6 +86,8 @@ pub struct Inner {
 pub struct State {
     pub auth: Auth,
     pub origin: String,
+    /// `address:port` of the registry that this is before.
+    pub upstream: Option<String>,
     /// Bytes that came in bodies of `PATCH`.
     pub received: watch::Sender<usize>,
     /// Says when a request was answered.
@@ -96,7 +98,7 @@ pub struct State {
 impl State {
     pub fn new(auth: Auth, origin: String) -> Self {
         let (received, answered) = (watch::Sender::default(), watch::Sender::default());
-        Self { auth, origin, received, answered, inner: Mutex::default() }
+        Self { auth, origin, upstream: None, received, answered, inner: Mutex::default() }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
