@@ -52,13 +52,15 @@ pub struct ImageArgs {
 
     /// Compression of layers
     ///
-    /// `gzip` or `zstd`. With `zstd` the image has OCI media types.
+    /// `gzip` or `zstd`. With `zstd` the image has OCI media types. docs/layers.md has sizes and
+    /// times.
     #[arg(long, value_name = "NAME", default_value = "gzip")]
     pub compression: CompressionName,
 
     /// Compression level
     ///
-    /// 1 to 9 for gzip, 1 to 22 for zstd. Values below 1 mean the default, as with kaniko.
+    /// 1 to 9 for gzip, 1 to 22 for zstd. Values below 1 mean the default, as with kaniko: 1 for
+    /// gzip, 3 for zstd.
     #[arg(long, value_name = "N", value_parser = parse_int, default_value = "-1")]
     pub compression_level: i64,
 
