@@ -6,7 +6,7 @@
 //! reason, is asked for again by the one request that waits and tries again.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use snapshot::Digest;
@@ -22,10 +22,13 @@ use super::pull::Span;
 /// accident, several are a registry that has had enough.
 const FAILURES: u32 = 3;
 
+/// A blob of so many parts or fewer comes in one go; other layers come beside it.
+const WORTH_IT: u64 = 4;
+
 /// How large blobs are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartsAhead {
-    /// Size of a part, in bytes. A blob of two parts or fewer is fetched in one go.
+    /// Size of a part, in bytes. A blob of four parts or fewer is fetched in one go.
     pub part_bytes: u64,
     /// Parts that are fetched before their turn or wait for it, of all blobs together; each is
     /// held in memory.
@@ -84,10 +87,30 @@ impl Part {
     }
 }
 
+/// What the parts of all blobs share.
+pub(super) struct Shared {
+    permits: Arc<Semaphore>,
+    /// Buffers that are used again: freed and allocated anew on other threads, as many bytes as are
+    /// in use would be lost between them.
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Shared {
+    pub(super) fn new(policy: PartsAhead) -> Self {
+        let permits = Arc::new(Semaphore::new(policy.count.min(Semaphore::MAX_PERMITS)));
+        Self { permits, buffers: Mutex::default() }
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        // Nothing is half-done while the lock is held.
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Ahead {
     pub(super) fn new(registry: &Registry, target: &Target, digest: Digest, size: u64) -> Self {
         let policy = registry.options.parts_ahead;
-        let worth_it = size > policy.part_bytes.saturating_mul(2) && policy.part_bytes > 0;
+        let worth_it = size > policy.part_bytes.saturating_mul(WORTH_IT) && policy.part_bytes > 0;
         Self {
             registry: registry.clone(),
             target: target.clone(),
@@ -135,6 +158,20 @@ impl Ahead {
         self.running.abort_all();
     }
 
+    /// Takes the buffer of a part back.
+    pub(super) fn done_with(&mut self, mut buffer: Vec<u8>) {
+        let mut buffers = self.registry.ahead.buffers();
+        let in_use = self.registry.options.parts_ahead.count;
+        let in_use = in_use.saturating_sub(self.registry.ahead.permits.available_permits());
+        if in_use <= 1 {
+            // It was the last one: memory is for the rest of the build now.
+            *buffers = Vec::new();
+        } else {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
     /// Notes that a part did not bring what it should.
     pub(super) fn has_failed(&mut self) {
         self.failures += 1;
@@ -178,7 +215,7 @@ impl Ahead {
         let (registry, target) = (self.registry.clone(), self.target.clone());
         let (digest, size) = (self.digest, self.size);
         self.running.spawn(async move {
-            let mut bytes = Vec::new();
+            let mut bytes = registry.ahead.buffers().pop().unwrap_or_default();
             if let Err(error) = fetch(&registry, &target, &digest, (span, size), &mut bytes).await {
                 // Whoever takes the part sees what is missing, and asks for it.
                 let error = one_line(&error);
@@ -194,7 +231,7 @@ impl Ahead {
 
     /// Never waits: a transfer that did would hold its own connection meanwhile.
     fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.registry.ahead).try_acquire_owned().ok()
+        Arc::clone(&self.registry.ahead.permits).try_acquire_owned().ok()
     }
 
     fn end_of_part(&self, start: u64) -> u64 {
@@ -217,9 +254,10 @@ async fn fetch(
     }
     super::pull::check_range(&response, span.start, size, target.endpoint.host.as_str())?;
     let length = usize::try_from(span.end - span.start).unwrap_or(usize::MAX);
-    // At once, so that nothing is moved as it grows; and copied, because a chunk keeps the whole
-    // buffer alive that it was read into.
-    bytes.reserve_exact(length);
+    // As much as any part needs, so that nothing is moved, now or when the buffer is used again; and
+    // copied, because a chunk keeps the whole buffer alive that it was read into.
+    let whole = usize::try_from(registry.options.parts_ahead.part_bytes).unwrap_or(length);
+    bytes.reserve_exact(whole.max(length));
     while let Some(chunk) = response.chunk().await? {
         let left = length.saturating_sub(bytes.len());
         if left == 0 {
@@ -228,9 +266,4 @@ async fn fetch(
         bytes.extend_from_slice(chunk.get(..left).unwrap_or(&chunk));
     }
     Ok(())
-}
-
-/// Returns what all parts of a registry's blobs share.
-pub(super) fn permits(policy: PartsAhead) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(policy.count.min(Semaphore::MAX_PERMITS)))
 }

@@ -34,8 +34,6 @@ mod way;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::http::HttpClient;
 
 pub use ahead::PartsAhead;
@@ -64,7 +62,7 @@ pub struct Registry {
     transport: Arc<Transport>,
     options: Arc<RegistryOptions>,
     /// For parts of blobs that are fetched before their turn.
-    ahead: Arc<Semaphore>,
+    ahead: Arc<ahead::Shared>,
 }
 
 impl Registry {
@@ -81,7 +79,7 @@ impl Registry {
         let authorizer =
             Authorizer::new(http.clone(), credentials, options.pull_retry, options.push_retry);
         let transport = Transport { http: http.clone(), endpoints, authorizer };
-        let ahead = ahead::permits(options.parts_ahead);
+        let ahead = Arc::new(ahead::Shared::new(options.parts_ahead));
         Ok(Self { transport: Arc::new(transport), options: Arc::new(options), ahead })
     }
 }

@@ -99,6 +99,7 @@ impl Registry {
             let bytes = part.received().await;
             transfer.stats.bytes += length_of(&bytes);
             transfer.take(&bytes, host)?;
+            ahead.done_with(bytes);
             if transfer.received < part.span.end {
                 ahead.has_failed();
                 transfer.is_resuming = true;

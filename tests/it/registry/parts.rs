@@ -1,9 +1,13 @@
 //! Large blobs, fetched in parts over several connections.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::time::Duration;
 
+use snapshot::Digest;
+use tokio::sync::watch;
 use zuwai::registry::{PartsAhead, RegistryError, RegistryOptions, TransferStats};
+use zuwai::store::Store;
 
 use super::{layer, lines, noise, options, reference, registry};
 use crate::regsim::{Fault, RegSim, Rule};
@@ -153,6 +157,36 @@ async fn wrong_parts_are_an_error_and_never_success() {
     check(vec![good(), (range("bytes 10000-19999/7"), all)], "not from byte 10000 of 95000").await;
     check(vec![good(), (Fault::status(404), all)], "answered 404").await;
     check(vec![(Fault::status(404), all)], "answered 404").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_part_is_read_before_the_next_is_sent() {
+    let sim = RegSim::start().await;
+    let bytes = noise(SIZE);
+    sim.put_blob("app", &bytes);
+    let (gate, closed) = watch::channel(false);
+    sim.rule(Rule::new("GET", "/blobs/", Fault::Nothing).times(1));
+    sim.rule(Rule::new("GET", "/blobs/", Fault::Hold(closed)));
+    let work = tempfile::tempdir().unwrap();
+    let store = Store::open(work.path()).unwrap();
+    let expected = store.expect_blob();
+    let arriving = expected.arriving();
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut reader = arriving.open().unwrap();
+        let mut read = vec![0; PART as usize];
+        reader.read_exact(&mut read).unwrap();
+        gate.send_replace(true);
+        reader.read_to_end(&mut read).unwrap();
+        read
+    });
+    let parts_ahead = PartsAhead { part_bytes: PART, count: 3, latency: Duration::ZERO };
+    let mut writer = expected.begin().unwrap();
+    registry(RegistryOptions { parts_ahead, ..options() })
+        .pull_blob(&reference(&sim, "app:v1"), &layer(&bytes), &mut writer)
+        .await
+        .unwrap();
+    let blob = writer.commit(&Digest::of(&bytes)).unwrap();
+    assert_eq!((blob.size_bytes, reader.await.unwrap()), (SIZE as u64, bytes));
 }
 
 #[tokio::test]
