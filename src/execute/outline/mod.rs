@@ -181,8 +181,12 @@ impl Outline {
             None => Ok(Vec::new()),
             Some(Node { metadata, .. }) if metadata.kind != FileKind::Regular => Err(is_unknown()),
             Some(Node { bytes: Bytes::Held(bytes), .. }) => Ok(bytes.to_vec()),
-            Some(Node { bytes: Bytes::Elsewhere { root, path }, .. }) => {
-                Ok(root.read_file(&path, super::identity::LIMIT_BYTES)?)
+            Some(Node { bytes: Bytes::Elsewhere { root, path: at }, .. }) => {
+                match root.read_file(&at, super::identity::LIMIT_BYTES) {
+                    // It was another stage's, and that is gone; the layer has it.
+                    Err(error) if error.is_missing() => Err(needs_files(&path, "it is in a layer")),
+                    read => Ok(read?),
+                }
             }
             Some(Node { bytes: Bytes::None, .. }) => Err(is_unknown()),
         }
@@ -206,12 +210,14 @@ impl Outline {
             return Err(needs_files(path, "its name is too long"));
         }
         let is_first = !self.before.contains_key(&parent);
+        if !is_first && let Some(node) = self.own.get_mut(&parent) {
+            node.metadata.mtime = node::now();
+            return Ok(());
+        }
         let mut node = self.node(&parent).ok_or_else(|| needs_files(&parent, "it is missing"))?;
-        if is_first {
-            let above = parent.ancestors().filter_map(|above| self.node(&above));
-            if node.has_acl() || above.into_iter().any(|node| node.has_acl()) {
-                return Err(needs_files(&parent, "an access control list passes on"));
-            }
+        let passes_on = |above: RootfsPath| self.node(&above).is_some_and(|node| node.has_acl());
+        if node.has_acl() || parent.ancestors().any(passes_on) {
+            return Err(needs_files(&parent, "an access control list passes on"));
         }
         node.metadata.mtime = node::now();
         self.set(parent, node);

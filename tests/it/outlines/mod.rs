@@ -113,7 +113,13 @@ impl Fixture {
     fn make_base(&self) {
         let context = self.path("base");
         fs::create_dir_all(&context).unwrap();
-        let dockerfile = "FROM small\n\
+        for name in ["said", "acl"] {
+            fs::create_dir_all(context.join("extra").join(name)).unwrap();
+        }
+        let extra = context.join("extra");
+        run(Command::new("setfattr").args(["-n", "user.said", "-v", "so"]).arg(extra.join("said")));
+        run(Command::new("setfacl").args(["-d", "-m", "user:7:rwx"]).arg(extra.join("acl")));
+        let dockerfile = "FROM small\nCOPY extra /extra\n\
             RUN mkdir -p /opt/kept/deep /opt/moved /srv/sticky /linked && chmod 1777 /srv/sticky \
               && chown 7:8 /opt/kept && chmod 2750 /opt/kept && echo base > /etc/base.conf \
               && echo old > /opt/kept/old && ln -s kept /opt/way && ln -s /opt/none /opt/dangling \
@@ -220,12 +226,17 @@ const OUTLINED: &[&str] = &[
     "FROM base AS a\nLABEL x=y\nFROM a\nCOPY one /1\n",
     "FROM debian\nCOPY tree /\nCOPY one /bin/one\nCOPY two /lib/two\nCOPY --chown=www-data:adm tree /srv/www\nWORKDIR /var/run/x\n",
     "FROM debian\nCOPY one /etc/alternatives/\nCOPY one /usr/share/doc/one\nCOPY tree /usr\n",
+    "FROM base\nCOPY one /extra/said/one\nCOPY over /extra/said\nCOPY --chmod=700 two /extra/said/one\n",
     "FROM base\nCOPY one /var/run/one\nCOPY two /var/two\n",
     "FROM base\nENV A=b\nCOPY one /x\nCMD [\"x\"]\nEXPOSE 80\nUSER app\nENTRYPOINT x\nVOLUME /v\n",
 ];
 
 /// Dockerfiles with a stage that has to be unpacked in the end.
 const UNPACKED: &[&str] = &[
+    "FROM base AS a\nRUN echo me:x:5:6::: >> /etc/passwd\nFROM small AS b\nCOPY --from=a /etc/passwd /etc/\n\
+     FROM b\nCOPY --chown=me one /x\n",
+    "FROM base\nCOPY one /extra/acl/one\nCOPY tree /extra/acl/deep\n",
+    "FROM base\nCOPY over /extra/acl\nCOPY one /extra/x\n",
     "FROM base\nCOPY one /app/\nCOPY . /app/\nCOPY . /app/\n",
     "FROM base\nCOPY one /linked/a\n",
     "FROM base\nCOPY two /before\nCOPY one /linked/b\nCOPY two /after\n",
