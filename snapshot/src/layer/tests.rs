@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -805,4 +806,16 @@ fn expected_line(entry: &AnyEntry, content: &[u8]) -> String {
         &xattrs.join(","),
     ]
     .join("|")
+}
+
+#[test]
+fn bytes_are_counted_as_they_are_read() {
+    let tree = Tree::new();
+    tree.write("small", b"content");
+    tree.write("large", vec![7; 3 << 20]);
+    let counter = Arc::new(AtomicU64::new(0));
+    let contents = Contents::in_rootfs(tree.root.clone()).counted_by(Arc::clone(&counter));
+    let layer = write(&contents, tree.changes(), &options(Compression::None)).expect("a layer");
+    assert_eq!(counter.load(Ordering::Relaxed), 7 + (3 << 20));
+    assert_eq!(layer.written.stats.read_bytes, 7 + (3 << 20));
 }

@@ -215,3 +215,26 @@ async fn a_build_that_is_asked_to_end_cancels_what_it_sent() {
     assert!(built.text().contains("error: the build was ended by SIGTERM\n"), "{}", built.text());
     assert_eq!((sim.open_sessions(), sim.tag("app", "v1")), (0, None), "{:#?}", sim.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_fails_moves_no_tag_and_writes_no_digest() {
+    skip_unless_available!();
+    let denied = Fault::error(403, "DENIED", "no");
+    for (method, path, fault) in [
+        ("PATCH", "/uploads/", denied.clone()),
+        ("PUT", "/uploads/", Fault::error(400, "DIGEST_INVALID", "provided digest did not match")),
+        ("PUT", "/manifests/", denied),
+        ("PUT", "/manifests/", Fault::Cut),
+    ] {
+        let text = format!("{method} {path} {fault:?}");
+        let (sim, context) = prepare(|_| "FROM scratch\nCOPY big /\n".to_owned()).await;
+        sim.rule(Rule::new(method, path, fault));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("digest");
+        let flag = format!("--digest-file={}", file.display());
+        let built = build(&sim, context.path(), &[&flag]).await;
+        assert!(!built.output.status.success(), "{text} {}", built.text());
+        assert_eq!((sim.tag("app", "v1"), file.exists()), (None, false), "{text}");
+        assert_eq!(sim.open_sessions(), 0, "{text} {:#?}", sim.log());
+    }
+}
