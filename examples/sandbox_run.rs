@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use snapshot::{Rootfs, RootfsPath};
 use zuwai::report::fault::Fault;
 use zuwai::sandbox::{
-    Form, HostFiles, Overwrite, RunOutcome, RunSpec, Sandbox, SandboxError, SandboxOptions,
+    Form, GRACE, HostFiles, Overwrite, RunOutcome, RunSpec, Sandbox, SandboxError, SandboxOptions,
     Surroundings, hide_process, supervisor,
 };
 
@@ -71,6 +71,7 @@ fn run(
         form,
         overwrite,
         surroundings: Surroundings::default(),
+        grace: GRACE,
     })?;
     hide_process()?;
     say(&format!("{}: {}", sandbox.form(), sandbox.reason()));

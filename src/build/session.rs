@@ -27,7 +27,7 @@ use crate::interrupt::Interrupt;
 use crate::plan::{HISTORY_COMMENT, Origin, PlanError, Step};
 use crate::registry::Registry;
 use crate::report::event::EventSink;
-use crate::sandbox::{Form, HostFiles, SandboxOptions};
+use crate::sandbox::{Form, GRACE, HostFiles, SandboxOptions};
 use crate::store::{Store, StoreError};
 use crate::uploads::Uploads;
 
@@ -110,6 +110,7 @@ pub(super) fn sandbox_options(options: &BuildOptions, host_files: HostFiles) -> 
         },
         overwrite: execution.overwrite,
         surroundings: execution.surroundings,
+        grace: GRACE,
     }
 }
 

@@ -84,6 +84,6 @@ fn describe(signs: &[Sign]) -> String {
 }
 
 fn sandbox(options: SandboxOptions, form: Form, reason: String) -> Sandbox {
-    let SandboxOptions { supervisor, host_files, .. } = options;
-    Sandbox { form, supervisor, host_files, reason, warning: None, interrupt: None }
+    let SandboxOptions { supervisor, host_files, grace, .. } = options;
+    Sandbox { form, supervisor, host_files, grace, reason, warning: None, interrupt: None }
 }

@@ -183,7 +183,7 @@ pub enum SandboxError {
         status: String,
     },
     /// Processes of the step are still there after they were killed.
-    #[error("processes of this step cannot be ended: {}", names.join(", "))]
+    #[error("{} of this step cannot be ended: {}", counted(names), names.join(", "))]
     Unkillable {
         /// `name (pid)` of each.
         names: Vec<String>,
@@ -261,6 +261,11 @@ impl Fault for SandboxError {
             Self::NoSubordinateIds { user, .. } => Some(format!(
                 "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
             )),
+            Self::Unkillable { .. } => Some(
+                "look for a file system that does not answer or a frozen control group, and, where \
+                 a container lacks it, add the capability `KILL`"
+                    .to_owned(),
+            ),
             Self::NoMapper { .. } => {
                 Some("install it (Debian and Ubuntu: `sudo apt-get install uidmap`)".to_owned())
             }
@@ -280,7 +285,6 @@ impl Fault for SandboxError {
             | Self::Spawn { .. }
             | Self::Talk { .. }
             | Self::SupervisorLost { .. }
-            | Self::Unkillable { .. }
             | Self::HostFile { .. }
             | Self::Interrupted(_)
             | Self::Hide { .. } => None,
@@ -295,6 +299,14 @@ impl Fault for SandboxError {
             Self::Interrupted(interrupted) => interrupted.code(),
             _ => 1,
         }
+    }
+}
+
+/// Says how many processes there are.
+fn counted(names: &[String]) -> String {
+    match names {
+        [_] => "1 process".to_owned(),
+        names => format!("{} processes", names.len()),
     }
 }
 

@@ -27,6 +27,7 @@ mod wire;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use container::{Sign, Surroundings, is_container};
 pub use control_group::memory_limit_bytes;
@@ -46,6 +47,10 @@ pub const SUBCOMMAND: &str = "__supervise";
 
 /// The running binary, as the kernel knows it: right even when the file was replaced meanwhile.
 pub const THIS_BINARY: &str = "/proc/self/exe";
+
+/// How long the killed processes of a step may take to go; longer means that the kernel holds one of
+/// them (a dead NFS server, a hung device, a frozen control group), or that we may not kill it.
+pub const GRACE: Duration = Duration::from_secs(60);
 
 /// The ways to run a command against a root file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,9 @@ pub struct SandboxOptions {
     pub overwrite: Overwrite,
     /// What the environment says of where we are.
     pub surroundings: Surroundings,
+    /// How long the killed processes of a step may take to go, usually [`GRACE`]; a step whose
+    /// processes are still there then ends in [`SandboxError::Unkillable`].
+    pub grace: Duration,
 }
 
 /// The chosen way to run commands; one for a whole build, used by all its stages.
@@ -99,6 +107,7 @@ pub struct Sandbox {
     form: Form,
     supervisor: PathBuf,
     host_files: HostFiles,
+    grace: Duration,
     reason: String,
     warning: Option<String>,
     interrupt: Option<Interrupt>,

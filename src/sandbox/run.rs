@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use snapshot::{Rootfs, RootfsPath};
@@ -148,7 +149,7 @@ impl Sandbox {
                     .collect(),
                 pipes: spec.pipes.clone(),
             },
-            command(spec),
+            command(spec, self.grace),
         );
         let passed = (source == RootSource::Passed).then(|| rootfs.as_fd());
         let reply = Supervisor::start(self.supervisor()).and_then(|supervisor| {
@@ -170,7 +171,7 @@ impl Sandbox {
         // Unguarded, because `/dev` is a mount.
         let whole = in_place::same_root(rootfs)?;
         let pipes = Stubs::make_pipes(&whole, &spec.pipes)?;
-        let request = Request::RunInPlace(command(spec));
+        let request = Request::RunInPlace(command(spec, self.grace));
         let reply = Supervisor::start(self.supervisor())
             .and_then(|supervisor| supervisor.heeding(self.interrupt()).ask(&request, on_output));
         let removed = pipes.remove(&whole);
@@ -191,7 +192,7 @@ fn place_of(rootfs: &Rootfs) -> (PathBuf, RootSource) {
     (path, RootSource::There)
 }
 
-fn command(spec: &RunSpec) -> wire::Command {
+fn command(spec: &RunSpec, grace: Duration) -> wire::Command {
     wire::Command {
         argv: spec.argv.clone(),
         env: spec.env.clone(),
@@ -199,6 +200,7 @@ fn command(spec: &RunSpec) -> wire::Command {
         uid: spec.uid,
         gid: spec.gid,
         groups: spec.groups.clone(),
+        grace,
     }
 }
 

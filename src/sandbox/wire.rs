@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,8 @@ pub(super) struct Command {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
+    /// How long its processes may take to go when they are killed.
+    pub grace: Duration,
 }
 
 /// How it went.

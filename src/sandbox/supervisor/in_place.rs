@@ -28,7 +28,7 @@ fn try_run(socket: &UnixStream, command: &Command) -> Result<Option<Reply>, Setu
     // `None`: the executor is gone.
     let ending = deaths.attend(socket, child).during(|| SetupAction::Plumbing)?;
     let stragglers = table.descendants();
-    let unkillable = reap::kill_descendants(&table);
+    let unkillable = reap::kill_descendants(&table, command.grace);
     Ok(ending.map(|ending| {
         if unkillable.is_empty() {
             Reply::Ended { ending, stragglers: reap::named(stragglers) }

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
@@ -15,6 +16,7 @@ use super::attend::{self, Deaths};
 use super::processes::ProcessTable;
 use super::reap::Patience;
 use super::{During, command, mounts, process, reap};
+use crate::sandbox::GRACE;
 use crate::sandbox::wire::{
     self, Command, Ending, NamespaceRoot, Reply, SetupAction, SetupFailure,
 };
@@ -26,8 +28,11 @@ pub(super) fn run(
     mount: Option<OwnedFd>,
     command: Option<Command>,
 ) -> Option<Reply> {
+    let grace = command.as_ref().map_or(GRACE, |command| command.grace);
+    // Now: what is `/proc` afterwards is the step's.
+    let table = ProcessTable::open();
     match start(root, mount, command) {
-        Ok(step) => attend(socket, &step),
+        Ok(step) => attend(socket, &step, grace, table.ok().as_ref()),
         Err(failure) => Some(failure.into()),
     }
 }
@@ -106,14 +111,19 @@ fn lead(
     let Some(ending) = deaths.attend(&ends.orders, child)? else { return Ok(()) };
     reap::reap_ended(None);
     let stragglers = reap::named(table.others());
-    // Said before the killing, so that the supervisor can name those that do not go.
+    // Said before the killing: whoever cannot be ended must not keep this from being said.
     wire::write_message(&report, &Reply::Ended { ending, stragglers })?;
     reap::kill_namespace();
     Ok(())
 }
 
 /// Waits for the report and then for the death of the whole namespace.
-fn attend(socket: &UnixStream, step: &Step) -> Option<Reply> {
+fn attend(
+    socket: &UnixStream,
+    step: &Step,
+    grace: Duration,
+    table: Option<&ProcessTable>,
+) -> Option<Reply> {
     let Step { head, report, orders } = step;
     loop {
         let mut fds = [
@@ -145,12 +155,11 @@ fn attend(socket: &UnixStream, step: &Step) -> Option<Reply> {
         .try_clone()
         .and_then(|report| wire::read_message::<Reply>(std::fs::File::from(report)));
     // The kernel lets the head be reaped only when every process of its namespace is.
-    let Some(ended) = wait_patiently(*head) else {
-        let stragglers = match reported {
-            Ok(Some(Reply::Ended { stragglers, .. })) => stragglers,
-            Ok(_) | Err(_) => Vec::new(),
-        };
-        return Some(Reply::Unkillable { stragglers });
+    let Some(ended) = wait_patiently(*head, grace) else {
+        let left = table.map(ProcessTable::descendants).unwrap_or_default();
+        // The head itself ends last.
+        let left = left.into_iter().filter(|process| process.pid != head.as_raw()).collect();
+        return Some(Reply::Unkillable { stragglers: reap::named(left) });
     };
     Some(match reported {
         Ok(Some(reply)) => reply,
@@ -164,8 +173,8 @@ fn attend(socket: &UnixStream, step: &Step) -> Option<Reply> {
 }
 
 /// Returns how `child` ended; `None` when it is still there after a while.
-fn wait_patiently(child: Pid) -> Option<Ending> {
-    let mut patience = Patience::new(reap::GRACE);
+fn wait_patiently(child: Pid, grace: Duration) -> Option<Ending> {
+    let mut patience = Patience::new(grace);
     loop {
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => {

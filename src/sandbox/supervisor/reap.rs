@@ -10,10 +10,6 @@ use nix::unistd::Pid;
 use super::processes::{Process, ProcessTable};
 use crate::sandbox::wire::Ending;
 
-/// How long killed processes may take to go; longer means that the kernel holds one of them
-/// (a dead NFS server, a hung device).
-pub(super) const GRACE: Duration = Duration::from_secs(60);
-
 /// Returns how a process ended, `None` when it only stopped or went on.
 pub(super) fn ending(status: WaitStatus) -> Option<Ending> {
     match status {
@@ -71,8 +67,8 @@ pub(super) fn kill_namespace() {
 
 /// Kills all our descendants, for whom we are the subreaper, and returns those that are still there
 /// when the time is up.
-pub(super) fn kill_descendants(table: &ProcessTable) -> Vec<Process> {
-    let mut patience = Patience::new(GRACE);
+pub(super) fn kill_descendants(table: &ProcessTable, grace: Duration) -> Vec<Process> {
+    let mut patience = Patience::new(grace);
     loop {
         let descendants = table.descendants();
         for process in &descendants {

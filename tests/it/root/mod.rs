@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use snapshot::Rootfs;
 use tempfile::TempDir;
-use zuwai::sandbox::{HostFiles, Overwrite, Sandbox, SandboxOptions, Surroundings};
+use zuwai::sandbox::{GRACE, HostFiles, Overwrite, Sandbox, SandboxOptions, Surroundings};
 
 mod compare;
 mod copy;
@@ -14,6 +14,7 @@ mod eviction;
 mod forms;
 mod sandbox;
 mod steps;
+mod unkillable;
 
 use crate::skip::{Reason, is_root as may_run, skip};
 
@@ -70,5 +71,6 @@ fn options(supervisor: &str) -> SandboxOptions {
         form: None,
         overwrite: Overwrite::Refused,
         surroundings: Surroundings::default(),
+        grace: GRACE,
     }
 }
