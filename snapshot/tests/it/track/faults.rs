@@ -251,6 +251,39 @@ fn a_neighbour_never_lacks_watches() {
     neighbour.answer().expect("it never lacked one");
 }
 
+/// How many events wait to be read is the kernel's to say, for everybody: only a machine of the test's
+/// own (`hack/kernels.sh` starts one) has so small a queue.
+#[test]
+fn a_small_queue_is_no_loss() {
+    let length = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events");
+    let length: u64 = length.expect("it says").trim().parse().expect("a number");
+    if length > 64 {
+        // No script may change that here, so that it is no lack.
+        return eprintln!("skipped a small event queue: here it holds {length} events");
+    }
+    let mut watched = Watched::start(TrackerKind::Inotify, 100, None);
+    let mut overflow_count = 0;
+    for _ in 0..20 {
+        // More events than the queue holds, while whoever reads it naps.
+        let stats = watched.step(|root| {
+            (0..1000).for_each(|number| root.write(&format!("f{}", number % 100)));
+        });
+        match stats.everything_because {
+            Some(Reason::QueueOverflow) => overflow_count += 1,
+            other => assert_eq!(other, None),
+        }
+    }
+    assert!(overflow_count > 0, "the queue never overflowed");
+    let stats = watched.step(|root| root.write("f7"));
+    assert_eq!((stats.everything_because, watched.failure()), (None, None));
+    let mut trial = Trial::new(FileSystem::Here, Way::new(TrackerKind::Inotify));
+    let trial = trial.as_mut().expect("inotify needs no privilege");
+    let counts = steps::run(trial, 1, &Mix::default(), &mut |counts| counts.steps < 12);
+    let counts = counts.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(counts.fallbacks > 0, "{counts:?}");
+    trial.assert_not_given_up();
+}
+
 #[test]
 fn a_mount_that_appears_is_everything() {
     for kind in [TrackerKind::Inotify, TrackerKind::Fanotify] {
