@@ -149,16 +149,21 @@ fn scope(criterion: &mut Criterion) {
     let tree = Tree::new();
     let mut snapshotter = tree.snapshotter();
     let mut group = criterion.benchmark_group("scope");
-    for path_count in [0, 10, 1000] {
+    // The last is where looking at everything costs less, see `PathSet::is_dearer_than_all`.
+    for path_count in [0, 10, 1000, 5_000, 12_500, 25_000, 50_000] {
         let step = tree.files.len() / path_count.max(1);
         let files = tree.files.iter().step_by(step).take(path_count);
         let scope: PathSet = files.map(|file| tree.path(file)).collect();
         group.bench_function(format!("{path_count} paths"), |bencher| {
-            bencher.iter(|| {
-                let snapshot = snapshotter.take(Scope::Only(scope.clone())).expect("taken");
-                assert!(snapshot.changeset.is_empty());
-                snapshotter.begin();
-            });
+            bencher.iter_batched(
+                || scope.clone(),
+                |scope| {
+                    let snapshot = snapshotter.take(Scope::Only(scope)).expect("taken");
+                    assert!(snapshot.changeset.is_empty());
+                    snapshotter.begin();
+                },
+                BatchSize::PerIteration,
+            );
         });
     }
     group.finish();

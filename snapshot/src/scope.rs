@@ -51,6 +51,9 @@ pub enum Reason {
     ClockStepped,
     /// A process of the step could not be ended.
     Straggler,
+    /// Nearly all of what is there may have changed, and to look for each path costs more than to look at
+    /// everything.
+    LargeScope,
 }
 
 impl fmt::Display for Reason {
@@ -70,6 +73,7 @@ impl fmt::Display for Reason {
             Self::ReaderGone => "the event reader ended early",
             Self::ClockStepped => "the clock was set during the step",
             Self::Straggler => "a process of the step could not be ended",
+            Self::LargeScope => "nearly all of the tree may have changed",
         })
     }
 }
@@ -212,6 +216,35 @@ fn add_aliases(index: &Index, id: NodeId, aliases: &mut Vec<RootfsPath>) {
     aliases.extend(index.links_of(id).filter(|&link| link != id).map(|link| index.path(link)));
 }
 
+/// A smaller set is looked for by its paths, however small the tree is.
+const SMALL_SET: usize = 1024;
+
+/// Looking for so many paths costs as much as looking at [`WALKED_FOR_THAT`] in a walk of everything:
+/// on ext4, of 50,000 files, 1.4 µs of processor time a path against 1.2 µs (`benches/snapshot.rs`).
+const LOOKED_FOR: u64 = 6;
+const WALKED_FOR_THAT: u64 = 7;
+
+impl PathSet {
+    /// Tells whether looking at everything costs less than looking for these paths: a decision on
+    /// cost alone.
+    ///
+    /// What is new is looked at either way, and so is what is below a subtree.
+    pub(crate) fn is_dearer_than_all(&self, index: &Index) -> bool {
+        let known_count = index.len() as u64;
+        let is_dear = |path_count: usize| {
+            (path_count as u64).saturating_mul(WALKED_FOR_THAT)
+                > known_count.saturating_mul(LOOKED_FOR)
+        };
+        // The paths that are known have to be found out, which is not for every small set.
+        self.len() >= SMALL_SET && is_dear(self.len()) && {
+            let is_known = |(path, extent): &(&RootfsPath, Extent)| {
+                *extent == Extent::Entry && index.find(path).is_some()
+            };
+            is_dear(self.iter().filter(is_known).count())
+        }
+    }
+}
+
 impl FromIterator<RootfsPath> for PathSet {
     fn from_iter<I: IntoIterator<Item = RootfsPath>>(paths: I) -> Self {
         let mut set = Self::new();
@@ -321,6 +354,32 @@ mod tests {
             ("new/deep/name", Extent::Entry),
         ];
         assert_eq!(closed.entries(), expected.map(|(text, extent)| (path(text), extent)));
+    }
+
+    #[test]
+    fn a_set_of_nearly_all_of_a_large_tree_is_dearer_than_all_of_it() {
+        let mut index = Index::new();
+        let name = |number: usize| path(&format!("d/f{number}"));
+        index.insert(&path("d"), row(FileKind::Directory, 1));
+        for number in 0..4_000 {
+            index.insert(&name(number), row(FileKind::Regular, 10 + number as u64));
+        }
+        let set = |count: usize| -> PathSet { (0..count).map(name).collect() };
+        assert!(!set(100).is_dearer_than_all(&index));
+        assert!(!set(3_429).is_dearer_than_all(&index));
+        assert!(set(3_430).is_dearer_than_all(&index));
+        // What is not there yet makes the walk longer too.
+        let new: PathSet = (0..9_000).map(|number| path(&format!("d/g{number}"))).collect();
+        assert!(!new.is_dearer_than_all(&index));
+        let mut whole = PathSet::new();
+        whole.insert_subtree(RootfsPath::root());
+        assert!(!whole.is_dearer_than_all(&index));
+        // Of a small tree everything is little.
+        let mut small = Index::new();
+        (0..900).for_each(|number| {
+            small.insert(&name(number), row(FileKind::Regular, 10 + number as u64));
+        });
+        assert!(!set(900).is_dearer_than_all(&small));
     }
 
     fn row(kind: FileKind, ino: u64) -> Row {

@@ -4,7 +4,6 @@
 //! the snapshot after it can trust what the kernel says. Knows nothing of what a step is.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::clock;
 use crate::diff::{self, Rules, Sighting, Verdict};
 use crate::digest::Digest;
 use crate::error::SnapshotError;
+use crate::fallback::Fallback;
 use crate::ignore::IgnoreList;
 use crate::index::{Index, NodeId};
 use crate::metadata::Timestamp;
@@ -20,7 +20,7 @@ use crate::mode::Mode;
 use crate::path::RootfsPath;
 use crate::rootfs::Rootfs;
 use crate::scope::{PathSet, Reason, Scope};
-use crate::self_test::{self, Blindness, SelfTest};
+use crate::self_test::{self, SelfTest};
 use crate::track::{ChangeTracker, Tracked, TrackerKind};
 use crate::walk::{self, Found, Part, WalkInput};
 
@@ -72,27 +72,6 @@ pub struct SnapshotStats {
     pub sockets: Vec<RootfsPath>,
     /// Why content was read where the mode would not have.
     pub fallbacks: Vec<Fallback>,
-}
-
-/// Why a snapshot trusted the kernel less than its mode does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fallback {
-    /// The file system does not tell of a kind of change.
-    Blind(Blindness),
-    /// Whether it does could not be tried.
-    SelfTestNotRun,
-    /// The file system's timestamps are too coarse to tell two writes apart.
-    CoarseTimestamps,
-}
-
-impl fmt::Display for Fallback {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Blind(blindness) => blindness.fmt(formatter),
-            Self::SelfTestNotRun => formatter.write_str("the file system could not be tested"),
-            Self::CoarseTimestamps => formatter.write_str("timestamps are of whole seconds"),
-        }
-    }
 }
 
 /// Takes snapshots of a root file system.
@@ -187,11 +166,35 @@ impl Snapshotter {
     /// As [`Snapshotter::take`].
     pub fn take_tracked(&mut self, tracked: Tracked) -> Result<Snapshot, SnapshotError> {
         let Tracked { by, scope, note_count } = tracked;
+        let scope = match by {
+            Some(_) => self.widen(scope),
+            // Whoever wrote looks for nothing but what was written.
+            None => scope,
+        };
         let mut snapshot = self.take(scope)?;
         let stats = &mut snapshot.stats;
-        stats.found_by = by.or(stats.found_by);
+        if stats.everything_because.is_none() {
+            stats.found_by = by;
+        }
         stats.tracker_note_count = note_count;
         Ok(snapshot)
+    }
+
+    /// Makes a scope everything where that costs less. Where timestamps do not tell, or are not asked,
+    /// it never does: then a walk reads everything, and the record saves that.
+    fn widen(&mut self, scope: Scope) -> Scope {
+        let Scope::Only(paths) = scope else { return scope };
+        let is_weak = self.tracker.as_ref().is_some_and(ChangeTracker::leaves_out_aliases);
+        if !is_weak && paths.is_dearer_than_all(&self.index) && self.mode() != Mode::Full {
+            return Scope::Everything(Reason::LargeScope);
+        }
+        Scope::Only(paths)
+    }
+
+    /// Returns what is asked of an entry here.
+    fn mode(&mut self) -> Mode {
+        let is_blind = |fallback: &Fallback| *fallback != Fallback::CoarseTimestamps;
+        if self.fallbacks().iter().any(is_blind) { Mode::Full } else { self.options.mode }
     }
 
     /// Finds out what changed in `scope` since the last snapshot, and takes it into the index.
@@ -203,8 +206,7 @@ impl Snapshotter {
     /// taken again.
     pub fn take(&mut self, scope: Scope) -> Result<Snapshot, SnapshotError> {
         let fallbacks = self.fallbacks();
-        let is_blind = fallbacks.iter().any(|fallback| *fallback != Fallback::CoarseTimestamps);
-        let mode = if is_blind { Mode::Full } else { self.options.mode };
+        let mode = self.mode();
         let started = self_test::floor(clock::coarse_now(), self.granularity());
         let input = WalkInput {
             rootfs: &self.rootfs,

@@ -314,8 +314,9 @@ impl<'a> StageRun<'a> {
         let layers = self.layers;
         let files = self.files();
         let start = Instant::now();
-        let is_tracked = tracked.by.is_some();
+        let was_recorded = tracked.by.is_some();
         let taken = files.snapshotter.take_tracked(tracked)?;
+        let is_tracked = was_recorded && taken.stats.everything_because.is_none();
         let index = files.snapshotter.index_mut();
         let changeset = files.home.complete(taken.changeset, index).map_err(ExecuteError::from)?;
         let elapsed = start.elapsed();

@@ -3,6 +3,14 @@
 //! Needs CAP_SYS_ADMIN and a file system whose handles lead back to inodes. Events name files by
 //! handle; nothing has to be armed, and the cost is that of the events alone. The mark sees all of
 //! the file system: what is outside the root is in no index and falls away.
+//!
+//! There is no map from handles to paths to be filled while unpacking. The common file systems have
+//! the inode number in the handle, and the index has the names of every inode that was there when the
+//! step began; elsewhere the kernel opens the handle, and where it refuses to, the tracker does not
+//! start. What came during the step needs no entry either: a directory that was made, or moved, is
+//! looked at whole under the name that its parent's event told, and one that was made and removed
+//! resolves to nothing, as nothing is left of it. A number that was given anew to such a directory is
+//! taken for the old inode's, which names paths too many, never too few.
 
 use std::collections::HashMap;
 use std::io;

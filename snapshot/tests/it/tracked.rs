@@ -1,7 +1,7 @@
 //! A tracker between two snapshots.
 
 use snapshot::track::{ChangeTracker, TrackerKind, TrackerOptions};
-use snapshot::{SnapshotOptions, Snapshotter};
+use snapshot::{Reason, SnapshotOptions, Snapshotter};
 
 use crate::fixture::{Fixture, named};
 
@@ -43,4 +43,45 @@ fn a_step_is_looked_at_where_the_tracker_says() {
     assert_eq!(snapshot.stats.directories_listed, 0, "{:?}", snapshot.stats);
     let names: Vec<_> = named(&snapshot.changeset).into_keys().collect();
     assert_eq!(names, ["", "a", "a/5", "new", "new/deep", "new/deep/file"]);
+}
+
+#[test]
+fn when_nearly_all_of_a_tree_was_touched_all_of_it_is_looked_at() {
+    let mut fixture = Fixture::with(|f| {
+        for directory in 0..30 {
+            f.mkdir(&format!("d{directory}"));
+            (0..100).for_each(|number| f.write(&format!("d{directory}/{number}"), "x"));
+        }
+    });
+    // Where content has to be read, the record is worth having in any case.
+    if !fixture.is_trusted() {
+        return;
+    }
+    let kind = TrackerKind::Inotify;
+    let tracker = ChangeTracker::start(kind, &fixture.rootfs, TrackerOptions::default());
+    let index = fixture.snapshotters[0].index().clone();
+    let mut snapshotter =
+        Snapshotter::new(fixture.rootfs.clone(), index, SnapshotOptions::default());
+    snapshotter.track_with(tracker.expect("needs no privilege"));
+    // Of 3,030 entries: 1,400 are not worth it, 2,800 are.
+    for (directories, widened) in [(14, false), (28, true), (1, false)] {
+        snapshotter.begin();
+        for directory in 0..directories {
+            for number in 0..100 {
+                fixture.write(&format!("d{directory}/{number}"), &directories.to_string());
+            }
+        }
+        let snapshot = snapshotter.take_step().expect("taken");
+        let stats = &snapshot.stats;
+        let expected = match widened {
+            true => (Some(Reason::LargeScope), Some(TrackerKind::Walk), 31, 3_031),
+            false => (None, Some(kind), 0, 1 + directories + directories * 100),
+        };
+        let listed = (stats.directories_listed, stats.entries_stated);
+        let found = (stats.everything_because, stats.found_by, listed.0, listed.1);
+        assert_eq!(found, expected, "{directories}");
+        let names = named(&snapshot.changeset);
+        assert_eq!(names.len() as u64, 1 + directories + directories * 100);
+        assert!(snapshotter.tracker().is_some_and(|tracker| tracker.failure().is_none()));
+    }
 }
