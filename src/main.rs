@@ -59,7 +59,10 @@ fn build(request: cli::BuildRequest) -> ExitCode {
 
 fn plan(request: cli::BuildRequest) -> ExitCode {
     let terminal = open_terminal(&request);
-    match zuwai::build::show_plan(&request.options, &terminal) {
+    let planned = interrupt()
+        .map_err(BuildError::Runtime)
+        .and_then(|interrupt| zuwai::build::show_plan(&request.options, &terminal, &interrupt));
+    match planned {
         Ok(text) => {
             terminal.print(&text);
             ExitCode::SUCCESS

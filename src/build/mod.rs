@@ -101,9 +101,12 @@ fn make(
 ///
 /// # Errors
 /// [`BuildError`] as [`build`] would give before its first step.
-pub fn show_plan(options: &BuildOptions, events: &dyn EventSink) -> Result<String, BuildError> {
-    let interrupt = Interrupt::new(|_| ()).map_err(BuildError::Runtime)?;
-    let (session, dockerfile) = prepare(options, events, &interrupt)?;
+pub fn show_plan(
+    options: &BuildOptions,
+    events: &dyn EventSink,
+    interrupt: &Interrupt,
+) -> Result<String, BuildError> {
+    let (session, dockerfile) = prepare(options, events, interrupt)?;
     let bases = Bases::new(&session);
     let plan = make_plan(&session, &bases, &dockerfile)?;
     Ok(plan::render(&plan))
@@ -145,6 +148,7 @@ fn prepare<'a>(
         }
     }
     let uploads = Uploads::new(runtime.handle().clone(), registry.clone(), &destinations);
+    ending::give_up(&runtime, interrupt, &uploads);
     let store = Store::open(&options.execution.work_directory)?;
     let sources =
         timed(events, Phase::Context, || sources::read(options, &store, &runtime, &network.http))?;

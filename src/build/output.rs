@@ -43,7 +43,10 @@ pub(super) fn deliver(
         named.clone_from(&output.destinations);
     } else {
         for destination in &output.destinations {
-            session.interrupt.check()?;
+            if let Err(interrupted) = session.interrupt.check() {
+                failure.get_or_insert(interrupted.into());
+                break;
+            }
             match timed(session.events, Phase::Push, || push(session, bases, &encoded, destination))
             {
                 Ok(()) => named.push(destination.clone()),

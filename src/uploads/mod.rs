@@ -11,6 +11,7 @@ mod sink;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ struct Inner {
     registry: Registry,
     repositories: Vec<Repository>,
     layers: Mutex<Vec<LayerUpload>>,
+    /// The build ends: what is begun now is given up at once. Changed with `layers` locked.
+    is_given_up: AtomicBool,
 }
 
 /// A repository that the layers go to.
@@ -102,7 +105,8 @@ impl Uploads {
                 permits: Arc::new(Semaphore::new(PARALLEL_UPLOADS)),
             });
         }
-        let inner = Inner { runtime, registry, repositories, layers: Mutex::default() };
+        let (layers, is_given_up) = (Mutex::default(), AtomicBool::new(false));
+        let inner = Inner { runtime, registry, repositories, layers, is_given_up };
         Self { inner: Arc::new(inner) }
     }
 
@@ -145,13 +149,23 @@ impl Uploads {
         None
     }
 
+    /// Gives up what is not done and what is still to come; registries are asked to cancel its
+    /// sessions, which is not waited for.
+    pub fn give_up(&self) {
+        let layers = self.inner.layers();
+        self.inner.is_given_up.store(true, Ordering::Relaxed);
+        for layer in layers.iter() {
+            layer.growth.send_replace(Growth::GivenUp);
+        }
+    }
+
     /// Gives up what is not done, and waits until registries have cancelled its sessions. Must not
     /// be called on a thread of the runtime.
     pub fn close(&self) {
+        self.give_up();
         let layers = std::mem::take(&mut *self.inner.layers());
         let mut tasks = Vec::new();
         for layer in layers {
-            layer.growth.send_replace(Growth::GivenUp);
             tasks.extend(layer.pushes.into_iter().map(|push| push.task));
         }
         let cancelled = async {
@@ -199,7 +213,11 @@ impl Uploads {
             });
             pushes.push(Push { outcome, task });
         }
-        self.inner.layers().push(LayerUpload { growth: Arc::clone(&growth), pushes });
+        let mut layers = self.inner.layers();
+        if self.inner.is_given_up.load(Ordering::Relaxed) {
+            growth.send_replace(Growth::GivenUp);
+        }
+        layers.push(LayerUpload { growth: Arc::clone(&growth), pushes });
         growth
     }
 }

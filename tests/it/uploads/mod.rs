@@ -358,3 +358,29 @@ async fn a_token_that_ends_between_two_requests_is_renewed() {
     assert!(fixture.arrived(&to, &digest).await.is_some(), "{:#?}", sim.log());
     assert_eq!(sim.open_sessions(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_is_cancelled_and_what_comes_after_it_not_begun() {
+    let sim = RegSim::start().await;
+    let to = reference(&sim, "app:v1");
+    let fixture = Fixture::new(&[&to]);
+    let bytes = noise(3 << 20);
+    let mut sink = fixture.sink();
+    sink.write_all(&bytes[..2 << 20]).unwrap();
+    got_bytes(&mut sim.received()).await;
+    fixture.uploads.give_up();
+    while sim.open_sessions() > 0 {
+        tokio::task::yield_now().await;
+    }
+    // Whoever writes the layer has not heard of it yet.
+    sink.write_all(&bytes[2 << 20..]).unwrap();
+    let first = commit(sink, &bytes);
+    let after = noise(4 << 20);
+    let mut sink = fixture.sink();
+    sink.write_all(&after).unwrap();
+    let second = commit(sink, &after);
+    for digest in [&first, &second] {
+        assert_eq!(fixture.arrived(&to, digest).await, None);
+    }
+    assert_eq!((sim.count("POST", "/uploads/"), sim.open_sessions()), (1, 0), "{:#?}", sim.log());
+}
