@@ -38,6 +38,7 @@ use tokio::runtime;
 pub use error::BuildError;
 pub use options::BuildOptions;
 
+use crate::context::Means;
 use crate::dockerfile;
 use crate::export;
 use crate::image::{Platform, PlatformText};
@@ -150,8 +151,10 @@ fn prepare<'a>(
     let uploads = Uploads::new(runtime.handle().clone(), registry.clone(), &destinations);
     ending::give_up(&runtime, interrupt, &uploads);
     let store = Store::open(&options.execution.work_directory)?;
-    let sources =
-        timed(events, Phase::Context, || sources::read(options, &store, &runtime, &network.http))?;
+    let means = Means { http: &network.http, runtime: runtime.handle(), events, interrupt };
+    let sources = timed(events, Phase::Context, || sources::read(options, &store, &means))
+        // What failed because everything was to end is not worth a word.
+        .map_err(|error| interrupt.check().err().map_or(error, BuildError::from))?;
     let file = sources.dockerfile.name;
     let parsed = dockerfile::parse(&sources.dockerfile.text)
         .map_err(|error| session::unparsed(&file, error))?;

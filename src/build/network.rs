@@ -124,7 +124,8 @@ pub(super) async fn fetch(
     limit: u64,
 ) -> Result<Vec<u8>, DownloadError> {
     // What the user named may be anywhere.
-    let wanted = Download { url, reach: Reach::Anywhere, limit, retry: RetryPolicy::default() };
+    let (reach, retry) = (Reach::Anywhere, RetryPolicy::default());
+    let wanted = Download { url, reach, limit, retry, gauge: None };
     let mut text = Vec::new();
     http.download(&wanted, &mut text).await?;
     Ok(text)

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 
 use snapshot::Rootfs;
-use tokio::runtime::Runtime;
 
 use super::error::BuildError;
 use super::network;
 use super::options::{BuildOptions, ContextSource, DockerfileSource, NamedContextSource};
 use crate::context::{
-    self, BuildContext, ContextError,
+    self, BuildContext, ContextError, Means,
     dockerfile::{FoundDockerfile, MAX_TEXT_BYTES},
 };
-use crate::http::{HttpClient, redact};
+use crate::http::redact;
 use crate::store::Store;
 
 /// The name of the root that an archive context is unpacked to.
@@ -47,12 +46,11 @@ pub(super) fn peek(options: &BuildOptions) -> Option<Vec<u8>> {
 pub(super) fn read(
     options: &BuildOptions,
     store: &Store,
-    runtime: &Runtime,
-    http: &HttpClient,
+    means: &Means<'_>,
 ) -> Result<Sources, BuildError> {
     let room =
         || -> Result<Rootfs, BuildError> { Ok(Rootfs::open(&store.create_root(CONTEXT_ROOT)?)?) };
-    let mut root = context::open(&options.context.source, room)?;
+    let mut root = context::open(&options.context.source, means, room)?;
     if let Some(sub_path) = &options.context.sub_path {
         root = context::enter(&root, sub_path)?;
     }
@@ -62,7 +60,7 @@ pub(super) fn read(
         }
         DockerfileSource::Stdin => context::dockerfile::read_stdin(io::stdin())?,
         DockerfileSource::Url(url) => {
-            let text = runtime.block_on(network::fetch(http, url, MAX_TEXT_BYTES))?;
+            let text = means.runtime.block_on(network::fetch(means.http, url, MAX_TEXT_BYTES))?;
             FoundDockerfile::from_text(&redact(url), text)
         }
     };

@@ -73,15 +73,19 @@ const fn ours(name: &'static str) -> Flag {
 pub const BUILD: &[Flag] = &[
     differs(
         "context",
-        "`tar://` takes plain, zstd, bzip2 and xz archives beside gzip; `gs://`, `s3://`, `git://` \
-         and `https://` are not supported yet",
+        "archives may be plain, zstd, bzip2 or xz beside gzip, and are unpacked while they are \
+         downloaded; a public bucket needs no credentials; `git://` is not supported yet",
     ),
     differs(
         "context-sub-path",
         "holds for plain directories too, which kaniko leaves as they are, and may not leave the \
          context",
     ),
-    not_yet("bucket"),
+    differs(
+        "bucket",
+        "stands for the context where no directory is named; kaniko ignores it beside its default \
+         context",
+    ),
     not_yet("git"),
     differs("dockerfile", "`-` reads standard input"),
     ours("build-context"),
@@ -325,14 +329,42 @@ pub const VARIABLES: &[Variable] = &[
     missing("GIT_PASSWORD", Missing::Silent, "for git contexts"),
     missing("GIT_TOKEN", Missing::Silent, "for git contexts"),
     missing("GIT_PULL_METHOD", Missing::Silent, "for git contexts"),
-    missing("S3_ENDPOINT", Missing::Silent, "for S3 contexts"),
-    missing("S3_FORCE_PATH_STYLE", Missing::Silent, "for S3 contexts"),
-    missing("AZURE_STORAGE_ACCESS_KEY", Missing::Silent, "for Azure contexts"),
-    missing(
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        Missing::Silent,
-        "for Google contexts and registries",
+    variable("S3_ENDPOINT", "URL of a store that is not Amazon's, for S3 contexts"),
+    variable("S3_FORCE_PATH_STYLE", "`true`: the bucket's name goes into the path"),
+    variable("AWS_REGION", "region of S3 contexts; `AWS_DEFAULT_REGION` too; else S3 is asked"),
+    variable(
+        "AWS_ACCESS_KEY_ID",
+        "key for S3 contexts, with `AWS_SECRET_ACCESS_KEY` and perhaps `AWS_SESSION_TOKEN`",
     ),
+    variable("AWS_PROFILE", "profile of the files of `~/.aws`, which then stands before the key"),
+    variable("AWS_SHARED_CREDENTIALS_FILE", "in place of `~/.aws/credentials`"),
+    variable("AWS_CONFIG_FILE", "in place of `~/.aws/config`"),
+    variable(
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "token of the cluster for a role (`AWS_ROLE_ARN`, `AWS_ROLE_SESSION_NAME`)",
+    ),
+    variable("AWS_ENDPOINT_URL_STS", "where roles are given"),
+    variable(
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "EKS Pod Identity, with `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`",
+    ),
+    variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "role of an ECS task"),
+    variable("AWS_EC2_METADATA_DISABLED", "`true`: the metadata server is not asked"),
+    variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", "URL of the metadata server"),
+    variable("AZURE_STORAGE_ACCESS_KEY", "key of the account, for Azure contexts"),
+    variable(
+        "AZURE_CLIENT_ID",
+        "application for Azure contexts, with `AZURE_TENANT_ID` and `AZURE_FEDERATED_TOKEN_FILE` or \
+         `AZURE_CLIENT_SECRET`",
+    ),
+    variable("AZURE_AUTHORITY_HOST", "where tokens are given"),
+    variable(
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "credentials file for Google contexts; for registries not yet",
+    ),
+    variable("CLOUDSDK_CONFIG", "directory of gcloud's files, in place of `~/.config/gcloud`"),
+    variable("GCE_METADATA_HOST", "Google's metadata server"),
+    variable("STORAGE_EMULATOR_HOST", "a stand-in for Google Cloud Storage, without credentials"),
     missing("DOCKER_CREDENTIAL_GCR_CONFIG", Missing::Silent, "for Google registries"),
     missing("GGCR_EXPERIMENT_ESTARGZ", Missing::Warn, "layers with a table of contents"),
 ];

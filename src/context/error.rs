@@ -5,10 +5,18 @@ use std::path::PathBuf;
 
 use snapshot::RootfsError;
 
+use nix::sys::signal::Signal;
+
 use super::dockerignore::IgnoreError;
+use super::object::ObjectError;
 use super::pattern::PatternError;
 use crate::archive::ExtractError;
+use crate::http::DownloadError;
+use crate::interrupt::Interrupted;
 use crate::report::fault::{Class, Fault};
+
+/// The name of an archive that is piped in.
+pub(super) const STDIN: &str = "tar://stdin";
 
 /// What can be wrong with a context or a Dockerfile's place.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +83,30 @@ pub enum ContextError {
         /// Why.
         #[source]
         source: ExtractError,
+    },
+    /// A plain URL's archive did not arrive.
+    #[error("cannot fetch the build context")]
+    Download(#[source] DownloadError),
+    /// An archive in a bucket did not arrive.
+    #[error("cannot fetch the build context `{name}`")]
+    Object {
+        /// The archive, as in `--context`.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<ObjectError>,
+    },
+    /// A transfer was ended by a signal.
+    #[error(transparent)]
+    Interrupted(Interrupted),
+    /// A transfer ended without a word.
+    #[error("cannot fetch the build context `{name}`")]
+    Task {
+        /// The context, as in `--context`.
+        name: String,
+        /// Why.
+        #[source]
+        source: tokio::task::JoinError,
     },
     /// A directory of the context cannot be read.
     #[error("cannot walk the build context `{}`", context.display())]
@@ -145,6 +177,12 @@ pub enum ContextError {
     Pattern(#[from] PatternError),
 }
 
+impl ContextError {
+    pub(super) fn interrupted(signal: Signal) -> Self {
+        Self::Interrupted(Interrupted(signal))
+    }
+}
+
 impl Fault for ContextError {
     fn class(&self) -> Class {
         let of_rootfs = |error: &RootfsError| match error.raw_os_error() {
@@ -159,6 +197,21 @@ impl Fault for ContextError {
             Self::OpenArchive { source, .. }
             | Self::ReadArchive { source, .. }
             | Self::ReadHost { source, .. } => Class::of_io(source),
+            Self::Download(error) => match error {
+                DownloadError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
+                    Class::Auth
+                }
+                DownloadError::Status { .. } if !error.is_temporary() => Class::User,
+                DownloadError::Sink { source, .. } => Class::of_io(source),
+                DownloadError::Http { .. }
+                | DownloadError::Redirect { .. }
+                | DownloadError::Status { .. }
+                | DownloadError::TooLarge { .. }
+                | DownloadError::Changed { .. } => Class::Infrastructure,
+            },
+            Self::Object { source, .. } => source.class(),
+            Self::Interrupted(interrupted) => interrupted.class(),
+            Self::Task { .. } => Class::Internal,
             Self::SubPathName { .. }
             | Self::EmptyArchive { .. }
             | Self::Terminal
@@ -174,6 +227,8 @@ impl Fault for ContextError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Object { source, .. } => source.hint(),
+            Self::EmptyArchive { name } if name != STDIN => None,
             Self::Terminal | Self::EmptyArchive { .. } => Some(
                 "pipe it, with standard input kept open: \
                  `tar -czf - . | kubectl run … --stdin` or `docker run --interactive …`"
@@ -183,6 +238,15 @@ impl Fault for ContextError {
                 Some("name it with `--dockerfile`, relative to the build context".to_owned())
             }
             _ => None,
+        }
+    }
+
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Download(error) => error.is_temporary(),
+            Self::Object { source, .. } => source.is_temporary(),
+            Self::Interrupted(interrupted) => interrupted.is_temporary(),
+            _ => false,
         }
     }
 }

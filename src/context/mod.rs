@@ -1,4 +1,4 @@
-//! Where a build comes from: directories, tar archives, named contexts, and `.dockerignore`.
+//! Where a build comes from: directories, archives here and elsewhere, and `.dockerignore`.
 //!
 //! Owns the files of a context: how they become a directory ([`open`]), where the Dockerfile is
 //! ([`dockerfile`]), and which files count ([`BuildContext`]). Must not know registries or stages.
@@ -8,10 +8,13 @@
 pub mod dockerfile;
 pub mod dockerignore;
 mod error;
+pub mod object;
 pub mod pattern;
 mod source;
+mod stream;
 mod tree;
 
 pub use error::ContextError;
 pub use source::{ContextSource, enter, open, open_directory, unpack};
+pub use stream::Means;
 pub use tree::BuildContext;

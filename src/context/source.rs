@@ -7,8 +7,13 @@ use std::path::{Path, PathBuf};
 
 use snapshot::{Rootfs, RootfsPath};
 
-use super::error::ContextError;
+use url::Url;
+
+use super::error::{ContextError, STDIN};
+use super::object::ObjectSource;
+use super::stream::{Ended, Means, unpack_download};
 use crate::archive::{Contents, ExtractOptions, Extracted, Ownership, extract, limits_for};
+use crate::http::{Download, DownloadError, Reach, RetryPolicy, redact};
 
 /// The kinds of main context.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +24,10 @@ pub enum ContextSource {
     Tar(PathBuf),
     /// A tar archive on standard input.
     TarStdin,
+    /// A tar archive behind a URL.
+    Url(Url),
+    /// A tar archive in a bucket.
+    Object(ObjectSource),
 }
 
 impl ContextSource {
@@ -26,12 +35,13 @@ impl ContextSource {
     pub fn needs_room(&self) -> bool {
         match self {
             Self::Directory(_) => false,
-            Self::Tar(_) | Self::TarStdin => true,
+            Self::Tar(_) | Self::TarStdin | Self::Url(_) | Self::Object(_) => true,
         }
     }
 }
 
-/// Opens a context's directory, or unpacks its archive into `room`, an empty directory.
+/// Opens a context's directory, or unpacks its archive into `room`, an empty directory. An archive
+/// from elsewhere is unpacked while it is downloaded.
 ///
 /// `room` is asked for only where it is needed ([`ContextSource::needs_room`]); the result then is
 /// `room` itself. Whoever made it removes it.
@@ -40,6 +50,7 @@ impl ContextSource {
 /// [`ContextError`]; half of an archive may be unpacked then.
 pub fn open<E: From<ContextError>>(
     source: &ContextSource,
+    means: &Means<'_>,
     room: impl FnOnce() -> Result<Rootfs, E>,
 ) -> Result<Rootfs, E> {
     match source {
@@ -59,10 +70,51 @@ pub fn open<E: From<ContextError>>(
                 return Err(ContextError::Terminal.into());
             }
             let room = room()?;
-            unpack(stdin, "tar://stdin", &room)?;
+            unpack(stdin, STDIN, &room)?;
+            Ok(room)
+        }
+        ContextSource::Url(url) => {
+            let room = room()?;
+            unpack_url(url, means, &room)?;
+            Ok(room)
+        }
+        ContextSource::Object(object) => {
+            let room = room()?;
+            unpack_object(object, means, &room)?;
             Ok(room)
         }
     }
+}
+
+fn unpack_url(url: &Url, means: &Means<'_>, room: &Rootfs) -> Result<(), ContextError> {
+    let (http, url, name) = (means.http.clone(), url.clone(), redact(url));
+    unpack_download(means, &name, room, |mut sink, gauge| async move {
+        let wanted = Download {
+            url: &url,
+            // The user named it.
+            reach: Reach::Anywhere,
+            // What it may become on disk is the archive's limit.
+            limit: u64::MAX,
+            retry: RetryPolicy::default(),
+            gauge: Some(&gauge),
+        };
+        match http.download(&wanted, &mut sink).await {
+            Ok(_) => Ok(()),
+            Err(DownloadError::Sink { .. }) => Err(Ended::Unread),
+            Err(error) => Err(ContextError::Download(error).into()),
+        }
+    })
+}
+
+fn unpack_object(
+    object: &ObjectSource,
+    means: &Means<'_>,
+    room: &Rootfs,
+) -> Result<(), ContextError> {
+    let (http, object, name) = (means.http.clone(), object.clone(), object.name());
+    unpack_download(means, &name.clone(), room, |mut sink, gauge| async move {
+        object.download(&http, &gauge, &mut sink).await.map_err(|failed| failed.named(name))
+    })
 }
 
 /// Opens a directory as a context.

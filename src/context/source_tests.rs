@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::context::stream::with_means;
 
 /// Returns an archive with the file `d/f`.
 fn archive() -> Vec<u8> {
@@ -14,6 +15,14 @@ fn archive() -> Vec<u8> {
     header.set_mtime(1_000_000_000);
     builder.append_data(&mut header, "d/f", b"content".as_slice()).unwrap();
     builder.into_inner().unwrap()
+}
+
+/// Opens a context that needs no network.
+fn opened(
+    source: &ContextSource,
+    room: impl FnOnce() -> Result<Rootfs, ContextError>,
+) -> Result<Rootfs, ContextError> {
+    with_means(|means| open(source, means, room))
 }
 
 /// Unpacks and returns what `d/f` holds.
@@ -64,14 +73,14 @@ fn a_directory_is_used_in_place_and_an_archive_gets_room() {
     let no_room = || -> Result<Rootfs, ContextError> { panic!("a directory needs no room") };
     let source = ContextSource::Directory(directory.path().to_owned());
     assert!(!source.needs_room());
-    assert_eq!(open(&source, no_room).unwrap().host_path(), directory.path());
+    assert_eq!(opened(&source, no_room).unwrap().host_path(), directory.path());
 
     let file = directory.path().join("context.tar");
     fs::write(&file, archive()).unwrap();
     let source = ContextSource::Tar(file);
     assert!(source.needs_room());
     let room = || -> Result<Rootfs, ContextError> { Ok(Rootfs::open(room_path.path()).unwrap()) };
-    assert_eq!(open(&source, room).unwrap().host_path(), room_path.path());
+    assert_eq!(opened(&source, room).unwrap().host_path(), room_path.path());
     assert!(room_path.path().join("d/f").exists());
 }
 
@@ -79,7 +88,7 @@ fn a_directory_is_used_in_place_and_an_archive_gets_room() {
 fn what_is_missing_is_named() {
     let room = || -> Result<Rootfs, ContextError> { panic!("nothing to unpack") };
     let check = |source: ContextSource, expected: &str| {
-        assert_eq!(open(&source, room).map(|_| ()).unwrap_err().to_string(), expected);
+        assert_eq!(opened(&source, room).map(|_| ()).unwrap_err().to_string(), expected);
     };
     check(
         ContextSource::Directory("/no/such/context".into()),

@@ -18,6 +18,7 @@ use super::redirect::{RedirectError, is_redirect, redirect_target};
 use super::response::Response;
 use super::retry::{Backoff, RetryPolicy, is_temporary_status, retry_after};
 use super::sink::write_blocking;
+use crate::report::event::Gauge;
 
 /// What to download, and within which bounds.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub struct Download<'a> {
     pub limit: u64,
     /// How often to try again.
     pub retry: RetryPolicy,
+    /// Who is told how far it has come.
+    pub gauge: Option<&'a Gauge>,
 }
 
 /// What was downloaded.
@@ -180,7 +183,7 @@ impl HttpClient {
     }
 
     /// Asks for what is missing, wherever the URL leads.
-    async fn follow(&self, transfer: &Transfer<'_>) -> Result<Response, Failed> {
+    async fn follow(&self, transfer: &mut Transfer<'_>) -> Result<Response, Failed> {
         let first = transfer.download.url;
         let mut url = first.clone();
         let mut followed = 0;
@@ -261,6 +264,9 @@ impl Transfer<'_> {
         }
         self.version = version;
         let announced = response.content_length().unwrap_or_default();
+        if let (Some(gauge), Some(bytes)) = (self.download.gauge, response.content_length()) {
+            gauge.set_total(self.received.saturating_add(bytes));
+        }
         if response.status() == reqwest::StatusCode::PARTIAL_CONTENT {
             let expected = format!("bytes {}-", self.received);
             let range = response.headers().get(CONTENT_RANGE).map(HeaderValue::as_bytes);
@@ -281,6 +287,9 @@ impl Transfer<'_> {
         write_blocking(self.sink, bytes)
             .map_err(|source| (DownloadError::Sink { url: self.shown(), source }, None))?;
         self.received = total;
+        if let Some(gauge) = self.download.gauge {
+            gauge.set(total);
+        }
         Ok(())
     }
 

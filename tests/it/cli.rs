@@ -73,9 +73,9 @@ fn a_refused_command_line_is_an_error_with_a_hint_and_no_usage() {
     );
     refused(
         "executor",
-        &["--no-push", "--bucket=b"],
+        &["--no-push", "--cache-repo=r/c"],
         &[],
-        "error: `--bucket` is not supported yet\n",
+        "error: `--cache-repo` is not supported yet\n",
     );
     refused(
         "executor",

@@ -45,6 +45,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hickory_resolver", &["http"]),
     ("indicatif", &["report"]),
+    ("object_store", &["context"]),
     ("reqwest::Client", &["http"]),
     ("reqwest::ClientBuilder", &["http"]),
     ("reqwest::blocking", &["http"]),

@@ -5,6 +5,7 @@
 mod archive_witness;
 mod cli;
 mod cli_spellings;
+mod contexts;
 mod differential;
 mod examples;
 mod hostile;

@@ -27,7 +27,7 @@ pub use log::LogArgs;
 pub use output::OutputArgs;
 pub use registry::{PullArgs, PushArgs};
 pub use snapshot::SnapshotArgs;
-pub use source::SourceArgs;
+pub use source::{DEFAULT_CONTEXT, SourceArgs};
 pub use value::{CompressionName, GitOption, KeyValue, KeyValues};
 pub use warm::WarmArgs;
 

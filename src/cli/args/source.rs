@@ -5,15 +5,21 @@ use serde::Serialize;
 
 use super::value::GitOption;
 
+/// The context of a build that names none: where pipelines mount it.
+pub const DEFAULT_CONTEXT: &str = "/workspace/";
+
 /// Where the context and the Dockerfile are.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SourceArgs {
     /// Directory or archive with the files of the build
     ///
-    /// A path or `dir://PATH` is used in place. `tar://FILE` and `tar://stdin` are unpacked first:
-    /// plain tar, gzip, zstd, bzip2 or xz, told apart by content.
-    #[arg(long, short = 'c', value_name = "CONTEXT", default_value = "/workspace/")]
+    /// A path or `dir://PATH` is used in place. Archives are unpacked first: `tar://FILE`,
+    /// `tar://stdin`, `s3://BUCKET/KEY`, `gs://BUCKET/PATH`,
+    /// `https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB` or any other `https://` URL; plain
+    /// tar, gzip, zstd, bzip2 or xz, told apart by content. docs/contexts.md says which credentials
+    /// are used.
+    #[arg(long, short = 'c', value_name = "CONTEXT", default_value = DEFAULT_CONTEXT)]
     pub context: String,
 
     /// Directory inside the context to use as its root

@@ -1,5 +1,6 @@
 //! From settled flags to options: values with a grammar are read, paths made absolute. Pure.
 
+mod cloud;
 mod execution;
 mod output;
 mod registry;
@@ -33,7 +34,7 @@ pub struct Lowered {
 pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Result<Lowered, Error> {
     let mut warnings = Vec::new();
     let work_directory = execution::work_directory(&args.execution, facts)?;
-    let context = source::context(&args.source, facts)?;
+    let context = source::context(&args.source, environment, facts, &mut warnings)?;
     let dockerfile = source::dockerfile(&args.source, facts)?;
     source::check_stdin(&context, &dockerfile, &args.source)?;
     let options = BuildOptions {

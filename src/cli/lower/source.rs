@@ -1,22 +1,31 @@
 //! Context, Dockerfile and named contexts.
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{absolute, filled};
+use super::{absolute, cloud, filled};
 use crate::build::options::{
     ContextOptions, ContextSource, DockerfileSource, NamedContext, NamedContextSource,
 };
-use crate::cli::args::SourceArgs;
-use crate::cli::env::Facts;
+use crate::cli::args::{DEFAULT_CONTEXT, SourceArgs};
+use crate::cli::env::{Environment, Facts};
 use crate::cli::error::Error;
 use crate::cli::masks;
+use crate::context::object::{AzureBlob, AzureCloud, GcsObject, ObjectSource, S3Object};
 
 /// Lowers the flags of the context.
-pub fn context(args: &SourceArgs, facts: &Facts) -> Result<ContextOptions, Error> {
+pub fn context(
+    args: &SourceArgs,
+    environment: &Environment,
+    facts: &Facts,
+    warnings: &mut Vec<String>,
+) -> Result<ContextOptions, Error> {
+    let text = with_bucket(args, warnings);
     Ok(ContextOptions {
-        source: source(&args.context, facts)?,
+        source: source(&text, environment, facts)?,
         sub_path: filled(&args.context_sub_path).map(sub_path).transpose()?.flatten(),
         named: args
             .build_context
@@ -26,7 +35,32 @@ pub fn context(args: &SourceArgs, facts: &Facts) -> Result<ContextOptions, Error
     })
 }
 
-fn source(text: &str, facts: &Facts) -> Result<ContextSource, Error> {
+/// Returns the context, or what `--bucket` says in its place: kaniko's oldest way to name one.
+///
+/// As with kaniko, a directory that was named stands over it; the directory that is meant when
+/// nothing is named does not.
+fn with_bucket<'a>(args: &'a SourceArgs, warnings: &mut Vec<String>) -> Cow<'a, str> {
+    let context = args.context.as_str();
+    match args.bucket.as_str() {
+        "" => context.into(),
+        bucket if is_directory(context) => {
+            warnings.push(format!(
+                "`--bucket={}` has no effect beside `--context={context}`, a directory; write the \
+                 context as `gs://BUCKET/PATH`",
+                masks::url(bucket)
+            ));
+            context.into()
+        }
+        bucket if bucket.contains("://") => bucket.into(),
+        bucket => format!("gs://{bucket}").into(),
+    }
+}
+
+fn is_directory(context: &str) -> bool {
+    !context.is_empty() && context != DEFAULT_CONTEXT && !context.contains("://")
+}
+
+fn source(text: &str, environment: &Environment, facts: &Facts) -> Result<ContextSource, Error> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(ContextSource::Directory(absolute(text, facts)));
     };
@@ -34,18 +68,76 @@ fn source(text: &str, facts: &Facts) -> Result<ContextSource, Error> {
         "dir" => Ok(ContextSource::Directory(absolute(rest, facts))),
         "tar" if rest == "stdin" => Ok(ContextSource::TarStdin),
         "tar" => Ok(ContextSource::Tar(absolute(rest, facts))),
-        "gs" | "s3" | "git" | "https" => {
-            Err(Error::NotSupported { flag: format!("--context={scheme}://") })
+        "s3" => {
+            let (bucket, key) = bucket_and_object(text, rest)?;
+            let settings = Box::new(cloud::s3(environment, facts)?);
+            let object = S3Object { bucket, key };
+            Ok(ContextSource::Object(ObjectSource::S3 { object, settings }))
         }
-        _ => Err(Error::WrongValue {
-            flag: "--context",
-            value: masks::url(text),
-            reason: format!(
+        "gs" => {
+            let (bucket, path) = bucket_and_object(text, rest)?;
+            let settings = cloud::gcs(environment, facts)?;
+            let object = GcsObject { bucket, path };
+            Ok(ContextSource::Object(ObjectSource::Gcs { object, settings }))
+        }
+        "https" => https(text, environment, facts),
+        "git" => Err(Error::NotSupported { flag: format!("--context={scheme}://") }),
+        _ => Err(wrong_context(
+            text,
+            format!(
                 "unknown build context prefix `{scheme}://`, expected one of gs://, dir://, s3://, \
                  git://, tar://, https://"
             ),
-        }),
+        )),
     }
+}
+
+fn wrong_context(text: &str, reason: impl Into<String>) -> Error {
+    Error::WrongValue { flag: "--context", value: masks::url(text), reason: reason.into() }
+}
+
+/// Parts `BUCKET/PATH`, `%xx` in the path decoded; without a path it is kaniko's usual name.
+fn bucket_and_object(text: &str, rest: &str) -> Result<(String, String), Error> {
+    let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        return Err(wrong_context(text, "the bucket is missing"));
+    }
+    let path = percent_decode_str(path.trim_start_matches('/'))
+        .decode_utf8()
+        .map_err(|_| wrong_context(text, "its path is not valid UTF-8"))?;
+    let path = if path.is_empty() { "context.tar.gz".into() } else { path };
+    Ok((bucket.to_owned(), path.into_owned()))
+}
+
+/// A blob of Azure where the host is one of Azure's, else whatever the URL leads to.
+fn https(text: &str, environment: &Environment, facts: &Facts) -> Result<ContextSource, Error> {
+    let url = Url::parse(text).map_err(|error| wrong_context(text, error.to_string()))?;
+    let host = url.host_str().unwrap_or_default();
+    let Some((account, cloud)) = AzureCloud::of_host(host) else {
+        return Ok(ContextSource::Url(url));
+    };
+    // A signed URL says itself who may read it.
+    if url.query_pairs().any(|(key, _)| key == "sig") {
+        return Ok(ContextSource::Url(url));
+    }
+    let path = url.path().trim_start_matches('/');
+    let (container, name) = match path.split_once('/') {
+        Some((container, name)) if !container.is_empty() && !name.is_empty() => (container, name),
+        _ => return Err(wrong_context(text, "expected `https://HOST/CONTAINER/BLOB`")),
+    };
+    let decode = |part: &str| {
+        let decoded = percent_decode_str(part).decode_utf8();
+        let decoded = decoded.map_err(|_| wrong_context(text, "its path is not valid UTF-8"));
+        Ok::<_, Error>(decoded?.into_owned())
+    };
+    let blob = AzureBlob {
+        account: account.to_owned(),
+        cloud,
+        container: decode(container)?,
+        name: decode(name)?,
+    };
+    let settings = cloud::azure(environment, facts)?;
+    Ok(ContextSource::Object(ObjectSource::Azure { blob, settings }))
 }
 
 /// Cleans a path inside the context; `None` is the context itself.

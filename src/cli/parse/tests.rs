@@ -449,6 +449,7 @@ fn every_working_flag_changes_what_is_done() {
         ("context", "/c"),
         ("context-sub-path", "s"),
         ("dockerfile", "d"),
+        ("bucket", "b"),
         ("build-context", "a=b"),
         ("target", "t"),
         ("build-arg", "a=b"),
@@ -545,7 +546,6 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
         "--cache-run-layers=false",
         "--git=branch=x",
         "--force-build-metadata",
-        "--bucket=b",
     ] {
         let name = flag.split('=').next().expect("a name");
         assert_eq!(error(&[flag]), format!("`{name}` is not supported yet"));
@@ -553,11 +553,55 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
     for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache"] {
         assert_eq!(options(&[flag]), defaults(), "{flag}");
     }
-    for scheme in ["gs", "s3", "git", "https"] {
-        assert_eq!(
-            error(&[&format!("--context={scheme}://x/y")]),
-            format!("`--context={scheme}://` is not supported yet")
-        );
+    assert_eq!(error(&["--context=git://x/y"]), "`--context=git://` is not supported yet");
+}
+
+#[test]
+fn contexts_from_elsewhere_are_read_as_kaniko_reads_them() {
+    let name = |words: &[&str]| match options(words).context.source {
+        ContextSource::Object(object) => object.name(),
+        ContextSource::Url(url) => url.to_string(),
+        other => panic!("{other:?}"),
+    };
+    for (context, expected) in [
+        ("s3://bucket/a/b.tar.gz", "s3://bucket/a/b.tar.gz"),
+        ("s3://bucket", "s3://bucket/context.tar.gz"),
+        ("gs://bucket/", "gs://bucket/context.tar.gz"),
+        ("gs://bucket/a%20b", "gs://bucket/a b"),
+        ("https://acme.blob.core.windows.net/c/d/e", "https://acme.blob.core.windows.net/c/d/e"),
+        (
+            "https://acme.blob.core.windows.net/c/d?sig=s",
+            "https://acme.blob.core.windows.net/c/d?sig=s",
+        ),
+        ("https://host.example/c?t=s", "https://host.example/c?t=s"),
+    ] {
+        assert_eq!(name(&[&format!("--context={context}")]), expected);
+    }
+    assert_eq!(name(&["--bucket=b"]), "gs://b/context.tar.gz");
+    assert_eq!(name(&["--bucket=b/c.tgz", "--context="]), "gs://b/c.tgz");
+    assert_eq!(name(&["--bucket=s3://b/c.tgz"]), "s3://b/c.tgz");
+    let request = request(&["--bucket=b", "--context=/dir"]);
+    assert_eq!(request.options.context.source, ContextSource::Directory("/dir".into()));
+    assert_eq!(
+        request.warnings,
+        ["`--bucket=b` has no effect beside `--context=/dir`, a directory; write the context as \
+          `gs://BUCKET/PATH`"]
+    );
+}
+
+#[test]
+fn secrets_of_clouds_are_not_in_what_is_shown_of_options() {
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "AKIA"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ("AWS_SESSION_TOKEN", "hunter2"),
+        ("AZURE_STORAGE_ACCESS_KEY", "hunter2"),
+        ("AZURE_CLIENT_SECRET", "hunter2"),
+    ];
+    for context in ["s3://b/k", "https://acme.blob.core.windows.net/c/b"] {
+        let context = format!("--context={context}");
+        let request = request_in(&["executor", "--no-push", &context], &variables);
+        assert!(!format!("{:?}", request.options.context).contains("hunter2"));
     }
 }
 
@@ -602,6 +646,11 @@ fn values_that_cannot_mean_anything_are_refused() {
         (
             "--context=ftp://h/c",
             "unknown build context prefix `ftp://`, expected one of gs://, dir://, s3://, git://, tar://, https://",
+        ),
+        ("--context=s3:///key", "the bucket is missing"),
+        (
+            "--context=https://acme.blob.core.windows.net/c",
+            "expected `https://HOST/CONTAINER/BLOB`",
         ),
         ("--context-sub-path=a/../../b", "the path leaves the context"),
         ("--label=a", "expected `KEY=VALUE`"),

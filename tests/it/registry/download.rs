@@ -16,7 +16,7 @@ fn serve(sim: &RegSim, bytes: &[u8]) -> Url {
 async fn download(url: &Url, limit: u64) -> Result<(Downloaded, Vec<u8>), DownloadError> {
     let http = HttpClient::new(&http_options()).unwrap();
     let mut sink = Vec::new();
-    let wanted = Download { url, reach: Reach::Anywhere, limit, retry: QUICK };
+    let wanted = Download { url, reach: Reach::Anywhere, limit, retry: QUICK, gauge: None };
     Ok((http.download(&wanted, &mut sink).await?, sink))
 }
 
@@ -110,7 +110,13 @@ async fn a_redirect_cannot_reach_what_the_url_itself_may() {
     assert_eq!(canary.requests(), []);
     // What a Dockerfile names is no better than what a server names.
     let http = HttpClient::new(&http_options()).unwrap();
-    let wanted = Download { url: &url, reach: Reach::PublicAndPrivate, limit: 10, retry: QUICK };
+    let wanted = Download {
+        url: &url,
+        reach: Reach::PublicAndPrivate,
+        limit: 10,
+        retry: QUICK,
+        gauge: None,
+    };
     assert!(http.download(&wanted, &mut Vec::new()).await.is_err());
     assert_eq!(sim.count("GET", "/blobs/"), 1);
 }

@@ -6,7 +6,7 @@
 
 mod faults;
 mod forward;
-mod listener;
+pub mod listener;
 mod protocol;
 mod state;
 mod tokens;
