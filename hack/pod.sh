@@ -16,6 +16,11 @@
 #   --directory DIR      where the container's files are (default: a new one in /var/tmp)
 #   --no-seccomp         without a seccomp profile, as Pods are where the kubelet sets none
 #   --privileged         as a privileged container
+#   --userns             as in a Pod with `hostUsers: false` whose container has SYS_ADMIN and no
+#                        seccomp profile: ids from 100000 on; what is in volumes belongs to others
+#   --memory BYTES       with a memory limit
+#   --pids COUNT         with a limit of processes and threads
+#   --read-only PLACE    mounts an empty directory that cannot be written to; may be repeated
 #   --restricted         as the restricted Pod security standard has it: user 1000, no capabilities,
 #                        no new privileges, and with a read-only root
 #   --machine            without what tells a container from a machine: as a chroot on one
@@ -25,8 +30,8 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 
-binary= layout= directory= seccomp=yes privileged=no restricted=no machine=no
-volumes= files= empty=
+binary= layout= directory= seccomp=yes privileged=no restricted=no machine=no userns=no
+volumes= files= empty= read_only= memory=null pids=null
 while [ $# -gt 0 ]; do
   case $1 in
     --binary) binary=$2; shift 2 ;;
@@ -38,6 +43,10 @@ while [ $# -gt 0 ]; do
     --no-seccomp) seccomp=no; shift ;;
     --privileged) privileged=yes seccomp=no; shift ;;
     --restricted) restricted=yes; shift ;;
+    --userns) userns=yes seccomp=no; shift ;;
+    --memory) memory=$2; shift 2 ;;
+    --pids) pids=$2; shift 2 ;;
+    --read-only) read_only="$read_only $2"; shift 2 ;;
     --machine) machine=yes; shift ;;
     --) shift; break ;;
     -*) echo "error: unknown option $1" >&2; exit 1 ;;
@@ -101,27 +110,35 @@ echo canary-token > "$pod/account/token"
 echo default > "$pod/account/namespace"
 echo canary-certificate > "$pod/account/ca.crt"
 
-mounts=$(jq -n --arg pod "$pod" --arg machine "$machine" '[
+mounts=$(jq -n --arg pod "$pod" --arg machine "$machine" --arg userns "$userns" '[
   {destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"]},
   {destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"]},
   {destination: "/dev/pts", type: "devpts", source: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
   {destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
   {destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"]},
-  {destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"]},
+  # With the network of the machine only the machine may mount another one.
+  (if $userns == "yes" then {destination: "/sys", type: "bind", source: "/sys", options: ["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"]}
+    else {destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"]} end),
+  (if $machine == "yes" then empty else
+    {destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["nosuid", "noexec", "nodev", "relatime", "ro"]} end),
   (if $machine == "yes" then {} else {"/etc/resolv.conf": "resolv.conf", "/etc/hosts": "hosts", "/etc/hostname": "hostname", "/dev/termination-log": "termination-log"} end
     | to_entries[] | {destination: .key, type: "bind", source: "\($pod)/\(.value)", options: ["bind", "rprivate", "rw"]}),
   (if $machine == "yes" then empty else
     {destination: "/var/run/secrets/kubernetes.io/serviceaccount", type: "bind", source: "\($pod)/account", options: ["bind", "rprivate", "ro"]} end)
 ]')
 bind() {
-  mounts=$(printf %s "$mounts" | jq --arg source "$1" --arg place "$2" \
-    '. + [{destination: $place, type: "bind", source: $source, options: ["rbind", "rprivate", "rw"]}]')
+  mounts=$(printf %s "$mounts" | jq --arg source "$1" --arg place "$2" --arg access "${3:-rw}" \
+    '. + [{destination: $place, type: "bind", source: $source, options: ["rbind", "rprivate", $access]}]')
 }
 for place in ${empty:-/workspace}; do
   mkdir -p "$pod/empty$place"
   # As the kubelet makes them.
   chmod 777 "$pod/empty$place"
   bind "$pod/empty$place" "$place"
+done
+for place in $read_only; do
+  mkdir -p "$pod/read-only$place"
+  bind "$pod/read-only$place" "$place" ro
 done
 for volume in $volumes; do
   bind "${volume%%:*}" "${volume#*:}"
@@ -152,20 +169,26 @@ capabilities='["CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER",
   "CAP_KILL", "CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID",
   "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"]'
 if [ $privileged = yes ]; then
-  last=$(cat /proc/sys/kernel/cap_last_cap)
-  all="chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable
-    net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio
-    sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config
-    mknod lease audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm
-    block_suspend audit_read perfmon bpf checkpoint_restore"
-  capabilities=$(jq -n --arg all "$all" --argjson count "$((last + 1))" \
-    '[$all | splits("\\s+")] | .[:$count] | map("CAP_" + ascii_upcase)')
+  # All that this machine has to give.
+  bounds=0x$(sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status)
+  given= number=0
+  for name in chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap \
+    linux_immutable net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module \
+    sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time \
+    sys_tty_config mknod lease audit_write audit_control setfcap mac_override mac_admin syslog \
+    wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore; do
+    [ $((bounds >> number & 1)) = 0 ] || given="$given $name"
+    number=$((number + 1))
+  done
+  capabilities=$(jq -n --arg given "${given# }" '[$given | splits(" ")] | map("CAP_" + ascii_upcase)')
 fi
 [ $restricted = no ] || capabilities='[]'
+[ $userns = no ] || capabilities=$(printf %s "$capabilities" | jq '. + ["CAP_SYS_ADMIN"]')
 
 jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabilities "$capabilities" \
   --argjson process "$process" --arg seccomp "$seccomp" --arg privileged "$privileged" \
-  --arg restricted "$restricted" --arg machine "$machine" --arg group "/$name" '{
+  --arg restricted "$restricted" --arg machine "$machine" --arg userns "$userns" \
+  --argjson memory "$memory" --argjson pids "$pids" --arg group "/$name" '{
   ociVersion: "1.0.2",
   hostname: "zuwai-pod",
   root: {path: "rootfs", readonly: ($restricted == "yes")},
@@ -180,14 +203,23 @@ jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabili
   },
   mounts: $mounts,
   linux: ({
-    namespaces: [{type: "pid"}, {type: "ipc"}, {type: "uts"}, {type: "mount"}],
+    namespaces: ([{type: "pid"}, {type: "ipc"}, {type: "uts"}, {type: "mount"}]
+      + (if $userns == "yes" then [{type: "user"}] else [] end)),
+    resources: ((if $memory == null then {} else {memory: {limit: $memory}} end)
+      + (if $pids == null then {} else {pids: {limit: $pids}} end)),
     cgroupsPath: $group
-  } + (if $privileged == "yes" then {} else {
+  } + (if $userns == "yes" then
+    ["uidMappings", "gidMappings"] | map({key: ., value: [{containerID: 0, hostID: 100000, size: 65536}]}) | from_entries
+    else {} end) + (if $privileged == "yes" then {} else {
     maskedPaths: ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/sys/firmware"],
     readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
   } end) + (if $seccomp == "yes" then {seccomp: $profile} else {} end))
 }' --args -- "$@" > "$directory/config.json"
 
+if [ $userns = yes ]; then
+  # What an id-mapped mount does, and runc 1.1 does not.
+  as_root chown -R -h 100000:100000 "$image" "$directory/upper" "$directory/work" "$pod/empty"
+fi
 as_root mount -t overlay overlay \
   -o "lowerdir=$image,upperdir=$directory/upper,workdir=$directory/work" "$directory/rootfs"
 code=0

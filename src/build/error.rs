@@ -211,6 +211,12 @@ impl From<BuildError> for StepError {
     }
 }
 
+impl From<snapshot::RootfsError> for StepError {
+    fn from(error: snapshot::RootfsError) -> Self {
+        Self::Execute(error.into())
+    }
+}
+
 impl fmt::Display for FailedStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot carry out `{}`", self.text)
@@ -274,6 +280,9 @@ impl Fault for BuildError {
     }
 
     fn hint(&self) -> Option<String> {
+        if is_for_want_of_room(self) {
+            return Some(NO_ROOM.to_owned());
+        }
         match self {
             Self::Parse(inner) => {
                 inner.error.suggestion().map(|word| format!("did you mean `{word}`?"))
@@ -320,6 +329,25 @@ impl StepError {
             Self::Context(error) => error,
         })
     }
+}
+
+/// What to do where a file system is full; the kernel says the same of both.
+const NO_ROOM: &str = "the file system has no space or no inodes left (`df`, `df -i`): give the \
+                       container more ephemeral storage, or put the build's own files on a volume \
+                       with `--kaniko-dir`";
+
+/// Tells whether an error goes back to a file system that is full.
+fn is_for_want_of_room(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Returns the class of an error that the machine, not the user, is likely to have caused.

@@ -4,14 +4,17 @@ use std::collections::{BTreeSet, HashSet};
 
 use snapshot::layer::{Content, Contents};
 use snapshot::{
-    Change, ChangeKind, Changeset, FileKind, Index, InodeId, Metadata, PathSet, Rootfs,
+    Change, ChangeKind, Changeset, FileKind, IgnoreList, Index, InodeId, Metadata, PathSet, Rootfs,
     RootfsError, RootfsPath, Row, xattr,
 };
 
+use super::error::StepError;
+use super::islands::{Harvest, Islands, Sea};
 use super::roots::Home;
 use super::session::Session;
 use crate::archive::Beneath;
-use crate::execute::Target;
+use crate::execute::{self, Target};
+use crate::plan::{RunStep, WorkdirStep};
 use crate::report::event::Event;
 
 /// How the files of a stage and those of the container it is built in stand to each other.
@@ -21,19 +24,38 @@ pub(super) struct Foreign {
     /// Directories that no snapshot looks at.
     protected: Vec<InodeId>,
     beneath: Beneath,
-    /// What steps put beneath, until it is in a layer.
+    /// What no layer shall have.
+    ignore: IgnoreList,
+    /// Where the program's own directories are in the root.
+    own: Vec<RootfsPath>,
+    /// What steps put beneath.
+    put: BTreeSet<RootfsPath>,
+    /// The same, until it is in a layer.
     waiting: BTreeSet<RootfsPath>,
+    /// What commands took away of it, until a layer says so.
+    removed: Vec<RootfsPath>,
     /// What the user was told is covered.
     told: HashSet<RootfsPath>,
 }
 
+/// Who else is in the root.
+pub(super) struct Strangers {
+    /// What was there before the first stage.
+    pub(super) paths: HashSet<RootfsPath>,
+    /// Directories that no snapshot looks at.
+    pub(super) protected: Vec<InodeId>,
+    /// What no layer shall have.
+    pub(super) ignore: IgnoreList,
+    /// Where the program's own directories are in the root.
+    pub(super) own: Vec<RootfsPath>,
+}
+
 impl Foreign {
-    pub(super) fn new(
-        paths: HashSet<RootfsPath>,
-        protected: Vec<InodeId>,
-        beneath: Beneath,
-    ) -> Self {
-        Self { paths, protected, beneath, waiting: BTreeSet::new(), told: HashSet::new() }
+    pub(super) fn new(strangers: Strangers, beneath: Beneath) -> Self {
+        let Strangers { paths, protected, ignore, own } = strangers;
+        let (put, waiting) = (BTreeSet::new(), BTreeSet::new());
+        let (removed, told) = (Vec::new(), HashSet::new());
+        Self { paths, protected, beneath, ignore, own, put, waiting, removed, told }
     }
 
     pub(super) fn protected(&self) -> impl Iterator<Item = InodeId> + '_ {
@@ -47,7 +69,10 @@ impl Foreign {
     /// Notes a path that a step put beneath, and returns what covers it if that was not named before.
     fn note(&mut self, path: RootfsPath) -> Option<RootfsPath> {
         let cover = self.beneath.cover(&path)?.clone();
-        self.waiting.insert(path);
+        if !self.ignore.contains(&path) {
+            self.waiting.insert(path.clone());
+        }
+        self.put.insert(path);
         self.told.insert(cover.clone()).then_some(cover)
     }
 
@@ -69,6 +94,17 @@ impl Foreign {
             | ChangeKind::Linked => true,
         };
         let mut kept: Vec<Change> = changes.into_iter().filter(ours).collect();
+        for path in std::mem::take(&mut self.removed) {
+            // What no layer has yet needs no whiteout.
+            if index.get(&path).is_some() && !self.ignore.contains(&path) {
+                for above in path.ancestors() {
+                    let metadata = index.get(&above).map(|row| row.metadata);
+                    kept.push(Change { path: above, kind: ChangeKind::Ancestor, metadata });
+                }
+                index.remove(&path);
+                kept.push(Change { path, kind: ChangeKind::Removed, metadata: None });
+            }
+        }
         for path in std::mem::take(&mut self.waiting) {
             // A later step may have replaced what it was in.
             let Some(metadata) = self.beneath.files().metadata(&path)? else { continue };
@@ -125,7 +161,58 @@ impl Foreign {
 impl Home {
     /// Returns the files of a stage, as a step that writes to them has them.
     pub(super) fn target<'a>(&'a self, rootfs: &'a Rootfs) -> Target<'a> {
-        Target::new(rootfs, self.foreign().map(Foreign::beneath))
+        let foreign = self.foreign();
+        Target::new(rootfs, foreign.map(Foreign::beneath))
+            .with_foreign(foreign.map(|foreign| &foreign.paths))
+    }
+
+    /// Shows a command what the Dockerfile has put where something covers it, its working directory
+    /// among that; tells the user what becomes of what is written there.
+    pub(super) fn show(
+        &mut self,
+        session: &Session<'_>,
+        rootfs: &Rootfs,
+        run: &RunStep,
+    ) -> Result<Option<Islands>, StepError> {
+        let Self::Place(foreign) = self else { return Ok(None) };
+        let start = rootfs.resolve(&run.working_directory)?;
+        if let Some(cover) = foreign.beneath.cover(&start).cloned() {
+            if foreign.told.insert(cover.clone()) {
+                session.events.send(Event::Warning { text: covered_text(&cover) });
+            }
+            // What WORKDIR has not made, nobody has.
+            let workdir = WorkdirStep { path: start.clone(), user: run.user.clone() };
+            let made = execute::make_working_dir(self.target(rootfs), &workdir)?;
+            self.note(session, made);
+        }
+        let Self::Place(foreign) = self else { return Ok(None) };
+        if foreign.put.is_empty() {
+            return Ok(None);
+        }
+        let execution = &session.options.execution;
+        let sea = Sea {
+            image: foreign.beneath.files(),
+            put: &foreign.put,
+            own: &foreign.own,
+            start: &start,
+            work: &execution.work_directory,
+        };
+        Islands::show(&sea).map(Some)
+    }
+
+    /// Takes what a command has made of what it was shown for the image's.
+    pub(super) fn take_back(&mut self, islands: Islands) -> Result<(), StepError> {
+        let Self::Place(foreign) = self else { return Ok(()) };
+        let Harvest { changed, removed } = islands.take_back(foreign.beneath.files())?;
+        for path in &removed {
+            foreign.put.retain(|put| !put.starts_with(path));
+            foreign.waiting.retain(|waiting| !waiting.starts_with(path));
+        }
+        foreign.removed.extend(removed);
+        for path in changed {
+            foreign.note(path);
+        }
+        Ok(())
     }
 
     /// Takes note of what a step put where commands cannot see it, tells the user once of each such
@@ -186,9 +273,10 @@ impl Home {
 
 fn covered_text(cover: &RootfsPath) -> String {
     format!(
-        "`{cover}` belongs to this container (it is mounted, or the build's own): what the \
-         Dockerfile puts there gets into the image, but a RUN sees the container's files, and what \
-         it writes there is not in the image; mount the volume elsewhere"
+        "`{cover}` belongs to this container (it is mounted, or the build's own): the image gets \
+         what the Dockerfile puts there, and what a RUN writes in directories that the Dockerfile \
+         makes there; of the container's own files there, and of what a RUN writes beside them, it \
+         gets nothing; mount the volume elsewhere"
     )
 }
 
@@ -207,7 +295,9 @@ mod tests {
         let paths = ["etc", "etc/a", "etc/b"].map(path).into_iter().collect();
         let folder = tempfile::tempdir().expect("a temporary directory");
         let files = Rootfs::open(folder.path()).expect("open");
-        let mut foreign = Foreign::new(paths, Vec::new(), Beneath::new(files, Vec::new()));
+        let strangers =
+            Strangers { paths, protected: Vec::new(), ignore: IgnoreList::new(), own: Vec::new() };
+        let mut foreign = Foreign::new(strangers, Beneath::new(files, Vec::new()));
         let mut complete = |changes: Vec<Change>| {
             let changes = Changeset::new(changes);
             foreign.complete(changes, &mut Index::new()).expect("nothing beneath")

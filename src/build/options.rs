@@ -249,6 +249,9 @@ pub struct ExecutionOptions {
     pub overwrite: Overwrite,
     /// What the environment says of where this runs.
     pub surroundings: Surroundings,
+    /// What becomes of an image's own files in `/` before a build in it (`--pre-cleanup`,
+    /// `--force`).
+    pub inhabitants: Inhabitants,
     /// What becomes of `/` after a build in it (`--cleanup`).
     pub cleanup: Cleanup,
     /// The directory that `store` owns; may not exist yet (`--kaniko-dir`, `KANIKO_DIR`).
@@ -270,6 +273,18 @@ pub enum Unpacking {
     WhenNeeded,
     /// All that touch files: what is compared with the other.
     Always,
+}
+
+/// What becomes of programs and libraries that another image than ours has in `/`, where a build
+/// is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inhabitants {
+    /// Nothing: such a build is refused.
+    Refused,
+    /// They stay, and commands find them.
+    Kept,
+    /// They are removed, with everything else that is neither mounted nor the build's own.
+    Removed,
 }
 
 /// The sandbox asked for.

@@ -9,14 +9,17 @@ use std::path::{Path, PathBuf};
 use snapshot::{Index, Rootfs};
 
 use super::error::BuildError;
-use super::foreign::Foreign;
-use super::options::{BuildOptions, Cleanup, ContextSource, NamedContextSource};
+use super::foreign::{Foreign, Strangers};
+use super::islands;
+use super::options::{
+    BuildOptions, Cleanup, ContextSource, ExecutionOptions, Inhabitants, NamedContextSource,
+};
 use super::session::Session;
 use super::stay::Record;
 use super::timed;
 use crate::archive::Beneath;
-use crate::report::event::Phase;
-use crate::sandbox::{Eviction, InPlace, Sandbox, Tenancy};
+use crate::report::event::{Event, Phase};
+use crate::sandbox::{Eviction, InPlace, Sandbox, SandboxError, Tenancy, is_container};
 
 /// A root file system on disk, and what is known of it.
 pub(super) struct Root {
@@ -146,8 +149,14 @@ impl<'a> Roots<'a> {
         let rows = place
             .in_place
             .resident_rows(place.tenancy.residents(), |path| index.get(path).is_some())?;
-        let paths = rows.iter().map(|(path, _)| path.clone()).collect();
-        let foreign = Foreign::new(paths, place.in_place.protected().collect(), beneath);
+        let own = own_directories(&self.session.options.execution);
+        let strangers = Strangers {
+            paths: rows.iter().map(|(path, _)| path.clone()).collect(),
+            protected: place.in_place.protected().collect(),
+            ignore: self.session.snapshot_options()?.ignore,
+            own: own.iter().filter_map(|path| place.in_place.path_inside(path)).collect(),
+        };
+        let foreign = Foreign::new(strangers, beneath);
         for (path, row) in rows {
             index.insert(&path, row);
         }
@@ -193,6 +202,15 @@ impl Place {
         let work = &session.options.execution.work_directory;
         let mut in_place = in_place.claim()?;
         Record::settle_last(work, &in_place)?;
+        islands::settle_last(work)?;
+        let examples = admit(&in_place, &session.options.execution)?;
+        match session.options.execution.inhabitants {
+            Inhabitants::Removed => in_place.clear()?,
+            Inhabitants::Kept if !examples.is_empty() => {
+                session.events.send(Event::Warning { text: mixed_text(&examples) });
+            }
+            Inhabitants::Kept | Inhabitants::Refused => {}
+        }
         if !in_place.is_beside(work)? {
             in_place = in_place.make_aside()?;
         }
@@ -204,9 +222,7 @@ impl Place {
 
 /// Returns the directories that a build in `/` must leave alone: its own, and those it reads.
 fn protected(options: &BuildOptions) -> Vec<PathBuf> {
-    let execution = &options.execution;
-    let mut protected = vec![execution.work_directory.clone()];
-    protected.extend(execution.kept_directories.iter().filter(|path| path.exists()).cloned());
+    let mut protected = own_directories(&options.execution);
     if let ContextSource::Directory(path) = &options.context.source {
         protected.push(path.clone());
     }
@@ -219,4 +235,40 @@ fn protected(options: &BuildOptions) -> Vec<PathBuf> {
         }
     }
     protected
+}
+
+/// Returns the directories of the program and its work.
+pub(super) fn own_directories(execution: &ExecutionOptions) -> Vec<PathBuf> {
+    let kept = execution.kept_directories.iter().filter(|path| path.exists());
+    std::iter::once(&execution.work_directory).chain(kept).cloned().collect()
+}
+
+/// Returns some of another image's files in `/`, if there are.
+///
+/// # Errors
+/// When they are neither to be removed nor to be kept, or are those of a machine.
+pub(super) fn admit(
+    in_place: &InPlace,
+    execution: &ExecutionOptions,
+) -> Result<Vec<String>, SandboxError> {
+    if execution.inhabitants == Inhabitants::Removed {
+        return match is_container(execution.surroundings) {
+            true => Ok(Vec::new()),
+            false => Err(SandboxError::ClearMachine),
+        };
+    }
+    let examples: Vec<String> =
+        in_place.inhabitants()?.iter().map(|path| format!("`{path}`")).collect();
+    match execution.inhabitants {
+        Inhabitants::Refused if !examples.is_empty() => Err(SandboxError::Inhabited { examples }),
+        Inhabitants::Refused | Inhabitants::Kept | Inhabitants::Removed => Ok(examples),
+    }
+}
+
+fn mixed_text(examples: &[String]) -> String {
+    format!(
+        "`/` is that of another image: a RUN finds its files beside those of the base ({}); \
+         `--pre-cleanup` removes them before the build",
+        examples.join(", ")
+    )
 }

@@ -165,8 +165,10 @@ pub const BUILD: &[Flag] = &[
     differs(
         "force",
         "needed only where no namespaces can be made and `/` is not a container's; in the rest of \
-         cases no file of the machine is overwritten",
+         cases no file of the machine is overwritten. It also builds in `/` of another image than \
+         zuwai's own, which is refused without",
     ),
+    ours("pre-cleanup"),
     differs(
         "cleanup",
         "removes what the build put there and nothing else, also after a failure; not given, the \

@@ -54,6 +54,18 @@ pub enum SandboxError {
     /// Another build is in the root.
     #[error("another build is under way in `/` of this container")]
     Occupied,
+    /// The root is another image's.
+    #[error(
+        "`/` is that of another image, whose files a RUN would find beside those of the base: {}",
+        examples.join(", ")
+    )]
+    Inhabited {
+        /// Some of its files.
+        examples: Vec<String>,
+    },
+    /// The files of a machine were to be removed.
+    #[error("`--pre-cleanup` removes what is in `/`, and this is not a container")]
+    ClearMachine,
     /// The root cannot be locked against other builds.
     #[error("cannot lock `{}` against other builds", path.display())]
     Claim {
@@ -221,6 +233,8 @@ impl Fault for SandboxError {
             | Self::TooLate
             | Self::Protect { .. }
             | Self::Occupied
+            | Self::Inhabited { .. }
+            | Self::ClearMachine
             | Self::Claim { .. }
             | Self::Evict { .. }
             | Self::NoUserNamespace { .. }
@@ -255,6 +269,12 @@ impl Fault for SandboxError {
                  one at a time"
                     .to_owned(),
             ),
+            Self::Inhabited { .. } => Some(
+                "use zuwai's own image; `--pre-cleanup` removes these files before the build, \
+                 `--force` leaves them for RUN to find"
+                    .to_owned(),
+            ),
+            Self::ClearMachine => Some("leave the flag out".to_owned()),
             Self::NotRoot => Some("run the container as root (`runAsUser: 0`)".to_owned()),
             Self::TooLate => Some("get ready for it with `--isolation=userns`".to_owned()),
             Self::NoUserNamespace { obstacle, .. } => Some(obstacle.remedy().to_owned()),

@@ -5,6 +5,7 @@ use snapshot::track::{StepOverlay, Tracked};
 
 use super::{Files, Ground, StageRun, Supply, Touched};
 use crate::build::error::StepError;
+use crate::build::islands::Islands;
 use crate::build::{overlays, timed};
 use crate::context::BuildContext;
 use crate::execute::{self, Copied, Source};
@@ -83,11 +84,20 @@ impl StageRun<'_> {
         let overlay = overlays::mount(session, tracking, &mut files.snapshotter)?;
         let rootfs = overlay.as_ref().map_or(&files.rootfs, StepOverlay::rootfs).clone();
         let sandbox = session.sandbox()?;
+        let islands = files.home.show(session, &files.rootfs, run)?;
         let outcome = timed(session.events, Phase::Run, || {
             execute::run(sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
                 session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
             })
-        })?;
+        });
+        let islands = match (&outcome, islands) {
+            (Ok(outcome), Some(islands)) if outcome.exit_code() == 0 => Some(islands),
+            (_, islands) => {
+                islands.map(Islands::remove).transpose()?;
+                None
+            }
+        };
+        let outcome = outcome?;
         // Nobody may hold on to an overlay that is to be merged.
         drop(rootfs);
         for straggler in &outcome.stragglers {
@@ -95,6 +105,9 @@ impl StageRun<'_> {
         }
         match outcome.exit_code() {
             0 => {
+                if let Some(islands) = islands {
+                    files.home.take_back(islands)?;
+                }
                 if let Some(overlay) = overlay {
                     files.written.merge(overlays::merge(session, overlay, &files.snapshotter)?);
                 }

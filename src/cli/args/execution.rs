@@ -21,10 +21,20 @@ pub struct ExecutionArgs {
     /// Build in `/` even outside a container
     ///
     /// Only where each stage cannot have a root of its own. The files of the machine are
-    /// overwritten; a warning names which.
+    /// overwritten; a warning names which. It also builds in `/` of a container whose image has
+    /// programs and libraries of its own, which commands then find beside those of the base.
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub force: bool,
+
+    /// Remove the files of another image from `/` before the build
+    ///
+    /// For zuwai as a program in an image that has others, where each stage cannot have a root of
+    /// its own. Everything goes but mounts, `/kaniko`, the context and the work directory, and it
+    /// does not come back. Without it, or `--force`, such a build is refused.
+    #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
+        default_value = "false")]
+    pub pre_cleanup: bool,
 
     /// Remove what the build put into `/` at the end
     ///

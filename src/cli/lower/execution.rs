@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::{absolute, filled};
-use crate::build::options::{Cleanup, ExecutionOptions, Isolation, Overwrite, Unpacking};
+use crate::build::options::{
+    Cleanup, ExecutionOptions, Inhabitants, Isolation, Overwrite, Unpacking,
+};
 use crate::cli::KANIKO_DIRECTORY;
 use crate::cli::args::ExecutionArgs;
 use crate::cli::env::Facts;
@@ -36,6 +38,11 @@ pub fn execution(
         header_indexes: is_lasting.then(|| work_directory.join("headers")),
         isolation,
         overwrite: if args.force { Overwrite::Forced } else { Overwrite::Refused },
+        inhabitants: match (args.pre_cleanup, args.force) {
+            (true, _) => Inhabitants::Removed,
+            (false, true) => Inhabitants::Kept,
+            (false, false) => Inhabitants::Refused,
+        },
         surroundings: sandbox::Surroundings { is_kubernetes: facts.is_kubernetes },
         cleanup: if args.cleanup { Cleanup::Removed } else { Cleanup::Kept },
         work_directory,

@@ -121,6 +121,7 @@ fn defaults() -> BuildOptions {
             isolation: Isolation::Auto,
             overwrite: Overwrite::Refused,
             surroundings: crate::sandbox::Surroundings { is_kubernetes: false },
+            inhabitants: Inhabitants::Refused,
             cleanup: Cleanup::Kept,
             work_directory: "/kaniko".into(),
             kept_directories: vec![PathBuf::from("/kaniko")],
@@ -370,7 +371,11 @@ fn flags_of_the_execution() {
     check(&["--isolation=namespaces"], |o| o.execution.isolation = Isolation::Namespaces);
     check(&["--isolation=userns"], |o| o.execution.isolation = Isolation::UserNamespace);
     check(&["--isolation", "in-place"], |o| o.execution.isolation = Isolation::InPlace);
-    check(&["--force"], |o| o.execution.overwrite = Overwrite::Forced);
+    check(&["--force"], |o| {
+        o.execution.overwrite = Overwrite::Forced;
+        o.execution.inhabitants = Inhabitants::Kept;
+    });
+    check(&["--pre-cleanup"], |o| o.execution.inhabitants = Inhabitants::Removed);
     check(&["--cleanup=true"], |o| o.execution.cleanup = Cleanup::Removed);
     check(&["--kaniko-dir=work"], |o| {
         o.execution.work_directory = "/project/work".into();
@@ -490,6 +495,7 @@ fn every_working_flag_changes_what_is_done() {
         ("ignore-var-run", "false"),
         ("isolation", "namespaces"),
         ("force", "true"),
+        ("pre-cleanup", "true"),
         ("cleanup", "true"),
         ("kaniko-dir", "/k"),
         ("threads", "2"),

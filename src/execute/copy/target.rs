@@ -1,7 +1,10 @@
 //! Where the files of a step go: the stage's root, and for what cannot be put there a tree beside
 //! it.
 
-use snapshot::{Directory, FileKind, NewDirectory, Rootfs, RootfsPath};
+use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use snapshot::{Directory, FileKind, NewDirectory, Rootfs, RootfsPath, Timestamp};
 
 use crate::archive::Beneath;
 use crate::execute::ExecuteError;
@@ -11,18 +14,26 @@ use crate::execute::ExecuteError;
 pub struct Target<'a> {
     root: &'a Rootfs,
     beneath: Option<&'a Beneath>,
+    /// What is in the root and not in the image.
+    foreign: Option<&'a HashSet<RootfsPath>>,
 }
 
 impl<'a> From<&'a Rootfs> for Target<'a> {
     fn from(root: &'a Rootfs) -> Self {
-        Self { root, beneath: None }
+        Self { root, beneath: None, foreign: None }
     }
 }
 
 impl<'a> Target<'a> {
     /// A root of which parts are `beneath` something else.
     pub fn new(root: &'a Rootfs, beneath: Option<&'a Beneath>) -> Self {
-        Self { root, beneath }
+        Self { root, beneath, foreign: None }
+    }
+
+    /// A root where `foreign` directories are in the place of those that the image has not: a step
+    /// that needs one makes it, as far as the image goes.
+    pub fn with_foreign(self, foreign: Option<&'a HashSet<RootfsPath>>) -> Self {
+        Self { foreign, ..self }
     }
 
     /// Returns the root on disk, where users and links are looked up.
@@ -80,6 +91,32 @@ impl<'a> Target<'a> {
                 Some(found) => return Err(ExecuteError::NotADirectory { path: candidate, found }),
             }
         }
-        Ok(tree.create_dir_all(&resolved, new)?)
+        let mut made = self.adopt(&resolved, new)?;
+        made.extend(tree.create_dir_all(&resolved, new)?);
+        Ok(made)
+    }
+
+    /// Makes foreign directories on the way to `path` what new ones would be, and returns them,
+    /// outer ones first.
+    fn adopt(
+        &self,
+        path: &RootfsPath,
+        new: &NewDirectory,
+    ) -> Result<Vec<RootfsPath>, ExecuteError> {
+        let Some(foreign) = self.foreign else { return Ok(Vec::new()) };
+        let on_way = std::iter::once(path.clone()).chain(path.ancestors());
+        let mut adopted: Vec<RootfsPath> =
+            on_way.filter(|path| !path.is_root() && foreign.contains(path)).collect();
+        adopted.reverse();
+        // Not before 1970.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = Timestamp { seconds, nanoseconds: now.subsec_nanos() };
+        for path in &adopted {
+            self.root.set_owner(path, new.uid, new.gid)?;
+            self.root.set_mode(path, new.mode)?;
+            self.root.set_mtime(path, now)?;
+        }
+        Ok(adopted)
     }
 }

@@ -5,6 +5,7 @@
 
 mod aside;
 mod eviction;
+mod inhabited;
 mod residents;
 mod tenancy;
 
@@ -70,9 +71,7 @@ impl InPlace {
             })?;
             inodes.insert(InodeId { dev: stat.st_dev, ino: stat.st_ino });
             let place = std::fs::canonicalize(directory).map_err(failed(directory))?;
-            if let Ok(inside) = place.strip_prefix(&whole) {
-                covers.push(RootfsPath::new(inside.as_os_str().as_bytes())?);
-            }
+            covers.extend(path_inside(&whole, &place));
         }
         let options = RootfsOptions { guard, ..RootfsOptions::default() };
         let root = Rootfs::open_with(path, options)?;
@@ -117,10 +116,23 @@ impl InPlace {
         Ok(covers)
     }
 
+    /// Returns where in the root a directory of the machine is; `None` where it is elsewhere, or
+    /// nowhere.
+    pub fn path_inside(&self, directory: &Path) -> Option<RootfsPath> {
+        let whole = std::fs::canonicalize(self.root.host_path()).ok()?;
+        path_inside(&whole, &std::fs::canonicalize(directory).ok()?)
+    }
+
     /// Returns the root; writes to what is protected or mounted are refused.
     pub fn root(&self) -> &Rootfs {
         &self.root
     }
+}
+
+fn path_inside(whole: &Path, place: &Path) -> Option<RootfsPath> {
+    let inside = place.strip_prefix(whole).ok()?;
+    // A path that the kernel gave has no NUL.
+    RootfsPath::new(inside.as_os_str().as_bytes()).ok()
 }
 
 /// Returns the root without a guard, after making sure that it is the one a step is given.

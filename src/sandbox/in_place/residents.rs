@@ -14,7 +14,7 @@ use crate::sandbox::SandboxError;
 #[serde(from = "Vec<(String, Resident)>", into = "Vec<(String, Resident)>")]
 pub struct Residents {
     /// By the bytes of the path.
-    entries: BTreeMap<Vec<u8>, Resident>,
+    pub(super) entries: BTreeMap<Vec<u8>, Resident>,
 }
 
 /// A path's bytes as the characters of the same number: any bytes are text so, and most of them
@@ -144,15 +144,19 @@ impl InPlace {
     /// # Errors
     /// When a directory cannot be read.
     pub fn survey(&self) -> Result<Residents, SandboxError> {
-        let mut entries = BTreeMap::new();
-        let root = self.root.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
-        let handle = self.root.open_dir(&RootfsPath::root())?;
-        entries.insert(Vec::new(), Resident::of(&handle, b".", &root));
+        let mut entries = BTreeMap::from([(Vec::new(), self.root_itself()?)]);
         self.walk(&mut |directory, name, metadata| {
             let path = directory.path().join_name(name).as_bytes().to_vec();
             entries.insert(path, Resident::of(directory, name, metadata));
         })?;
         Ok(Residents { entries })
+    }
+
+    /// Describes the root's own directory.
+    pub(super) fn root_itself(&self) -> Result<Resident, SandboxError> {
+        let root = self.root.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
+        let handle = self.root.open_dir(&RootfsPath::root())?;
+        Ok(Resident::of(&handle, b".", &root))
     }
 
     /// Returns rows for the residents that are still there and that `is_known` answers false for:
@@ -167,6 +171,11 @@ impl InPlace {
     ) -> Result<Vec<(RootfsPath, Row)>, SandboxError> {
         let mut rows = Vec::new();
         for path in residents.paths().filter(|path| !is_known(path)) {
+            // Where the base has a link in the place of a directory, what is behind the link is not
+            // what was in the directory.
+            if self.root.resolve_parent(&path)? != path {
+                continue;
+            }
             if let Some(metadata) = self.root.metadata(&path)? {
                 let xattrs = snapshot::xattr::digest(&self.root.xattrs(&path)?);
                 rows.push((path, Row { metadata, content: None, xattrs, shadow: false }));

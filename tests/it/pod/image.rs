@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::witnesses::tree;
 use super::{Pod, digest};
 use crate::skip::{Reason, skip};
 use crate::witness::harness::{bases, registry, run};
@@ -222,10 +221,8 @@ fn a_script_builds_twice_with_the_debug_image_and_keeps_its_shell() {
     assert!(output.status.success(), "{errors}");
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said, "/one\na shell\n".repeat(2) + "busybox\n", "{errors}");
-    // The first build's last layer has the base's link `/bin` once more, because of the container's
-    // `/bin/sh`; with another time, and everything else is the same.
-    let [ours, theirs] = [pod.path("out/one"), one].map(|layout| tree(&layout, &["bin"]));
-    theirs.assert_equals(&ours, "one");
+    // The container's `/bin/sh` does not show, although the base has a link in the place of `/bin`.
+    assert_eq!(pod.digest("one"), digest(&one));
     assert_eq!(pod.digest("two"), digest(&two));
     // What of the container the base has as something else is gone for good, as with kaniko: links
     // in the place of `/bin` and `/var/run`.

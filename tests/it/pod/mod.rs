@@ -6,9 +6,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
 
 mod covers;
+mod full;
 mod image;
 mod machine;
+mod mounts;
 mod restricted;
+mod signals;
 mod stays;
 mod tracked;
 mod witnesses;

@@ -1,0 +1,93 @@
+//! Signals at random moments, told apart by how much a build has said: the next build in the same
+//! container makes the same image, and leaves the same container.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use super::Pod;
+use crate::witness::harness::bases;
+
+const BASE: &str = "--build-context=base=oci-layout:///bases/busybox";
+
+/// Signals that a build gets in one container.
+const ROUNDS: u64 = 9;
+
+/// All phases: two stages in `/`, one of them copied from; daemons, links, directories, deletions.
+const DOCKERFILE: &str = "FROM base AS one\n\
+    RUN mkdir -p /made/deep && echo one > /made/deep/file && ln /made/deep/file /made/link\n\
+    RUN (sleep 1000 &) ; echo daemon >> /etc/passwd\n\
+    FROM base\n\
+    WORKDIR /srv/app\n\
+    COPY --from=one /made ./made\n\
+    RUN rm -r /made 2> /dev/null; mv made moved && chmod 700 /tmp && echo two >> /etc/passwd\n\
+    RUN for i in 1 2 3 4 5 6 7 8 9; do echo $i; echo $i > /srv/$i; done\n\
+    RUN rm /srv/3 /bin/true && test \"$(cat moved/link)\" = one\n";
+
+/// Pseudo-random numbers (xorshift) from a seed that a failure prints.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Self(u64::from(now.subsec_nanos()) | 1)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+#[test]
+fn a_build_that_is_ended_anywhere_leaves_nothing_to_the_next() {
+    let test = "a_build_that_is_ended_anywhere_leaves_nothing_to_the_next";
+    let Some(mut pod) = Pod::new(test) else { return };
+    pod.write("context/Dockerfile", DOCKERFILE);
+    pod.write("other/Dockerfile", "FROM base\nRUN ls -R / > /dev/null; ! test -e /srv/1\n");
+    let mut random = Random::seeded();
+    let seed = random.0;
+    // Moments in thousandths of what a whole build says.
+    let mut rounds = String::new();
+    for _ in 0..ROUNDS {
+        let signal = ["TERM", "INT", "KILL"][usize::try_from(random.below(3)).unwrap()];
+        write!(rounds, "{signal}:{} ", random.below(1000)).unwrap();
+    }
+    let said = pod.script(&format!(
+        "talk=--verbosity=trace\n\
+         list > /shared/before\n\
+         (build context {BASE} $talk --cleanup > /shared/whole 2>&1)\n\
+         lines=$($b wc -l < /shared/whole)\n\
+         $b mkfifo /shared/said\n\
+         number=0\n\
+         for round in {rounds}; do\n\
+         number=$((number + 1))\n\
+         at=$((lines * ${{round#*:}} / 1000 + 1))\n\
+         (build context {BASE} $talk > /shared/said 2>&1) & build=$!\n\
+         count=0\n\
+         while read -r line; do\n\
+         count=$((count + 1))\n\
+         [ $count != $at ] || kill -${{round%:*}} $build\n\
+         done < /shared/said\n\
+         wait $build && code=0 || code=$?\n\
+         echo \"$round at line $at of $count: $code\"\n\
+         (build other {BASE} > /shared/log 2>&1) || {{ $b cat /shared/log; exit 1; }}\n\
+         (build context {BASE} --cleanup --digest-file=/shared/out/digest-$number \
+            > /shared/log 2>&1) || {{ $b cat /shared/log; exit 1; }}\n\
+         list > /shared/after-$number\n\
+         $b ls -A /kaniko/builds > /shared/work-$number\n\
+         done\n"
+    ));
+    let layout = bases().join("busybox");
+    let expected = pod.digest_in_namespaces(pod.build("context"), &[("base", &layout)]);
+    let read = |name: &str| fs::read_to_string(pod.path(name)).unwrap();
+    let before = read("before");
+    for number in 1..=ROUNDS {
+        let digest = read(&format!("out/digest-{number}"));
+        assert_eq!(digest, expected, "seed {seed}, round {number}\n{said}");
+        let after = read(&format!("after-{number}"));
+        assert_eq!(after, before, "seed {seed}, round {number}\n{said}");
+        assert_eq!(read(&format!("work-{number}")), "", "seed {seed}, round {number}\n{said}");
+    }
+}
