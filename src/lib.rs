@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compare;
 pub mod context;
 pub mod dockerfile;
+pub mod doctor;
 pub mod execute;
 pub mod export;
 pub mod http;

@@ -9,7 +9,7 @@ use zuwai::cli::{self, Environment, Facts, Failure, Invocation};
 use zuwai::interrupt::{Interrupt, Interrupted};
 use zuwai::report::Terminal;
 use zuwai::report::fault::Fault;
-use zuwai::report::settings::ReportSettings;
+use zuwai::report::settings::{Format, ReportSettings};
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         }
         Ok(Invocation::Build(request)) => build(*request),
         Ok(Invocation::Plan(request)) => plan(*request),
+        Ok(Invocation::Doctor(request)) => doctor(*request),
         Ok(Invocation::Compare(request)) => compare(*request),
         Ok(Invocation::Measure { job, request }) => measure(&job, *request),
         Ok(Invocation::Step(step)) => perform(&step),
@@ -68,6 +69,19 @@ fn plan(request: cli::BuildRequest) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn doctor(request: cli::BuildRequest) -> ExitCode {
+    let terminal = open_terminal(&request);
+    let examination = zuwai::doctor::examine(&request.options);
+    terminal.print(&match request.report.format {
+        Format::Json => examination.json(),
+        Format::Text | Format::Color(_) => examination.table(),
+    });
+    match &examination.error {
+        None => ExitCode::SUCCESS,
+        Some(error) => fail(&terminal, error),
     }
 }
 

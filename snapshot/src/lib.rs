@@ -40,6 +40,6 @@ pub use rootfs::{
     DirEntry, Directory, NewDirectory, Operation, Rootfs, RootfsError, UnmappedOwner,
 };
 pub use scope::{Extent, PathSet, Reason, Scope};
-pub use self_test::Blindness;
+pub use self_test::{Blindness, blind_to};
 pub use snapshotter::{Snapshot, SnapshotOptions, SnapshotStats, Snapshotter};
 pub use xattr::Xattrs;

@@ -66,6 +66,14 @@ const ROOM_BYTES: u64 = 1024 * 1024;
 /// What is stamped with whole seconds may be stamped with every second one only.
 const COARSE: Duration = Duration::from_secs(2);
 
+/// Returns what the file system of a root does not tell of; nothing, if all is well.
+///
+/// # Errors
+/// When the test, in a directory of its own in the root, cannot be made.
+pub fn blind_to(rootfs: &Rootfs) -> Result<Vec<Blindness>, RootfsError> {
+    Ok(run(rootfs)?.blind_to)
+}
+
 /// Runs the test in a directory of its own in the root, and puts the root's time back.
 ///
 /// # Errors

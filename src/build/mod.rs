@@ -18,6 +18,7 @@ mod layers;
 mod mirror;
 mod network;
 pub mod options;
+mod outlook;
 mod output;
 mod overlays;
 mod pulls;
@@ -29,6 +30,7 @@ mod stages;
 mod stay;
 mod steps;
 mod tracking;
+mod trial;
 mod unpacking;
 
 use std::collections::BTreeMap;
@@ -39,6 +41,7 @@ use tokio::runtime;
 
 pub use error::BuildError;
 pub use options::BuildOptions;
+pub use outlook::{ChosenSandbox, ChosenTracker, FormTrial, Outlook, TrackerTrial, outlook};
 
 use crate::context::Means;
 use crate::dockerfile;

@@ -27,6 +27,11 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Tells whether a build before has left something in `/`, or may have.
+    pub(super) fn is_there(work: &Path) -> bool {
+        work.join(NAME).exists()
+    }
+
     /// Removes what the build before left in `/`, if it was in this container.
     pub(super) fn settle_last(work: &Path, place: &InPlace) -> Result<(), BuildError> {
         let path = work.join(NAME);

@@ -5,24 +5,25 @@
 //! how often it could make use of a tracker. The decisions are pure; the trials are the sandbox's.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use snapshot::track::{
     ChangeTracker, StepOverlay, TrackError, TrackerKind, TrackerLimits, TrackerOptions,
     max_user_watches,
 };
-use snapshot::{Rootfs, RootfsPath, SnapshotStats, Snapshotter};
+use snapshot::{Rootfs, SnapshotStats, Snapshotter};
 
 use super::error::BuildError;
-use super::options::SnapshotMode;
+use super::options::{SnapshotChoices, SnapshotMode};
 use super::session::Session;
+use super::trial::TrialPlace;
 use crate::plan::{PlannedStage, StepKind};
 use crate::report::event::{Event, SnapshotWork};
 use crate::report::fault::{Class, Fault};
-use crate::sandbox::{Form, memory_limit_bytes};
+use crate::sandbox::memory_limit_bytes;
 
 /// The trackers that record something, best first.
-const RECORDING: [TrackerKind; 3] =
+pub(super) const RECORDING: [TrackerKind; 3] =
     [TrackerKind::Overlay, TrackerKind::Fanotify, TrackerKind::Inotify];
 
 /// A change tracker that was asked for and cannot be used.
@@ -54,8 +55,8 @@ pub(super) struct Tracking {
 
 /// A tracker, and whether it may be given up for another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Choice {
-    kind: TrackerKind,
+pub(super) struct Choice {
+    pub(super) kind: TrackerKind,
     force: Force,
 }
 
@@ -100,30 +101,13 @@ impl Tracking {
         mut stages: impl Iterator<Item = &'p PlannedStage>,
     ) -> Result<Self, BuildError> {
         let choices = &session.options.snapshots;
-        let limits =
-            TrackerLimits { watch_count: choices.watch_limit, memory_bytes: memory_limit_bytes() };
+        let limits = limits(choices);
         if !stages.any(runs_commands) {
             // Nothing has to be tracked; whatever is asked for would work.
             let choice = Choice { kind: TrackerKind::Walk, force: Force::Free };
             return Ok(Self { choice, limits });
         }
-        let mut passed_over = Vec::new();
-        let choice = match choices.mode {
-            SnapshotMode::Auto => best(|kind| session.try_tracker(kind, limits), &mut passed_over)?,
-            SnapshotMode::Tracker(kind) => {
-                if RECORDING.contains(&kind)
-                    && let Some(reason) = session.try_tracker(kind, limits)?
-                {
-                    return Err(TrackerRefused { kind, reason }.into());
-                }
-                Choice { kind, force: Force::Asked }
-            }
-            SnapshotMode::Time => Choice { kind: TrackerKind::Walk, force: Force::Asked },
-        };
-        let reason = match choice.force {
-            Force::Asked => "asked for".to_owned(),
-            Force::Free => in_words(&passed_over),
-        };
+        let (choice, reason) = decide(choices.mode, |kind| session.try_tracker(kind, limits))?;
         session.events.send(Event::TrackerChosen { tracker: choice.kind.to_string(), reason });
         Ok(Self { choice, limits })
     }
@@ -226,6 +210,39 @@ impl Choice {
     }
 }
 
+/// Returns what trackers may take.
+pub(super) fn limits(choices: &SnapshotChoices) -> TrackerLimits {
+    TrackerLimits { watch_count: choices.watch_limit, memory_bytes: memory_limit_bytes() }
+}
+
+/// Finds the tracker that is asked for, or the best, and says why it is that one. `trial` says why
+/// one does not work.
+///
+/// # Errors
+/// [`TrackerRefused`] when the one that was asked for cannot be used here.
+pub(super) fn decide<E: From<TrackerRefused>>(
+    mode: SnapshotMode,
+    mut trial: impl FnMut(TrackerKind) -> Result<Option<String>, E>,
+) -> Result<(Choice, String), E> {
+    let asked = |kind| (Choice { kind, force: Force::Asked }, "asked for".to_owned());
+    match mode {
+        SnapshotMode::Auto => {
+            let mut passed_over = Vec::new();
+            let choice = best(trial, &mut passed_over)?;
+            Ok((choice, in_words(&passed_over)))
+        }
+        SnapshotMode::Tracker(kind) => {
+            if RECORDING.contains(&kind)
+                && let Some(reason) = trial(kind)?
+            {
+                return Err(TrackerRefused { kind, reason }.into());
+            }
+            Ok(asked(kind))
+        }
+        SnapshotMode::Time => Ok(asked(TrackerKind::Walk)),
+    }
+}
+
 /// Returns the first tracker that works; the walk needs nothing. `trial` says why one does not.
 fn best<E>(
     mut trial: impl FnMut(TrackerKind) -> Result<Option<String>, E>,
@@ -305,64 +322,7 @@ impl Session<'_> {
         kind: TrackerKind,
         limits: TrackerLimits,
     ) -> Result<Option<String>, BuildError> {
-        if kind == TrackerKind::Overlay
-            && let Some(reason) = why_no_overlay(self.sandbox()?.form())
-        {
-            return Ok(Some(reason.to_owned()));
-        }
-        let grounds = Grounds::make(self)?;
-        let outcome = self.sandbox()?.try_tracker(kind, &grounds.path, limits.watch_count);
-        grounds.remove(self)?;
-        Ok(outcome?)
-    }
-}
-
-/// Says why a form of sandbox has no overlays, if it has none.
-fn why_no_overlay(form: Form) -> Option<&'static str> {
-    match form {
-        Form::Namespaces => None,
-        Form::UserNamespace => {
-            Some("in a user namespace the kernel keeps no index of hard links for it")
-        }
-        Form::InPlace => Some("commands run in the root of the container itself"),
-    }
-}
-
-/// A directory for a trial.
-struct Grounds {
-    path: PathBuf,
-    /// What it is in, where that is `/`.
-    root: Option<Rootfs>,
-}
-
-/// What the directory is called, in `/` and in the work directory.
-const TRIAL: &str = ".zuwai-tracker-trial";
-
-impl Grounds {
-    fn make(session: &Session<'_>) -> Result<Self, BuildError> {
-        match session.sandbox()?.form() {
-            Form::Namespaces | Form::UserNamespace => {
-                Ok(Self { path: session.store.create_root(TRIAL)?, root: None })
-            }
-            Form::InPlace => {
-                let path = Path::new("/");
-                let root = Rootfs::open(path)?;
-                // What a killed build left is in the way, and by its name ours.
-                let name = RootfsPath::root().join_name(TRIAL.as_bytes());
-                if root.metadata(&name)?.is_some() {
-                    root.remove_all(&name)?;
-                }
-                root.create_dir(&name, 0o700)?;
-                Ok(Self { path: path.join(TRIAL), root: Some(root) })
-            }
-        }
-    }
-
-    fn remove(self, session: &Session<'_>) -> Result<(), BuildError> {
-        match self.root {
-            None => Ok(session.store.remove_root(&self.path)?),
-            Some(root) => Ok(root.remove_all(&RootfsPath::root().join_name(TRIAL.as_bytes()))?),
-        }
+        TrialPlace { sandbox: self.sandbox()?, store: &self.store }.try_tracker(kind, limits)
     }
 }
 

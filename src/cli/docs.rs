@@ -21,6 +21,11 @@ pub fn flags() -> String {
     page.push_str("\n## `zuwai warm`, `warmer`\n");
     section::<WarmerArgs>(&mut page);
     page.push_str(
+        "\n## `zuwai plan`, `zuwai doctor`\n\nThe flags of `zuwai build`: they say which build is \
+         meant. `doctor` looks at those that say where and how commands run and changes are found, \
+         and prints JSON with `--log-format=json`.\n",
+    );
+    page.push_str(
         "\n## `zuwai compare-modes`\n\nThe flags of `zuwai build` hold for each build that it \
          makes, but for those that the comparison decides. \
          [compare-modes.md](compare-modes.md) tells the rest.\n",

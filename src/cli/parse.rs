@@ -27,6 +27,8 @@ pub enum Invocation {
     Build(Box<BuildRequest>),
     /// What a build would do, as text.
     Plan(Box<BuildRequest>),
+    /// What this container allows a build.
+    Doctor(Box<BuildRequest>),
     /// A comparison of ways to find changes.
     Compare(Box<CompareRequest>),
     /// One build of a comparison.
@@ -82,6 +84,8 @@ pub(super) enum Purpose {
     Build,
     /// To see what would be built; needs no destination.
     Plan,
+    /// To see whether a build can run; needs neither destination nor context.
+    Examine,
     /// To build for a comparison; nothing is pushed.
     Measure,
 }
@@ -91,6 +95,7 @@ impl Purpose {
         match self {
             Self::Build | Self::Measure => "build",
             Self::Plan => "plan",
+            Self::Examine => DOCTOR,
         }
     }
 }
@@ -130,7 +135,11 @@ pub fn parse(
     let line = Line { program, environment, facts };
     let words = texts(words).map_err(|error| line.early(error))?;
     match program {
-        Program::Executor => line.build(&words, Purpose::Build),
+        // A Pod of our image needs no other entrypoint to be examined; kaniko has no such command.
+        Program::Executor => match words.split_first() {
+            Some((first, rest)) if first == DOCTOR => line.build(rest, Purpose::Examine),
+            _ => line.build(&words, Purpose::Build),
+        },
         Program::Warmer => line.warm(&words),
         Program::Zuwai => line.zuwai(&words),
     }
@@ -165,6 +174,7 @@ impl Line<'_> {
         match command.as_str() {
             "build" => self.build(rest, Purpose::Build),
             "plan" => self.build(rest, Purpose::Plan),
+            DOCTOR => self.build(rest, Purpose::Examine),
             "warm" => self.warm(rest),
             compare::COMMAND => self.compare(rest),
             crate::compare::MEASURE => self.measure(rest),
@@ -227,6 +237,7 @@ impl Line<'_> {
         Ok(match purpose {
             Purpose::Build | Purpose::Measure => Invocation::Build(request),
             Purpose::Plan => Invocation::Plan(request),
+            Purpose::Examine => Invocation::Doctor(request),
         })
     }
 
@@ -358,6 +369,9 @@ fn notes(spelled: &Spelled, table: &[Flag]) -> Vec<String> {
     };
     table.iter().filter(given).filter_map(note).collect()
 }
+
+/// The sub-command that tells what a container allows.
+const DOCTOR: &str = "doctor";
 
 /// The hidden sub-command that `hack/docs.sh` writes the generated docs with.
 const DOCS: &str = "__docs";

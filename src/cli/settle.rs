@@ -95,6 +95,9 @@ fn unsupported_variables(environment: &Environment) -> impl Iterator<Item = Stri
 fn check(args: &BuildArgs, purpose: Purpose) -> Result<(), Error> {
     let output = &args.output;
     platform(&args.image.custom_platform, "--custom-platform")?;
+    if purpose == Purpose::Examine {
+        return Ok(());
+    }
     if purpose == Purpose::Build && !output.no_push && output.destination.is_empty() {
         return Err(Error::NoDestination);
     }

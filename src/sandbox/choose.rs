@@ -1,5 +1,7 @@
 //! Which form of sandbox a build uses: found by trying, in a fixed order.
 
+use std::path::Path;
+
 use super::container::{self, Sign};
 use super::{Form, Overwrite, Sandbox, SandboxError, SandboxOptions};
 use super::{in_place, probe, user_namespace};
@@ -31,15 +33,20 @@ fn namespaces(options: SandboxOptions, reason: String) -> Result<Sandbox, Sandbo
 }
 
 fn user_namespace(options: SandboxOptions, reason: String) -> Result<Sandbox, SandboxError> {
-    user_namespace::enter(&options.supervisor)?;
+    become_root_of_user_namespace(&options.supervisor)?;
+    Ok(sandbox(options, Form::UserNamespace, reason))
+}
+
+/// Puts this process into a user namespace, and tries what a RUN needs in there.
+pub(super) fn become_root_of_user_namespace(supervisor: &Path) -> Result<(), SandboxError> {
+    user_namespace::enter(supervisor)?;
     // Namespaces that can be made need not allow mounts: Ubuntu's AppArmor takes the rights away
     // only then.
-    match probe::namespaces(&options.supervisor) {
-        Ok(()) => Ok(sandbox(options, Form::UserNamespace, reason)),
+    match probe::namespaces(supervisor) {
         Err(SandboxError::NoNamespaces { source, .. }) => {
             Err(SandboxError::NoUserNamespace { obstacle: user_namespace::obstacle(), source })
         }
-        Err(error) => Err(error),
+        outcome => outcome,
     }
 }
 

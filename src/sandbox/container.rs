@@ -6,6 +6,9 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
+
+use super::mount_table::{self, Mount};
 
 /// What points to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +63,7 @@ pub fn is_container(surroundings: Surroundings) -> bool {
 }
 
 /// Returns what points to a container; nothing when this is none, or a machine all the same.
-pub(super) fn signs(surroundings: Surroundings) -> Vec<Sign> {
+pub fn signs(surroundings: Surroundings) -> Vec<Sign> {
     let read = |path: &str| fs::read(path).map(|text| String::from_utf8_lossy(&text).into_owned());
     judge(&Facts {
         mountinfo: read("/proc/self/mountinfo").unwrap_or_default(),
@@ -86,8 +89,8 @@ fn judge(facts: &Facts) -> Vec<Sign> {
     if facts.is_booted {
         return Vec::new();
     }
-    let mounts: Vec<Mount<'_>> = facts.mountinfo.lines().filter_map(Mount::parse).collect();
-    let is_mounted = |path: &str| mounts.iter().any(|mount| mount.point == path);
+    let mounts = mount_table::parse(&facts.mountinfo);
+    let is_mounted = |path: &str| mounts.iter().any(|mount| mount.point == Path::new(path));
     let mut signs = Vec::new();
     if facts.is_first_process {
         signs.push(Sign::FirstProcess);
@@ -95,7 +98,7 @@ fn judge(facts: &Facts) -> Vec<Sign> {
     if is_mounted("/etc/hosts") && (is_mounted("/etc/resolv.conf") || is_mounted("/etc/hostname")) {
         signs.push(Sign::MountedHosts);
     }
-    if mounts.iter().any(Mount::is_layered_root) {
+    if mounts.iter().any(is_layered_root) {
         signs.push(Sign::LayeredRoot);
     }
     let runtimes = [
@@ -112,8 +115,8 @@ fn judge(facts: &Facts) -> Vec<Sign> {
         signs.push(Sign::ControlGroup);
     }
     let has_account = mounts.iter().any(|mount| {
-        mount.point.ends_with("/run/secrets/kubernetes.io/serviceaccount")
-            || mount.point == "/dev/termination-log"
+        mount.point.ends_with("run/secrets/kubernetes.io/serviceaccount")
+            || mount.point == Path::new("/dev/termination-log")
     });
     if facts.is_kubernetes || has_account {
         signs.push(Sign::Pod);
@@ -121,35 +124,20 @@ fn judge(facts: &Facts) -> Vec<Sign> {
     signs
 }
 
-/// The fields of a line of `mountinfo` that matter here.
-struct Mount<'a> {
-    point: &'a str,
-    kind: &'a str,
-    options: &'a str,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (before, after) = line.split_once(" - ")?;
-        let mut after = after.split(' ');
-        let (kind, _, options) = (after.next()?, after.next()?, after.next().unwrap_or_default());
-        Some(Self { point: before.split(' ').nth(4)?, kind, options })
-    }
-
-    fn is_layered_root(&self) -> bool {
-        let homes = [
-            "/containerd/",
-            "/docker/",
-            "/containers/storage/",
-            "/lib/containers/",
-            "/k3s/",
-            "/crio/",
-            "/snapshots/",
-        ];
-        self.point == "/"
-            && matches!(self.kind, "overlay" | "fuse.fuse-overlayfs" | "aufs")
-            && homes.iter().any(|home| self.options.contains(home))
-    }
+/// Tells whether a mount is a root that a container runtime put together.
+fn is_layered_root(mount: &Mount) -> bool {
+    let homes = [
+        "/containerd/",
+        "/docker/",
+        "/containers/storage/",
+        "/lib/containers/",
+        "/k3s/",
+        "/crio/",
+        "/snapshots/",
+    ];
+    mount.point == Path::new("/")
+        && matches!(mount.kind.as_str(), "overlay" | "fuse.fuse-overlayfs" | "aufs")
+        && homes.iter().any(|home| mount.options.contains(home))
 }
 
 #[cfg(test)]

@@ -3,31 +3,94 @@
 
 use std::fs;
 
+/// What a control group says of one thing, by the names that the two versions have for it.
+#[derive(Clone, Copy)]
+struct Knob {
+    /// Who says it in version 1.
+    controller: &'static str,
+    version_2: &'static str,
+    version_1: &'static str,
+}
+
+const fn knob(controller: &'static str, version_2: &'static str, version_1: &'static str) -> Knob {
+    Knob { controller, version_2, version_1 }
+}
+
+const KILLS: Knob = knob("memory", "memory.events", "memory.oom_control");
+const MEMORY: Knob = knob("memory", "memory.max", "memory.limit_in_bytes");
+const MEMORY_USED: Knob = knob("memory", "memory.current", "memory.usage_in_bytes");
+const PROCESSES: Knob = knob("pids", "pids.max", "pids.max");
+const PROCESSES_USED: Knob = knob("pids", "pids.current", "pids.current");
+/// Version 1 has the period in a file of its own.
+const PROCESSORS: Knob = knob("cpu", "cpu.max", "cpu.cfs_quota_us");
+const PERIOD: Knob = knob("cpu", "cpu.max", "cpu.cfs_period_us");
+
+/// What this process and all that share its control group may use, and do; `None` where nothing
+/// limits it, or it cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupLimits {
+    /// Memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Memory in use, caches of files included, in bytes.
+    pub memory_used_bytes: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Processes and threads that there are.
+    pub processes_used: Option<u64>,
+    /// Thousandths of a processor.
+    pub processors_milli: Option<u64>,
+}
+
+impl GroupLimits {
+    /// Reads them.
+    pub fn here() -> Self {
+        let groups = read("/proc/self/cgroup");
+        Self {
+            memory_bytes: least(&groups, MEMORY),
+            memory_used_bytes: first(&groups, MEMORY_USED, |text| text.trim().parse().ok()),
+            processes: least(&groups, PROCESSES),
+            processes_used: first(&groups, PROCESSES_USED, |text| text.trim().parse().ok()),
+            processors_milli: first(&groups, PERIOD, Some).and_then(|period| {
+                first(&groups, PROCESSORS, |quota| parse_processors(&quota, &period))
+            }),
+        }
+    }
+}
+
 /// Returns how often the kernel killed a process of this group for want of memory, 0 where that
 /// cannot be read: a hint for a message, never a decision.
 pub(super) fn kill_count() -> u64 {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    files(&groups, "memory.events", "memory.oom_control")
-        .iter()
-        .find_map(|path| fs::read_to_string(path).ok().and_then(|events| parse_kills(&events)))
-        .unwrap_or(0)
+    first(&read("/proc/self/cgroup"), KILLS, |events| parse_kills(&events)).unwrap_or(0)
 }
 
 /// Returns how many bytes of memory this process and all that share its control group may use;
 /// `None` where nothing limits it, or the limit cannot be read.
 pub fn memory_limit_bytes() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    // A group above may have a lower limit.
-    files(&groups, "memory.max", "memory.limit_in_bytes")
+    least(&read("/proc/self/cgroup"), MEMORY)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Returns what the first file says that there is.
+fn first<T>(groups: &str, knob: Knob, parse: impl Fn(String) -> Option<T>) -> Option<T> {
+    files(groups, knob).iter().find_map(|path| parse(fs::read_to_string(path).ok()?))
+}
+
+/// Returns the least limit: a group above may have a lower one.
+fn least(groups: &str, knob: Knob) -> Option<u64> {
+    files(groups, knob)
         .iter()
         .flat_map(|path| upwards(path))
         .filter_map(|path| parse_limit(&fs::read_to_string(path).ok()?))
         .min()
 }
 
-/// Returns the files of that name of the groups in `/proc/self/cgroup`, version 2 of control groups
-/// first; a container sees its own group at the top of the mount.
-fn files(groups: &str, version_2: &str, version_1: &str) -> Vec<String> {
+/// Returns the files of the groups in `/proc/self/cgroup`, version 2 of control groups first; a
+/// container sees its own group at the top of the mount.
+fn files(groups: &str, knob: Knob) -> Vec<String> {
+    let Knob { controller, version_2, version_1 } = knob;
     let mut paths = Vec::new();
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -36,9 +99,9 @@ fn files(groups: &str, version_2: &str, version_1: &str) -> Vec<String> {
         if controllers.is_empty() {
             paths.push(format!("{MOUNT}{path}/{version_2}"));
             paths.push(format!("{MOUNT}/{version_2}"));
-        } else if controllers.split(',').any(|controller| controller == "memory") {
-            paths.push(format!("{MOUNT}/memory{path}/{version_1}"));
-            paths.push(format!("{MOUNT}/memory/{version_1}"));
+        } else if controllers.split(',').any(|one| one == controller) {
+            paths.push(format!("{MOUNT}/{controller}{path}/{version_1}"));
+            paths.push(format!("{MOUNT}/{controller}/{version_1}"));
         }
     }
     paths
@@ -72,6 +135,14 @@ fn parse_limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|&bytes| bytes < NO_LIMIT)
 }
 
+/// Returns thousandths of a processor: of `QUOTA PERIOD`, or of a quota with its period beside it;
+/// `None` without a limit, which is `max` or -1.
+fn parse_processors(quota: &str, period: &str) -> Option<u64> {
+    let quota: u64 = quota.split_ascii_whitespace().next()?.parse().ok()?;
+    let period: u64 = period.split_ascii_whitespace().next_back()?.parse().ok()?;
+    quota.checked_mul(1000)?.checked_div(period)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,15 +150,11 @@ mod tests {
     #[test]
     fn both_versions_of_control_groups_are_read() {
         assert_eq!(
-            files("0::/kubepods/pod1\n", "memory.events", "memory.oom_control"),
+            files("0::/kubepods/pod1\n", KILLS),
             ["/sys/fs/cgroup/kubepods/pod1/memory.events", "/sys/fs/cgroup/memory.events"]
         );
         assert_eq!(
-            files(
-                "9:memory:/\n3:cpu,cpuacct:/x\nnonsense\n",
-                "memory.max",
-                "memory.limit_in_bytes"
-            ),
+            files("9:memory:/\n3:cpu,cpuacct:/x\nnonsense\n", MEMORY),
             [
                 "/sys/fs/cgroup/memory/memory.limit_in_bytes",
                 "/sys/fs/cgroup/memory/memory.limit_in_bytes"
@@ -112,5 +179,10 @@ mod tests {
         assert_eq!(parse_limit("max\n"), None);
         assert_eq!(parse_limit("9223372036854771712\n"), None);
         assert_eq!(parse_limit(""), None);
+        assert_eq!(parse_processors("150000 100000\n", "150000 100000\n"), Some(1500));
+        assert_eq!(parse_processors("50000\n", "100000\n"), Some(500));
+        assert_eq!(parse_processors("max 100000\n", "max 100000\n"), None);
+        assert_eq!(parse_processors("-1\n", "100000\n"), None);
+        assert_eq!(parse_processors("1 0\n", "1 0\n"), None);
     }
 }

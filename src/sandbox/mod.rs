@@ -15,9 +15,11 @@ mod error;
 mod host;
 mod in_place;
 mod listen;
+mod mount_table;
 mod output;
 mod passing;
 mod probe;
+mod rights;
 mod run;
 mod start_failure;
 mod stubs;
@@ -29,12 +31,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use container::{Sign, Surroundings, is_container};
-pub use control_group::memory_limit_bytes;
+pub use container::{Sign, Surroundings, is_container, signs};
+pub use control_group::{GroupLimits, memory_limit_bytes};
 pub use error::{SandboxError, SetupAction};
 pub use host::{HOSTNAME, HostFiles};
 pub use in_place::{Aside, Eviction, InPlace, Residents, Tenancy};
+pub use mount_table::{Mount, mount_over, mounts};
 pub use output::OutputLine;
+pub use probe::{Refusal, try_form};
+pub use rights::Right;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
 pub use start_failure::StartFailure;
 pub use user_namespace::{Obstacle, missing_ids_hint};
@@ -61,6 +66,11 @@ pub enum Form {
     UserNamespace,
     /// The root of the container that this is.
     InPlace,
+}
+
+impl Form {
+    /// All of them, best first.
+    pub const ALL: [Self; 3] = [Self::Namespaces, Self::UserNamespace, Self::InPlace];
 }
 
 impl fmt::Display for Form {

@@ -1,12 +1,83 @@
 //! Finds out what works here by doing it, in a child process, on an empty root in memory.
 
+use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use snapshot::track::TrackerKind;
 
+use super::choose::{self, become_root_of_user_namespace};
+use super::rights::Right;
 use super::run::{self, Supervisor};
-use super::wire::{NamespaceRoot, Reply, Request, TrackerTrial};
-use super::{HOSTNAME, Sandbox, SandboxError};
+use super::wire::{NamespaceRoot, Reply, Request, SetupAction, TrackerTrial};
+use super::{Form, HOSTNAME, Sandbox, SandboxError, SandboxOptions, THIS_BINARY};
+use crate::report::fault::Fault;
+
+/// Why a form of sandbox cannot be used here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What the kernel refused, where it is known.
+    pub action: Option<SetupAction>,
+    /// The error that a build would end with, with its causes.
+    pub reason: String,
+    /// What that error says can be done.
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    fn of(error: &SandboxError) -> Self {
+        let action = match error {
+            SandboxError::NoNamespaces { action, .. } | SandboxError::NoMapping { action, .. } => {
+                Some(action.clone())
+            }
+            _ => None,
+        };
+        Self { action, reason: with_causes(error), hint: error.hint() }
+    }
+}
+
+/// Tries one form of sandbox as [`Sandbox::choose`] does when it is asked for, but leaves this
+/// process as it is; `None` when it can be used.
+///
+/// # Errors
+/// When the trial could not be made.
+pub fn try_form(options: &SandboxOptions, form: Form) -> Result<Option<Refusal>, SandboxError> {
+    let outcome = match form {
+        Form::Namespaces => namespaces(&options.supervisor),
+        Form::InPlace => {
+            choose::choose(SandboxOptions { form: Some(form), ..options.clone() }).map(|_| ())
+        }
+        Form::UserNamespace => {
+            let supervisor = Supervisor::start(&options.supervisor)?;
+            return match supervisor.ask(&Request::ProbeUserNamespace, &mut |_| {})? {
+                Reply::Works => Ok(None),
+                Reply::Refused(refusal) => Ok(Some(refusal)),
+                reply => Err(run::failure(reply)),
+            };
+        }
+    };
+    Ok(outcome.err().map(|error| Refusal::of(&error)))
+}
+
+/// Puts this process, which must be of no other use, into a user namespace.
+pub(super) fn user_namespace_here() -> Reply {
+    match become_root_of_user_namespace(Path::new(THIS_BINARY)) {
+        Ok(()) => Reply::Works,
+        Err(error) => Reply::Refused(Refusal::of(&error)),
+    }
+}
+
+/// Returns an error's message with those of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
 
 /// Tries to enter namespaces and mount everything that a RUN gets.
 pub(super) fn namespaces(supervisor: &Path) -> Result<(), SandboxError> {
@@ -52,6 +123,25 @@ impl Sandbox {
             }
             Ok(reply) => Err(run::failure(reply)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Tries in `directory`, which must be empty, what an image's files take: each right, and the
+    /// kernel's answer where it is refused. What the trial made stays there.
+    ///
+    /// # Errors
+    /// When the trial could not be made.
+    pub fn try_rights(
+        &self,
+        directory: &Path,
+    ) -> Result<Vec<(Right, Option<io::Error>)>, SandboxError> {
+        let request = Request::TryRights(directory.to_owned());
+        match Supervisor::start(self.supervisor())?.ask(&request, &mut |_| {})? {
+            Reply::Rights(rights) => Ok(rights
+                .into_iter()
+                .map(|(right, errno)| (right, errno.map(io::Error::from_raw_os_error)))
+                .collect()),
+            reply => Err(run::failure(reply)),
         }
     }
 }

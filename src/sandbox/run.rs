@@ -225,7 +225,12 @@ pub(super) fn failure(reply: Reply) -> SandboxError {
                 None => "no signal".to_owned(),
             },
         },
-        Reply::Works | Reply::Ended { .. } | Reply::NotStarted(_) | Reply::NoTracker { .. } => {
+        Reply::Works
+        | Reply::Ended { .. }
+        | Reply::NotStarted(_)
+        | Reply::NoTracker { .. }
+        | Reply::Refused(_)
+        | Reply::Rights(_) => {
             SandboxError::SupervisorLost { status: "an answer to another question".to_owned() }
         }
     }

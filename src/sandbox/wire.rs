@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::probe::Refusal;
+use super::rights::Right;
 use super::start_failure::StartFailure;
 
 /// Largest request or reply that is read; a RUN's text and environment are far below.
@@ -28,6 +30,10 @@ pub(super) enum Request {
     MapIds(IdMaps),
     /// Try a change tracker out.
     TryTracker(TrackerTrial),
+    /// Try to become root of a user namespace, and to enter namespaces in it.
+    ProbeUserNamespace,
+    /// Try, in this empty directory, what giving files their owners and kinds takes.
+    TryRights(PathBuf),
 }
 
 /// Where a change tracker is tried.
@@ -147,6 +153,10 @@ pub(super) enum Reply {
     Unkillable { stragglers: Vec<(i32, String)> },
     /// The change tracker cannot be used, and why.
     NoTracker { reason: String },
+    /// The form of sandbox cannot be used.
+    Refused(Refusal),
+    /// Each right that was tried, and the kernel's answer where it was refused.
+    Rights(Vec<(Right, Option<i32>)>),
     /// The process at the head of the step vanished, ended by this signal if there was one.
     Lost { signal: Option<i32> },
 }

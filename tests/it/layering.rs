@@ -30,9 +30,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("execute", &["plan", "context", "unpack", "sandbox"]),
     ("build", &["cache", "execute", "export", "uploads"]),
     ("warm", &["cache", "plan"]),
+    ("doctor", &["build"]),
     ("compare", &["build"]),
     ("report", &[]),
-    ("cli", &["build", "warm", "compare", "report"]),
+    ("cli", &["build", "warm", "doctor", "compare", "report"]),
 ];
 
 /// Modules that every module may use.

@@ -21,6 +21,10 @@ pub(super) fn help<A: FlagSet>(program: Program, sub_command: &str, short: bool)
     };
     let command = match sub_command {
         "plan" => command.about("Shows what a build would do, without doing it"),
+        super::DOCTOR => command.about(
+            "Tells what this container allows, what each missing thing costs, and which setting of \
+             a Pod would give it; takes the flags of the build that is meant",
+        ),
         _ => command,
     };
     let mut command = command.bin_name(name);
@@ -42,6 +46,7 @@ Usage: zuwai <COMMAND>
 Commands:
   build    Builds an image from a Dockerfile and pushes it
   plan     Shows what a build would do
+  doctor   Tells whether a build can run here, and what the container lacks
   warm     Fetches base images into a directory that builds read
   compare-modes
            Measures the ways to find changes, and what each misses

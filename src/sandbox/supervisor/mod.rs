@@ -19,6 +19,7 @@ mod process;
 mod processes;
 mod program;
 mod reap;
+mod rights;
 mod tracker;
 
 use std::io;
@@ -30,8 +31,8 @@ use nix::errno::Errno;
 
 pub use pid_one::leave_pid_one;
 
-use super::passing;
 use super::wire::{self, Reply, Request, RootSource, SetupAction, SetupFailure};
+use super::{passing, probe};
 
 /// Runs the hidden sub-command; `main` calls it before it does anything else.
 ///
@@ -65,6 +66,8 @@ fn serve() -> io::Result<()> {
         Request::RunInPlace(command) => in_place::run(&socket, &command),
         Request::MapIds(maps) => Some(map_ids::run(&maps)),
         Request::TryTracker(trial) => Some(tracker::try_out(&trial)),
+        Request::ProbeUserNamespace => Some(probe::user_namespace_here()),
+        Request::TryRights(directory) => Some(Reply::Rights(rights::try_out(&directory))),
     };
     if let Some(reply) = reply {
         wire::write_message(&socket, &reply)?;

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
 
 mod covers;
+mod doctor;
 mod full;
 mod image;
 mod machine;
