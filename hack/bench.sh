@@ -20,7 +20,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 need_packages gcc libc6-dev docker-registry skopeo umoci buildah pigz zstd python3 gnuplot-nox \
-  e2fsprogs mount
+  e2fsprogs mount util-linux
 "$here/hack/bases.sh" busybox debian large
 bases=${ZUWAI_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/bases}
 target=${CARGO_TARGET_DIR:-$here/target}

@@ -24,6 +24,7 @@ mod pull;
 mod push;
 mod refusal;
 mod resolve;
+mod scheme;
 mod scope;
 mod send;
 mod sources;

@@ -8,14 +8,15 @@ use url::Url;
 use super::authorize::{Authorized, Authorizer};
 use super::challenge;
 use super::credentials::CredentialOrigin;
-use super::endpoint::{ClearText, Endpoint, Endpoints, Target};
+use super::endpoint::{Endpoint, Endpoints, Target};
 use super::error::{Cause, one_line};
 use super::host::RegistryHost;
 use super::refusal::{Party, Refusal};
+use super::scheme;
 use super::scope::Scopes;
 use crate::http::{
-    Backoff, HttpClient, HttpError, Origin, Outgoing, OutgoingBody, Reach, Response, RetryPolicy,
-    Trust, is_redirect, redact, redirect_target,
+    Backoff, HttpClient, Origin, Outgoing, OutgoingBody, Reach, Response, RetryPolicy, Trust,
+    is_redirect, redact, redirect_target,
 };
 
 /// Largest body that is read only to keep a connection usable, in bytes.
@@ -253,53 +254,7 @@ impl Transport {
 
     /// Returns the root of a registry's API, finding out the scheme first where that is open.
     pub(super) async fn base<'e>(&self, endpoint: &'e Endpoint) -> Result<&'e Url, Cause> {
-        endpoint.base.get_or_try_init(|| self.negotiate(endpoint)).await
-    }
-
-    async fn negotiate(&self, endpoint: &Endpoint) -> Result<Url, Cause> {
-        let https = root("https", &endpoint.host)?;
-        if endpoint.clear_text == ClearText::Refused {
-            return Ok(https);
-        }
-        let Err(error) = self.ping(endpoint, &https).await else { return Ok(https) };
-        // On one and the same port, a server that showed a certificate will not speak plain HTTP.
-        let speaks_tls = error.is_certificate_failure() && https.port().is_some();
-        if !error.is_connection_failure() || speaks_tls {
-            return Err(error.into());
-        }
-        let http = root("http", &endpoint.host)?;
-        match self.ping(endpoint, &http).await {
-            Ok(()) => {
-                tracing::debug!(host = %endpoint.host, "registry speaks plain HTTP");
-                Ok(http)
-            }
-            // Nothing listens at all: one message is enough.
-            Err(_) if matches!(error, HttpError::Connect { .. } | HttpError::Resolve { .. }) => {
-                Err(error.into())
-            }
-            Err(second) => Err(Cause::BothSchemes { https: one_line(&error), http: second }),
-        }
-    }
-
-    async fn ping(&self, endpoint: &Endpoint, root: &Url) -> Result<(), HttpError> {
-        let response = self
-            .http
-            .send(Outgoing {
-                method: Method::GET,
-                url: root,
-                headers: HeaderMap::new(),
-                body: None,
-                trust: &endpoint.trust,
-                reach: Reach::Anywhere,
-            })
-            .await?;
-        if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(challenge) = challenge::choose(response.headers())
-        {
-            endpoint.learn(&challenge);
-        }
-        drain(response).await;
-        Ok(())
+        endpoint.base.get_or_try_init(|| scheme::negotiate(&self.http, endpoint)).await
     }
 
     /// Returns whether the registry speaks version 2 of the protocol, as far as it can be told.
@@ -358,11 +313,7 @@ fn can_redirect(method: &Method, status: StatusCode) -> bool {
     matches!(*method, Method::GET | Method::HEAD) || matches!(status.as_u16(), 307 | 308)
 }
 
-fn root(scheme: &str, host: &RegistryHost) -> Result<Url, Cause> {
-    Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|_| invalid_host(host))
-}
-
-fn invalid_host(host: &RegistryHost) -> Cause {
+pub(super) fn invalid_host(host: &RegistryHost) -> Cause {
     Cause::Host { host: host.to_string() }
 }
 
