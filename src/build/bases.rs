@@ -8,7 +8,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use snapshot::Digest;
 
 use super::error::BuildError;
-use super::pulls::{Pull, Pulls};
+use super::options::{Destination, Push};
+use super::pulls::{Pull, PullTarget, Pulls};
 use super::session::Session;
 use super::timed;
 use crate::image::{
@@ -17,7 +18,7 @@ use crate::image::{
 };
 use crate::plan::{ImageName, ImageRequest};
 use crate::report::event::{Event, Gauge, LongWork, Phase};
-use crate::store::{Blob, Layout, LayoutError};
+use crate::store::{Blob, Layout, LayoutError, passing_blob};
 use crate::unpack::{LayerInput, OpenLayer};
 
 /// Images that are resolved at once, and layers that are fetched at once where nobody reads them as
@@ -31,6 +32,15 @@ pub(super) enum Origin {
     Registry(Reference),
     /// In an OCI layout on disk.
     Layout(Layout),
+}
+
+/// What becomes of layers that are downloaded to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// All are kept.
+    Stored,
+    /// Those are kept that the image's way out will ask for.
+    WhereWanted,
 }
 
 /// A resolved image.
@@ -167,6 +177,7 @@ impl<'a> Bases<'a> {
     pub(super) fn layers<'l>(
         &self,
         layers: impl IntoIterator<Item = &'l Layer>,
+        keeping: Keeping,
     ) -> Result<(Vec<LayerInput>, Pulls<'a>), BuildError> {
         let mut inputs = Vec::new();
         let mut pulls: Vec<Pull> = Vec::new();
@@ -177,13 +188,22 @@ impl<'a> Bases<'a> {
                 Place::Disk(blob) => {
                     Box::new(move || Ok(Box::new(blob.open().map_err(io::Error::other)?)))
                 }
+                Place::Registry(reference)
+                    if keeping == Keeping::WhereWanted && !self.leaves(&reference) =>
+                {
+                    let (writer, reader) = passing_blob();
+                    let target = PullTarget::Passing(writer);
+                    pulls.push(self.pull(reference, descriptor, digest, target));
+                    Box::new(move || Ok(Box::new(reader)))
+                }
                 Place::Registry(reference) => {
                     // An image may hold a layer twice.
                     let known = pulls.iter().find(|pull| pull.digest == digest);
-                    let arriving = known.map(|pull| pull.blob.arriving()).unwrap_or_else(|| {
-                        let pull = self.pull(reference, descriptor, digest);
-                        let arriving = pull.blob.arriving();
-                        pulls.push(pull);
+                    let arriving = known.and_then(Pull::arriving).unwrap_or_else(|| {
+                        let blob = self.session.store.expect_blob();
+                        let arriving = blob.arriving();
+                        let target = PullTarget::Stored(blob);
+                        pulls.push(self.pull(reference, descriptor, digest, target));
                         arriving
                     });
                     Box::new(move || Ok(Box::new(arriving.open()?)))
@@ -194,6 +214,16 @@ impl<'a> Bases<'a> {
         }
         let Session { runtime, events, .. } = self.session;
         Ok((inputs, Pulls::start(runtime.handle(), *events, pulls)))
+    }
+
+    /// Returns whether the layers of an image go elsewhere than to the registry that has them: there
+    /// they are mounted.
+    fn leaves(&self, reference: &Reference) -> bool {
+        let output = &self.session.options.output;
+        let is_its_own = |to: &Destination| to.reference.registry() == reference.registry();
+        output.tar_path.is_some()
+            || output.oci_layout_path.is_some()
+            || output.push == Push::Yes && !output.destinations.iter().all(is_its_own)
     }
 
     /// Returns the blobs of layers, downloading those that are not on disk.
@@ -210,7 +240,8 @@ impl<'a> Bases<'a> {
         match self.place_of(layer)? {
             Place::Disk(blob) => Ok(blob),
             Place::Registry(reference) => {
-                let pulled = self.pull(reference, layer, digest).run().await?;
+                let target = PullTarget::Stored(self.session.store.expect_blob());
+                let pulled = self.pull(reference, layer, digest, target).run().await?;
                 self.session.events.send(pulled.event);
                 Ok(self.session.store.stored(&digest)?)
             }
@@ -236,12 +267,18 @@ impl<'a> Bases<'a> {
         }
     }
 
-    fn pull(&self, reference: Reference, layer: &Descriptor, digest: Digest) -> Pull {
+    fn pull(
+        &self,
+        reference: Reference,
+        layer: &Descriptor,
+        digest: Digest,
+        target: PullTarget,
+    ) -> Pull {
         let (registry, layer) = (self.session.registry.clone(), layer.clone());
         let size_bytes = u64::try_from(layer.size).ok();
         let gauge = Gauge::new(LongWork::Download, &layer.digest, size_bytes);
         self.session.events.send(Event::WorkStarted(gauge.clone()));
-        Pull { registry, reference, layer, digest, blob: self.session.store.expect_blob(), gauge }
+        Pull { registry, reference, layer, digest, target, gauge }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use snapshot::Digest;
 
-use super::bases::Bases;
+use super::bases::{Bases, Keeping};
 use super::error::BuildError;
 use super::session::Session;
 use crate::image::{Image, Layer, digest_of};
@@ -21,12 +21,14 @@ pub(super) struct Headers<'a> {
     bases: &'a Bases<'a>,
     known: RefCell<BTreeMap<Digest, Arc<HeaderIndex>>>,
     kept: Option<KeptStore>,
+    /// Of the layers themselves.
+    keeping: Keeping,
 }
 
 impl<'a> Headers<'a> {
-    pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>) -> Self {
+    pub(super) fn new(session: &'a Session<'a>, bases: &'a Bases<'a>, keeping: Keeping) -> Self {
         let kept = session.options.execution.header_indexes.clone().map(KeptStore::new);
-        Self { session, bases, known: RefCell::default(), kept }
+        Self { session, bases, known: RefCell::default(), kept, keeping }
     }
 
     /// Returns what an image's layers say together, reading those that are not known yet; `None`
@@ -96,7 +98,7 @@ impl<'a> Headers<'a> {
         if layers.is_empty() {
             return Ok(Vec::new());
         }
-        let (inputs, pulls) = self.bases.layers(layers)?;
+        let (inputs, pulls) = self.bases.layers(layers, self.keeping)?;
         match read_headers(inputs, &UnpackOptions::default()) {
             Ok(read) => {
                 pulls.finish()?;

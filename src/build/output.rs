@@ -165,8 +165,8 @@ async fn push_blobs(
     Ok(())
 }
 
-/// Pushes one layer, unless that was done in the background; a base's layer is downloaded only when the destination can neither find nor
-/// mount it.
+/// Pushes one layer, unless that was done in the background; a base's layer is downloaded only when
+/// the destination can neither find nor mount it.
 async fn push_layer(
     session: &Session<'_>,
     bases: &Bases<'_>,

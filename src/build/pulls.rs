@@ -5,6 +5,7 @@
 //! layers that were read to their ends is made of the right bytes.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::time::Instant;
 
 use snapshot::Digest;
@@ -18,7 +19,7 @@ use crate::image::{Descriptor, Reference};
 use crate::registry::Registry;
 use crate::report::event::{Background, Event, EventSink, Gauge, Phase};
 use crate::report::fault::{Class, Fault};
-use crate::store::{ArrivingBlob, ExpectedBlob};
+use crate::store::{ArrivingBlob, ExpectedBlob, PassingWriter};
 use crate::unpack::UnpackError;
 
 /// Layers that are downloaded at once.
@@ -30,9 +31,17 @@ pub(super) struct Pull {
     pub(super) reference: Reference,
     pub(super) layer: Descriptor,
     pub(super) digest: Digest,
-    pub(super) blob: ExpectedBlob,
+    pub(super) target: PullTarget,
     /// Counts what has come.
     pub(super) gauge: Gauge,
+}
+
+/// Where a download goes.
+pub(super) enum PullTarget {
+    /// Into the store, where it can be read while it comes.
+    Stored(ExpectedBlob),
+    /// Past its only reader.
+    Passing(PassingWriter),
 }
 
 /// A layer that was downloaded, as events tell of it.
@@ -42,13 +51,34 @@ pub(super) struct Pulled {
 }
 
 impl Pull {
+    /// Returns the layer as it can be read while it comes, if it is stored.
+    pub(super) fn arriving(&self) -> Option<ArrivingBlob> {
+        match &self.target {
+            PullTarget::Stored(blob) => Some(blob.arriving()),
+            PullTarget::Passing(_) => None,
+        }
+    }
+
     /// Downloads the layer and checks that it is the one that was promised.
     pub(super) async fn run(self) -> Result<Pulled, BuildError> {
         let started = Instant::now();
-        let mut writer = self.blob.begin()?;
-        let mut counted = self.gauge.counting(&mut writer);
-        let stats = self.registry.pull_blob(&self.reference, &self.layer, &mut counted).await?;
-        writer.commit(&self.digest)?;
+        let pull = async |sink: &mut (dyn Write + Send)| {
+            let mut counted = self.gauge.counting(sink);
+            self.registry.pull_blob(&self.reference, &self.layer, &mut counted).await
+        };
+        let stats = match self.target {
+            PullTarget::Stored(blob) => {
+                let mut writer = blob.begin()?;
+                let stats = pull(&mut writer).await?;
+                writer.commit(&self.digest)?;
+                stats
+            }
+            PullTarget::Passing(mut writer) => {
+                let stats = pull(&mut writer).await?;
+                writer.commit();
+                stats
+            }
+        };
         let background = Background { started, elapsed: started.elapsed() };
         let (digest, transfer) = (self.digest.to_string(), transfer(&stats));
         Ok(Pulled { event: Event::BlobPulled { digest, transfer, background }, background })
@@ -59,7 +89,8 @@ impl Pull {
 pub(super) struct Pulls<'a> {
     runtime: &'a Handle,
     events: &'a dyn EventSink,
-    arriving: Vec<(Digest, ArrivingBlob)>,
+    /// `None` for a layer that is kept nowhere.
+    arriving: Vec<(Digest, Option<ArrivingBlob>)>,
     /// `None` when its outcome was taken.
     running: Option<JoinHandle<Result<Vec<Pulled>, BuildError>>>,
     /// Ends what is running when it goes.
@@ -69,16 +100,10 @@ pub(super) struct Pulls<'a> {
 impl<'a> Pulls<'a> {
     /// Starts to download layers, in this order.
     pub(super) fn start(runtime: &'a Handle, events: &'a dyn EventSink, pulls: Vec<Pull>) -> Self {
-        let arriving = pulls.iter().map(|pull| (pull.digest, pull.blob.arriving())).collect();
+        let arriving = pulls.iter().map(|pull| (pull.digest, pull.arriving())).collect();
         let (wanted, unwanted) = oneshot::channel();
         let running = Some(runtime.spawn(run_all(pulls, unwanted)));
         Self { runtime, events, arriving, running, wanted: Some(wanted) }
-    }
-
-    /// Returns the layer of a digest, if it is one of these.
-    pub(super) fn arriving(&self, digest: &Digest) -> Option<ArrivingBlob> {
-        let its = |(other, _): &&(Digest, ArrivingBlob)| other == digest;
-        self.arriving.iter().find(its).map(|(_, blob)| blob.clone())
     }
 
     /// Waits until every layer has arrived and is what was promised.
@@ -99,11 +124,16 @@ impl<'a> Pulls<'a> {
     /// was about to.
     pub(super) fn blame(mut self, error: UnpackError) -> BuildError {
         let UnpackError::Layer { digest, .. } = &error else { return error.into() };
-        let Some(arriving) = self.arriving(digest) else { return error.into() };
+        let its = |(other, _): &&(Digest, Option<ArrivingBlob>)| other == digest;
+        let Some((_, arriving)) = self.arriving.iter().find(its).cloned() else {
+            return error.into();
+        };
         let error = BuildError::from(error);
         // The disk's errors are its own; any other may come from wrong bytes, which only the end of
         // the download tells.
-        if error.class() == Class::Disk || arriving.is_stored_in_the_end() {
+        if error.class() == Class::Disk
+            || arriving.is_some_and(|arriving| arriving.is_stored_in_the_end())
+        {
             return error;
         }
         self.join().err().unwrap_or(error)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use snapshot::Rootfs;
 
-use super::bases::{Bases, name_of};
+use super::bases::{Bases, Keeping, name_of};
 use super::error::BuildError;
 use super::headers::Headers;
 use super::layers::Layers;
@@ -157,7 +157,12 @@ impl<'a> Stages<'a> {
         let is_run = plan.stages.iter().flat_map(|stage| &stage.steps).any(runs);
         let sandbox = is_run.then(|| session.sandbox()).transpose()?;
         let roots = Roots::open(session, sandbox)?;
-        let headers = Headers::new(session, bases);
+        let needs = needs(plan, &uses(plan), session.options.execution.unpacking);
+        let keeping = match needs.contains(&Needs::Files) {
+            true => Keeping::Stored,
+            false => Keeping::WhereWanted,
+        };
+        let headers = Headers::new(session, bases, keeping);
         let (finished, copied_images) = (Vec::new(), BTreeMap::new());
         Ok(Self { session, bases, headers, finished, copied_images, roots })
     }

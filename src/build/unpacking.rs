@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use snapshot::{Index, Rootfs};
 
-use super::bases::Bases;
+use super::bases::{Bases, Keeping};
 use super::error::BuildError;
 use super::session::Session;
 use crate::archive::{Beneath, NotOnDisk, limits_for};
@@ -35,7 +35,7 @@ impl Unpacking<'_> {
         let events = self.session.events;
         let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
         let options = UnpackOptions { limits, beneath: beneath.cloned() };
-        let (layers, pulls) = self.bases.layers(self.image.layers())?;
+        let (layers, pulls) = self.bases.layers(self.image.layers(), Keeping::Stored)?;
         let start = Instant::now();
         events.send(Event::UnpackStarted { because_of: self.because_of.clone() });
         let unpacked = match unpack(rootfs, self.counted(layers), &options) {

@@ -10,10 +10,12 @@ mod arrival;
 mod blob;
 mod kept;
 mod layout;
+mod passing;
 mod workspace;
 
 pub use arrival::{ArrivingBlob, ArrivingReader, NotArrived};
 pub use blob::{Blob, BlobWriter, CheckedBlobWriter, ExpectedBlob};
 pub use kept::KeptStore;
 pub use layout::{Layout, LayoutError, LayoutManifest};
+pub use passing::{PassingReader, PassingWriter, passing_blob};
 pub use workspace::{Store, StoreError};

@@ -59,6 +59,8 @@ pub struct Build {
     pub folder: TempDir,
     arguments: Vec<String>,
     variables: BTreeMap<String, String>,
+    /// As `ulimit -f` takes it.
+    file_limit: String,
 }
 
 /// How a build ended.
@@ -79,7 +81,8 @@ impl Build {
         std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
         std::fs::write(folder.path().join("hosts"), format!("127.0.0.1 localhost {NAME}\n"))
             .unwrap();
-        Self { folder, arguments: Vec::new(), variables: BTreeMap::new() }
+        let file_limit = "unlimited".to_owned();
+        Self { folder, arguments: Vec::new(), variables: BTreeMap::new(), file_limit }
     }
 
     /// Replaces the Dockerfile.
@@ -111,6 +114,12 @@ impl Build {
         self
     }
 
+    /// Lets the build write no file of more than `kib` KiB.
+    pub fn no_file_over(mut self, kib: u64) -> Self {
+        self.file_limit = (kib * 2).to_string();
+        self
+    }
+
     /// Writes a `config.json` and names its folder in `DOCKER_CONFIG`.
     pub fn config(self, config: &serde_json::Value) -> Self {
         let folder = self.folder.path().join("docker");
@@ -126,11 +135,13 @@ impl Build {
     /// Runs the build with our hosts file, in a mount namespace of its own.
     pub async fn run(self) -> Ended {
         let folder = self.folder;
-        let script = "mount --bind \"$0/hosts\" /etc/hosts && exec \"$@\"";
+        let script = "mount --bind \"$0/hosts\" /etc/hosts && ulimit -f \"$1\" && shift && \
+                      exec \"$@\"";
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "--propagation=private", "sh", "-c", script])
             .arg(folder.path())
+            .arg(self.file_limit)
             .arg(env!("CARGO_BIN_EXE_zuwai"))
             .args(["build", "--log-format=text", "--context"])
             .arg(folder.path())

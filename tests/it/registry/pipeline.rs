@@ -10,7 +10,7 @@ use zuwai::image::descriptor;
 
 use super::build::{Build, Ended};
 use super::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, noise};
-use crate::regsim::{Fault, RegSim, Rule};
+use crate::regsim::{Fault, Recorded, RegSim, Rule};
 use crate::skip::is_root;
 
 /// More than what is read ahead of the layer that is written.
@@ -72,6 +72,12 @@ fn copy(sim: &RegSim) -> Build {
         .to(format!("{host}/app:v1"))
 }
 
+/// Copies a file onto the base, which needs no more of it than its headers.
+fn onto(sim: &RegSim, destination: &str) -> Build {
+    let base = format!("{}/base:v1", sim.host());
+    Build::from(&base).dockerfile(&format!("FROM {base}\nCOPY Dockerfile /last\n")).to(destination)
+}
+
 /// Returns what is in the file that the build has copied.
 fn copied(sim: &RegSim) -> String {
     let manifest: Value = serde_json::from_slice(&sim.manifest("app", "v1").unwrap()).unwrap();
@@ -127,6 +133,38 @@ async fn every_byte_of_a_base_comes_once_and_is_read_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_is_mounted_passes_by_and_is_written_nowhere() {
+    if !is_root("a_base_that_is_mounted_passes_by_and_is_written_nowhere") {
+        return;
+    }
+    let layers: Vec<_> = (1..=6).map(layer).collect();
+    let (sim, other) = (RegSim::start().await, RegSim::start().await);
+    put(&sim, &layers);
+    let path = |(_, bytes): &(Digest, Vec<u8>)| Digest::of(bytes).to_string();
+
+    onto(&sim, &format!("{}/app:v1", sim.host())).no_file_over(1024).run().await.works();
+    assert!(sim.tag("app", "v1").is_some());
+    for layer in &layers {
+        assert_eq!(sim.count("GET", &path(layer)), 1, "each is read once");
+        let mounts = |request: &Recorded| {
+            request.method == "POST" && request.query("mount") == [path(layer)]
+        };
+        assert!(sim.requests().iter().any(mounts), "and mounted");
+    }
+
+    // Whoever has to send them on keeps them, and does not fetch them twice.
+    let elsewhere = format!("{}/app:v1", other.host());
+    let too_long = onto(&sim, &elsewhere).no_file_over(1024).run().await;
+    assert!(!too_long.success, "{}", too_long.text);
+    let before: Vec<_> = layers.iter().map(|layer| sim.count("GET", &path(layer))).collect();
+    onto(&sim, &elsewhere).run().await.works();
+    for (layer, before) in layers.iter().zip(before) {
+        assert_eq!(sim.count("GET", &path(layer)), before + 1);
+        assert!(other.blob("app", &path(layer).parse().unwrap()).is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_download_that_breaks_is_gone_on_with_while_it_is_unpacked() {
     if !is_root("a_download_that_breaks_is_gone_on_with_while_it_is_unpacked") {
         return;
@@ -170,12 +208,16 @@ async fn nothing_is_built_on_a_layer_that_turns_out_to_be_wrong() {
         (truncated, " broke"),
         (Fault::status(404), "answered 404"),
     ] {
-        for wrong in [0, 5] {
+        for (wrong, is_outline) in [(0, false), (5, false), (0, true), (5, true)] {
             let sim = RegSim::start().await;
             put(&sim, &layers);
             let digest = Digest::of(&layers[wrong].1).to_string();
             sim.rule(Rule::new("GET", digest.clone(), fault.clone()));
-            let Ended { success, text } = copy(&sim).arg("--image-download-retry=0").run().await;
+            let build = match is_outline {
+                true => onto(&sim, &format!("{}/app:v1", sim.host())),
+                false => copy(&sim),
+            };
+            let Ended { success, text } = build.arg("--image-download-retry=0").run().await;
             assert!(!success, "{text}");
             let errors: Vec<&str> =
                 text.lines().filter(|line| line.starts_with("error: ")).collect();
