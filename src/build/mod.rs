@@ -9,6 +9,7 @@ mod bases;
 mod commands;
 mod ending;
 mod error;
+mod exposure;
 mod foreign;
 mod headers;
 mod ignored;

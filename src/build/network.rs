@@ -8,7 +8,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::error::BuildError;
-use super::options::{self, BuildOptions, ImmutableTags, PlainHttp, RegistryFallback, RetryCount};
+use super::options::{
+    self, BuildOptions, CredentialSource, ImmutableTags, PlainHttp, RegistryFallback, RetryCount,
+};
 use crate::http::{
     ClientCertificate, Download, DownloadError, HttpClient, HttpOptions, NameResolution, Outgoing,
     OutgoingBody, ProxyOptions, Reach, RetryPolicy, RootSources, Timeouts, Verification, redact,
@@ -84,6 +86,10 @@ fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
         },
         credentials: CredentialOptions {
             directories: access.credential_directories.clone(),
+            descriptor: match access.credentials {
+                CredentialSource::Files => None,
+                CredentialSource::Descriptor(descriptor) => Some(descriptor),
+            },
             helper_directories: access.helper_directories.clone(),
             helper_environment: access.helper_environment.clone(),
         },

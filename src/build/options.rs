@@ -19,9 +19,9 @@ pub use crate::plan::StageSelection;
 pub use crate::sandbox::{Overwrite, Surroundings};
 
 pub use registry::{
-    HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck, PlainHttp,
-    ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount, TransportSecurity,
-    Verification,
+    CredentialSource, HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck,
+    PlainHttp, ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount,
+    TransportSecurity, Verification,
 };
 
 /// Everything that one build was asked to do.

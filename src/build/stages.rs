@@ -6,6 +6,7 @@ use snapshot::Rootfs;
 
 use super::bases::{Bases, Keeping, name_of};
 use super::error::BuildError;
+use super::exposure;
 use super::headers::Headers;
 use super::layers::Layers;
 use super::options::Unpacking as WhenUnpacked;
@@ -156,6 +157,9 @@ impl<'a> Stages<'a> {
     ) -> Result<Self, BuildError> {
         let is_run = plan.stages.iter().flat_map(|stage| &stage.steps).any(runs);
         let sandbox = is_run.then(|| session.sandbox()).transpose()?;
+        if let Some(sandbox) = sandbox {
+            exposure::warn(session, sandbox);
+        }
         let roots = Roots::open(session, sandbox)?;
         let needs = needs(plan, &uses(plan), session.options.execution.unpacking);
         let keeping = match needs.contains(&Needs::Files) {

@@ -107,10 +107,20 @@ pub enum Error {
     #[error("you must select at least one image to cache or a dockerfilepath to parse")]
     NothingToWarm,
     /// Two flags want standard input.
-    #[error("`--context=tar://stdin` and `--dockerfile={dockerfile}` both read standard input")]
+    #[error("`{first}` and `{second}` both read standard input")]
     StdinTwice {
-        /// The Dockerfile as typed.
-        dockerfile: String,
+        /// One, as typed.
+        first: String,
+        /// The other, as typed.
+        second: String,
+    },
+    /// Two flags say where credentials come from.
+    #[error("`{first}` and `{second}` both say where credentials come from")]
+    CredentialsTwice {
+        /// One.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
     },
     /// Neither a scenario nor a context to compare on.
     #[error("nothing to compare on: neither `--scenario` nor `--context`")]

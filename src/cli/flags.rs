@@ -143,6 +143,8 @@ pub const BUILD: &[Flag] = &[
     differs("registry-mirror", "may be a URL; `http://` allows plain HTTP for it"),
     works("skip-default-registry-fallback"),
     not_yet("azure-container-registry-config"),
+    ours("registry-auth-stdin"),
+    ours("registry-auth-fd"),
     differs(
         "snapshot-mode",
         "every mode finds every change and gives the same layer; not given, the cheapest sound way \

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use crate::http::HttpClient;
 
 pub use ahead::PartsAhead;
-pub use credentials::{CredentialError, CredentialOrigin, HelperError};
+pub use credentials::{CredentialError, CredentialOrigin, HelperError, credential_file};
 pub use error::{Cause, RegistryError, Unsupported};
 pub use growth::{GrowingBlob, Growth};
 pub use host::RegistryHost;

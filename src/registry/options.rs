@@ -110,6 +110,8 @@ pub struct CredentialOptions {
     /// Directories that may hold `config.json`, a mounted Secret's `.dockerconfigjson` or the old
     /// `.dockercfg`, best first; the first file found is the only one used, as Docker does it.
     pub directories: Vec<PathBuf>,
+    /// An open descriptor that gives such a document, in place of any file.
+    pub descriptor: Option<u32>,
     /// Directories searched for helper programs (`PATH`); relative ones are skipped.
     pub helper_directories: Vec<PathBuf>,
     /// The whole environment of helper programs.

@@ -23,6 +23,8 @@ pub struct RegistryAccess {
     pub maps: Vec<RegistryMap>,
     /// What follows when every map of a registry failed (`--skip-default-registry-fallback`).
     pub fallback: RegistryFallback,
+    /// Where user names and passwords come from.
+    pub credentials: CredentialSource,
     /// Directories that may hold `config.json` (or a Secret's `.dockerconfigjson`), best first; the
     /// first that holds one is used.
     pub credential_directories: Vec<PathBuf>,
@@ -45,6 +47,16 @@ pub struct RegistryAccess {
     pub immutable_tags: ImmutableTags,
     /// Whether pushing is tried before the build (`--skip-push-permission-check`).
     pub permission_check: PermissionCheck,
+}
+
+/// Where user names and passwords for registries come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// Docker's configuration, in the first of the directories that has one.
+    Files,
+    /// A document of the same form on this open descriptor (`--registry-auth-stdin`,
+    /// `--registry-auth-fd`).
+    Descriptor(u32),
 }
 
 /// Whether plain HTTP and unverified TLS are allowed.

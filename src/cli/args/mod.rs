@@ -6,6 +6,7 @@
 
 mod cache;
 mod compare;
+mod credentials;
 mod execution;
 mod image;
 mod log;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 pub use cache::CacheArgs;
 pub use compare::ComparisonArgs;
+pub use credentials::CredentialArgs;
 pub use execution::ExecutionArgs;
 pub use image::ImageArgs;
 pub use log::LogArgs;
@@ -63,6 +65,10 @@ pub struct BuildArgs {
     #[command(flatten, next_help_heading = "Registries, pulling")]
     #[serde(flatten)]
     pub pull: PullArgs,
+    /// Where credentials for registries come from.
+    #[command(flatten, next_help_heading = "Registries, credentials")]
+    #[serde(flatten)]
+    pub credentials: CredentialArgs,
     /// How changes are found.
     #[command(flatten, next_help_heading = "Snapshots")]
     #[serde(flatten)]

@@ -36,7 +36,8 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
     let work_directory = execution::work_directory(&args.execution, facts)?;
     let context = source::context(&args.source, environment, facts, &mut warnings)?;
     let dockerfile = source::dockerfile(&args.source, facts)?;
-    source::check_stdin(&context, &dockerfile, &args.source)?;
+    let credentials = registry::credentials(&args.credentials)?;
+    source::check_stdin(&context, &dockerfile, &credentials, &args.source)?;
     let options = BuildOptions {
         context,
         dockerfile,

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::absolute;
 use crate::build::options::{
-    HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck, PlainHttp,
-    ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount, TransportSecurity,
-    Verification,
+    CredentialSource, HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck,
+    PlainHttp, ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount,
+    TransportSecurity, Verification,
 };
-use crate::cli::args::{BuildArgs, KeyValue, PullArgs};
+use crate::cli::args::{BuildArgs, CredentialArgs, KeyValue, PullArgs};
 use crate::cli::env::{Environment, Facts};
 use crate::cli::error::Error;
 use crate::cli::go_values;
@@ -59,6 +59,7 @@ pub fn access(
             true => RegistryFallback::Fail,
             false => RegistryFallback::Origin,
         },
+        credentials: credentials(&args.credentials)?,
         credential_directories: credential_directories(work_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
         helper_environment: environment.all(),
@@ -80,6 +81,30 @@ pub fn access(
             false => PermissionCheck::Checked,
         },
     })
+}
+
+/// Lowers the flags that say where credentials come from.
+pub fn credentials(args: &CredentialArgs) -> Result<CredentialSource, Error> {
+    const FLAG: &str = "--registry-auth-fd";
+    match (args.registry_auth_stdin, args.registry_auth_fd) {
+        (false, None) => Ok(CredentialSource::Files),
+        (true, None) => Ok(CredentialSource::Descriptor(0)),
+        (true, Some(_)) => {
+            Err(Error::CredentialsTwice { first: "--registry-auth-stdin", second: FLAG })
+        }
+        (false, Some(number)) => {
+            let wrong = |reason: &str| Error::WrongValue {
+                flag: FLAG,
+                value: number.to_string(),
+                reason: reason.to_owned(),
+            };
+            match u32::try_from(number) {
+                Ok(1 | 2) => Err(wrong("this descriptor is written to")),
+                Ok(descriptor) => Ok(CredentialSource::Descriptor(descriptor)),
+                Err(_) => Err(wrong("expected the number of an open descriptor")),
+            }
+        }
+    }
 }
 
 /// Returns `host[:port]` of what may be a URL.

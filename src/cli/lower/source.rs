@@ -8,7 +8,8 @@ use url::Url;
 
 use super::{absolute, cloud, filled};
 use crate::build::options::{
-    ContextOptions, ContextSource, DockerfileSource, NamedContext, NamedContextSource,
+    ContextOptions, ContextSource, CredentialSource, DockerfileSource, NamedContext,
+    NamedContextSource,
 };
 use crate::cli::args::{DEFAULT_CONTEXT, SourceArgs};
 use crate::cli::env::{Environment, Facts};
@@ -187,11 +188,22 @@ pub fn dockerfile(args: &SourceArgs, facts: &Facts) -> Result<DockerfileSource, 
 pub fn check_stdin(
     context: &ContextOptions,
     dockerfile: &DockerfileSource,
+    credentials: &CredentialSource,
     args: &SourceArgs,
 ) -> Result<(), Error> {
-    match (&context.source, dockerfile) {
-        (ContextSource::TarStdin, DockerfileSource::Stdin) => {
-            Err(Error::StdinTwice { dockerfile: args.dockerfile.clone() })
+    let mut readers = Vec::new();
+    if context.source == ContextSource::TarStdin {
+        readers.push("--context=tar://stdin".to_owned());
+    }
+    if *dockerfile == DockerfileSource::Stdin {
+        readers.push(format!("--dockerfile={}", args.dockerfile));
+    }
+    if *credentials == CredentialSource::Descriptor(0) {
+        readers.push("--registry-auth-stdin".to_owned());
+    }
+    match readers.as_slice() {
+        [first, second, ..] => {
+            Err(Error::StdinTwice { first: first.clone(), second: second.clone() })
         }
         _ => Ok(()),
     }

@@ -25,7 +25,7 @@ pub struct CompareRequest {
 }
 
 /// Flags of a build that say what the comparison says, or what none of its builds does.
-const NOT_COMPARED: [&str; 16] = [
+const NOT_COMPARED: [&str; 18] = [
     "snapshot-mode",
     "tracker",
     "use-new-run",
@@ -42,6 +42,8 @@ const NOT_COMPARED: [&str; 16] = [
     "cleanup",
     "print-options",
     "force-build-metadata",
+    "registry-auth-stdin",
+    "registry-auth-fd",
 ];
 
 impl Line<'_> {

@@ -106,6 +106,7 @@ fn defaults() -> BuildOptions {
             client_certificates: vec![],
             maps: vec![],
             fallback: RegistryFallback::Origin,
+            credentials: CredentialSource::Files,
             credential_directories: vec!["/kaniko/.docker".into()],
             helper_directories: vec![],
             helper_environment: SecretVariables::default(),
@@ -367,6 +368,16 @@ fn flags_of_snapshots() {
 }
 
 #[test]
+fn flags_of_credentials() {
+    check(&["--registry-auth-stdin"], |o| {
+        o.registry.credentials = CredentialSource::Descriptor(0);
+    });
+    check(&["--registry-auth-fd=7"], |o| {
+        o.registry.credentials = CredentialSource::Descriptor(7);
+    });
+}
+
+#[test]
 fn flags_of_the_execution() {
     check(&["--isolation=namespaces"], |o| o.execution.isolation = Isolation::Namespaces);
     check(&["--isolation=userns"], |o| o.execution.isolation = Isolation::UserNamespace);
@@ -487,6 +498,8 @@ fn every_working_flag_changes_what_is_done() {
         ("registry-map", "a=b"),
         ("registry-mirror", "m"),
         ("skip-default-registry-fallback", "true"),
+        ("registry-auth-stdin", "true"),
+        ("registry-auth-fd", "3"),
         ("snapshot-mode", "full"),
         ("single-snapshot", "true"),
         ("tracker", "inotify"),
@@ -670,6 +683,8 @@ fn values_that_cannot_mean_anything_are_refused() {
         ("--benchmark-file=gs://b/f", "it can only be a file of this machine"),
         ("--push-retry=-1", "expected a count of 0 or more"),
         ("--threads=-1", "expected a count of 0 or more"),
+        ("--registry-auth-fd=2", "this descriptor is written to"),
+        ("--registry-auth-fd=-1", "expected the number of an open descriptor"),
         ("--ignore-path=/a/..", "the root cannot be ignored"),
         ("--ignore-path=/a/[b/c", "the pattern has a `[` without its `]`, or ends in `\\`"),
         (
@@ -689,6 +704,18 @@ fn values_that_cannot_mean_anything_are_refused() {
     assert_eq!(
         error(&["--context=tar://stdin", "--dockerfile=-"]),
         "`--context=tar://stdin` and `--dockerfile=-` both read standard input"
+    );
+    for source in ["--context=tar://stdin", "--dockerfile=/dev/stdin"] {
+        for credentials in ["--registry-auth-stdin", "--registry-auth-fd=0"] {
+            assert_eq!(
+                error(&[source, credentials]),
+                format!("`{source}` and `--registry-auth-stdin` both read standard input")
+            );
+        }
+    }
+    assert_eq!(
+        error(&["--registry-auth-stdin", "--registry-auth-fd=3"]),
+        "`--registry-auth-stdin` and `--registry-auth-fd` both say where credentials come from"
     );
 }
 

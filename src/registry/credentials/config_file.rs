@@ -16,7 +16,7 @@ use crate::secret::Secret;
 const FILE_NAMES: &[&str] = &["config.json", ".dockerconfigjson", ".dockercfg"];
 
 /// Largest configuration file that is read, in bytes.
-const LARGEST_FILE: u64 = 4 << 20;
+pub(super) const LARGEST_FILE: u64 = 4 << 20;
 
 /// A parsed configuration.
 #[derive(Debug, Default, Deserialize)]
@@ -87,27 +87,33 @@ pub(super) struct NamedHelper<'a> {
     pub(super) for_this_host: bool,
 }
 
+/// Returns the first configuration file in `directories`, without reading it.
+pub(super) fn locate(directories: &[PathBuf]) -> Option<PathBuf> {
+    candidates(directories).find(|path| path.is_file())
+}
+
+fn candidates(directories: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    directories.iter().flat_map(|directory| FILE_NAMES.iter().map(|name| directory.join(name)))
+}
+
 /// Finds and parses the first configuration file in `directories`.
 pub(super) fn find(
     directories: &[PathBuf],
 ) -> Result<Option<(PathBuf, ConfigFile)>, CredentialError> {
-    for directory in directories {
-        for name in FILE_NAMES {
-            let path = directory.join(name);
-            match read(&path) {
-                Ok(text) => {
-                    let config = ConfigFile::parse(&text)
-                        .map_err(|source| CredentialError::Parse { path: path.clone(), source })?;
-                    tracing::debug!(path = %path.display(), "registry credentials");
-                    return Ok(Some((path, config)));
-                }
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                    ) => {}
-                Err(source) => return Err(CredentialError::Read { path, source }),
+    for path in candidates(directories) {
+        match read(&path) {
+            Ok(text) => {
+                let config = ConfigFile::parse(&text)
+                    .map_err(|source| CredentialError::Parse { path: path.clone(), source })?;
+                tracing::debug!(path = %path.display(), "registry credentials");
+                return Ok(Some((path, config)));
             }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) => {}
+            Err(source) => return Err(CredentialError::Read { path, source }),
         }
     }
     Ok(None)

@@ -1,9 +1,10 @@
 //! User names, passwords and tokens for registries, from Docker's configuration.
 //!
-//! One file is read, once, at the start. What a lookup returns says where it looked, so that a
+//! One file or descriptor is read, once, at the start. What a lookup returns says where it looked, so that a
 //! refused login can name the file and entry that was used, or the file that had none.
 
 mod config_file;
+mod document;
 mod helper;
 
 use std::collections::HashMap;
@@ -123,6 +124,12 @@ pub enum CredentialError {
         #[source]
         source: config_file::ParseError,
     },
+    /// A descriptor is at its end before it gave anything.
+    #[error("`{path}` gave no registry credentials")]
+    Empty {
+        /// The descriptor.
+        path: PathBuf,
+    },
     /// The entry for this registry is damaged.
     #[error("entry `{key}` of `{path}` is not usable")]
     Entry {
@@ -154,6 +161,11 @@ pub(super) struct Found {
     pub(super) origin: CredentialOrigin,
 }
 
+/// Returns the file that holds credentials in `directories`, if one does; it is not read.
+pub fn credential_file(directories: &[PathBuf]) -> Option<PathBuf> {
+    config_file::locate(directories)
+}
+
 /// All credentials of one build.
 pub(super) struct Credentials {
     config: Option<(PathBuf, ConfigFile)>,
@@ -178,7 +190,10 @@ impl Credentials {
     /// # Errors
     /// When a file is there but cannot be read or parsed.
     pub(super) fn load(options: &CredentialOptions) -> Result<Self, CredentialError> {
-        let config = config_file::find(&options.directories)?;
+        let config = match options.descriptor {
+            Some(descriptor) => Some(document::read(descriptor)?),
+            None => config_file::find(&options.directories)?,
+        };
         let names = config.as_ref().map(|(_, config)| config.helper_names()).unwrap_or_default();
         Ok(Self {
             config,

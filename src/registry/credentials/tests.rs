@@ -13,6 +13,7 @@ fn with_file(name: &str, text: &str) -> (tempfile::TempDir, CredentialOptions) {
     std::fs::write(directory.path().join(name), text).unwrap();
     let options = CredentialOptions {
         directories: vec![directory.path().join("missing"), directory.path().to_owned()],
+        descriptor: None,
         helper_directories: vec!["relative".into(), directory.path().join("bin")],
         helper_environment: SecretVariables::from_iter([
             ("GIVEN", "yes"),

@@ -9,17 +9,29 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Pid, Uid, pipe2, setgid, setgroups, setsid, setuid};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::{During, process, program};
+use super::{During, capabilities, process, program};
 use crate::sandbox::start_failure::StartFailure;
 use crate::sandbox::wire::{self, Command, SetupAction, SetupFailure};
+
+/// Whose processes a command can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Neighbours {
+    /// Those of its own step.
+    OwnStep,
+    /// Those of the whole container, the executor's among them.
+    Container,
+}
 
 /// Starts `command` and returns its id once the program itself runs.
 ///
 /// The outer error is ours, the inner one the command's.
-pub(super) fn start(command: &Command) -> Result<Result<Pid, StartFailure>, SetupFailure> {
+pub(super) fn start(
+    command: &Command,
+    neighbours: Neighbours,
+) -> Result<Result<Pid, StartFailure>, SetupFailure> {
     let (failure, failure_end) = pipe2(OFlag::O_CLOEXEC).during(|| SetupAction::Plumbing)?;
     let child = process::fork(|| {
-        let failure = become_command(command);
+        let failure = become_command(command, neighbours);
         // The reader sees an end without a message as success, so a failed write must not be
         // one: it makes the exit code below the command's own.
         let code = i32::from(failure.exit_code());
@@ -41,14 +53,14 @@ pub(super) fn start(command: &Command) -> Result<Result<Pid, StartFailure>, Setu
 }
 
 /// Does everything between fork and exec; returns only when that fails, and says why.
-fn become_command(command: &Command) -> StartFailure {
-    match prepare(command) {
+fn become_command(command: &Command, neighbours: Neighbours) -> StartFailure {
+    match prepare(command, neighbours) {
         Ok(()) => program::execute(command),
         Err(failure) => failure,
     }
 }
 
-fn prepare(command: &Command) -> Result<(), StartFailure> {
+fn prepare(command: &Command, neighbours: Neighbours) -> Result<(), StartFailure> {
     let identity = |errno: Errno| StartFailure::Identity { errno: errno as i32 };
     setsid().map_err(identity)?;
     process::reset_signals().map_err(identity)?;
@@ -64,6 +76,10 @@ fn prepare(command: &Command) -> Result<(), StartFailure> {
     // First as root, for directories the user cannot reach; but where root is kept out (a file
     // server that squashes it) the user may have more rights.
     let entered = enter(&command.working_dir);
+    if neighbours == Neighbours::Container {
+        capabilities::withhold()
+            .map_err(|errno| StartFailure::Identity { errno: errno.raw_os_error() })?;
+    }
     let groups: Vec<Gid> = command.groups.iter().copied().map(Gid::from_raw).collect();
     setgroups(&groups).map_err(identity)?;
     setgid(gid).map_err(identity)?;

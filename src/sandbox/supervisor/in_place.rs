@@ -4,6 +4,7 @@
 use std::os::unix::net::UnixStream;
 
 use super::attend::Deaths;
+use super::command::Neighbours;
 use super::processes::ProcessTable;
 use super::{During, command, reap};
 use crate::sandbox::wire::{Command, Reply, SetupAction, SetupFailure};
@@ -21,7 +22,7 @@ fn try_run(socket: &UnixStream, command: &Command) -> Result<Option<Reply>, Setu
     rustix::process::set_child_subreaper(Some(own)).during(|| SetupAction::Subreaper)?;
     let table = ProcessTable::open().during(|| SetupAction::ProcessTable)?;
     let deaths = Deaths::watch()?;
-    let child = match command::start(command)? {
+    let child = match command::start(command, Neighbours::Container)? {
         Ok(child) => child,
         Err(failure) => return Ok(Some(Reply::NotStarted(failure))),
     };

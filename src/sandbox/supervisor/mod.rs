@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "fork, close_range and signal dispositions have no safe wrapper")]
 
 mod attend;
+mod capabilities;
 mod command;
 mod in_place;
 mod map_ids;

@@ -13,6 +13,7 @@ use nix::unistd::{Pid, pipe2};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::attend::{self, Deaths};
+use super::command::Neighbours;
 use super::processes::ProcessTable;
 use super::reap::Patience;
 use super::{During, command, mounts, process, reap};
@@ -102,7 +103,7 @@ fn lead(
         Ok(deaths) => deaths,
         Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
     };
-    let child = match command::start(command) {
+    let child = match command::start(command, Neighbours::OwnStep) {
         Ok(Ok(child)) => child,
         Ok(Err(failure)) => return wire::write_message(report, &Reply::NotStarted(failure)),
         Err(failure) => return wire::write_message(report, &Reply::SetupFailed(failure)),
