@@ -5,15 +5,18 @@
 # is made to forget inodes now and then and event queues are flooded; after every step the layer made
 # by the tracker's scope must be, byte for byte, the one made by reading everything, and must give the
 # tree when applied. Prints how many changes there were under each tracker on each file system, and
-# how often each operation succeeded. Steps that come out wrong are printed with their seed, shrunk,
-# and kept as a file for snapshot/tests/it/track/regressions.
+# how often each operation succeeded; twice a minute, on standard error, how far it is. Steps that come
+# out wrong are printed with their seed, shrunk, and kept as a file for
+# snapshot/tests/it/track/regressions. A million changes take some twenty minutes of two processors;
+# where there are several, one of these for each file system makes use of them.
 #
 #   --changes N         so many changes in all (default: 10000)
 #   --each N            every operation that a file system has must succeed so often there (default: a
 #                       thousandth of the changes)
 #   --seed N            the first seed (default: 1); each root has the next
-#   --tracker NAME      overlay, inotify, fanotify or walk only
-#   --file-system NAME  Tmpfs, Ext4, CoarseExt4, Xfs, Btrfs, OverlayOnExt4 or OverlayOnTmpfs only
+#   --tracker NAME      overlay, inotify, fanotify or walk only (may be repeated)
+#   --file-system NAME  Tmpfs, Ext4, CoarseExt4, Xfs, Btrfs, OverlayOnExt4 or OverlayOnTmpfs only (may be
+#                       repeated)
 #   --weakness NAME     makes the tracker leave something out, which must be found: OneName,
 #                       NoSubtrees, DirectoriesOnly, NoOpen or NoWait
 #   --keep DIRECTORY    where failures are kept (default: equivalence in cargo's target directory)

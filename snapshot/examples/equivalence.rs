@@ -1,19 +1,19 @@
 //! The long run of the trackers' equivalence: random steps on every kind of file system until so many
 //! changes were seen, each step's layer compared with the one made by reading everything.
 //!
-//! `equivalence [--changes N] [--each N] [--seed N] [--tracker NAME] [--file-system NAME]
+//! `equivalence [--changes N] [--each N] [--seed N] [--tracker NAME]… [--file-system NAME]…
 //! [--weakness NAME] [--keep DIRECTORY]`
 //!
 //! `N` changes are spread over the trackers and file systems; on each file system every operation
-//! that it has must have succeeded `--each` times, a thousandth of the changes where not given. Steps
-//! that came out wrong are shrunk, printed and kept in a file each.
+//! that it has must have succeeded `--each` times, a thousandth of the changes where not given. Both
+//! have to be reached. Steps that came out wrong are shrunk, printed and kept in a file each. How far
+//! it is, is told on standard error twice a minute.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for its printed figures")]
 #![expect(dead_code, reason = "the tests' modules, of which not all is used here")]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use snapshot::track::{TrackerKind, Weakness};
 
@@ -26,16 +26,25 @@ mod skip;
 #[path = "../tests/it/track/mod.rs"]
 mod track;
 
-use track::{Counts, FileSystem, Mix, OPERATIONS, Trial, Way, run, shrink};
+use track::{Counts, FileSystem, Mix, OPERATIONS, Tally, Trial, Way, run, shrink};
 
 /// A root is given up for a new one after so many steps: it grows, and its history with it.
-const STEPS_OF_A_ROOT: usize = 60;
+const STEPS_OF_A_ROOT: usize = 25;
 
-/// So many operations, those that have succeeded least, come more often.
-const FAVOURED: usize = 12;
+/// Districts of a root: so many small steps are one here, so that a change costs a tenth of what it
+/// does in a small step.
+const DISTRICTS: usize = 8;
 
-/// After so many roots on which an operation that is favoured never succeeds, it never will.
-const PATIENCE: usize = 40;
+/// Small steps in one where the clock has to be waited for before each.
+const PARTS_BY_A_COARSE_CLOCK: usize = 24;
+
+/// An operation that was tried so often in vain is one that is impossible.
+const PATIENCE: usize = 1000;
+
+/// After so many steps without any success under one tracker, it is tried under the others.
+const PATIENCE_OF_A_TRACKER: usize = 60;
+
+const PROGRESS: Duration = Duration::from_secs(30);
 
 const FILE_SYSTEMS: [FileSystem; 7] = [
     FileSystem::Tmpfs,
@@ -46,6 +55,9 @@ const FILE_SYSTEMS: [FileSystem; 7] = [
     FileSystem::OverlayOnExt4,
     FileSystem::OverlayOnTmpfs,
 ];
+
+const TRACKERS: [TrackerKind; 4] =
+    [TrackerKind::Overlay, TrackerKind::Inotify, TrackerKind::Fanotify, TrackerKind::Walk];
 
 struct Arguments {
     changes: usize,
@@ -63,13 +75,8 @@ fn arguments() -> Result<Arguments, String> {
         each: None,
         seed: 1,
         keep: PathBuf::from("equivalence-failures"),
-        trackers: vec![
-            TrackerKind::Overlay,
-            TrackerKind::Inotify,
-            TrackerKind::Fanotify,
-            TrackerKind::Walk,
-        ],
-        file_systems: FILE_SYSTEMS.to_vec(),
+        trackers: Vec::new(),
+        file_systems: Vec::new(),
         weakness: Weakness::None,
     };
     let mut words = std::env::args().skip(1);
@@ -82,13 +89,13 @@ fn arguments() -> Result<Arguments, String> {
             "--keep" => parsed.keep = PathBuf::from(&value),
             "--seed" => parsed.seed = number()? as u64,
             "--tracker" => {
-                parsed.trackers = vec![value.parse().map_err(|error| format!("{error}"))?]
+                parsed.trackers.push(value.parse().map_err(|error| format!("{error}"))?);
             }
             "--file-system" => {
                 let named = |file_system: &&FileSystem| format!("{file_system:?}") == value;
                 let found = FILE_SYSTEMS.iter().find(named);
                 let known = || format!("{flag}: none of {:?}", FILE_SYSTEMS);
-                parsed.file_systems = vec![*found.ok_or_else(known)?];
+                parsed.file_systems.push(*found.ok_or_else(known)?);
             }
             "--weakness" => {
                 let all = [
@@ -105,6 +112,12 @@ fn arguments() -> Result<Arguments, String> {
             _ => return Err(format!("`{flag}` is not known")),
         }
     }
+    if parsed.trackers.is_empty() {
+        parsed.trackers = TRACKERS.to_vec();
+    }
+    if parsed.file_systems.is_empty() {
+        parsed.file_systems = FILE_SYSTEMS.to_vec();
+    }
     Ok(parsed)
 }
 
@@ -112,61 +125,110 @@ fn arguments() -> Result<Arguments, String> {
 struct Row {
     way: Way,
     counts: Counts,
+    /// Steps that came out wrong: one at most, after which there are no more.
+    wrong: usize,
     /// Why it cannot be tried here.
     lacking: Option<String>,
 }
 
-/// Everything that was tried on one file system.
+impl Row {
+    fn tally(&self, name: &str) -> Tally {
+        self.counts.done.get(name).copied().unwrap_or_default()
+    }
+
+    /// Tells whether an operation never succeeds under this tracker, though it may under others.
+    fn is_in_vain(&self, name: &str) -> bool {
+        let tally = self.tally(name);
+        tally.succeeded == 0 && tally.tried >= PATIENCE_OF_A_TRACKER
+    }
+}
+
+/// Everything that is tried on one file system.
 struct Run<'a> {
     arguments: &'a Arguments,
     file_system: FileSystem,
     rows: Vec<Row>,
-    /// How often each operation succeeded, under all trackers.
-    done: BTreeMap<&'static str, usize>,
-    /// How many roots an operation was favoured on since it succeeded last.
-    in_vain: BTreeMap<&'static str, usize>,
+    /// So many changes are wanted, and so many successes of each operation.
+    changes: usize,
+    each: usize,
     seed: u64,
+    told: Instant,
 }
 
 impl<'a> Run<'a> {
-    fn new(arguments: &'a Arguments, file_system: FileSystem) -> Self {
+    fn new(arguments: &'a Arguments, file_system: FileSystem, changes: usize) -> Self {
         let way = |&kind| Way { kind, weakness: arguments.weakness };
-        let row = |kind| Row { way: way(kind), counts: Counts::default(), lacking: None };
-        let done = OPERATIONS.iter().map(|&(name, ..)| (name, 0)).collect();
-        let (rows, in_vain) = (arguments.trackers.iter().map(row).collect(), BTreeMap::new());
-        Self { arguments, file_system, rows, done, in_vain, seed: arguments.seed }
+        let row = |kind| Row { way: way(kind), counts: Counts::default(), wrong: 0, lacking: None };
+        let rows = arguments.trackers.iter().map(row).collect();
+        let each = arguments.each.unwrap_or(arguments.changes / 1000);
+        let (seed, told) = (arguments.seed, Instant::now());
+        Self { arguments, file_system, rows, changes, each, seed, told }
     }
 
-    /// The operations that have succeeded least, without those that never will.
-    fn favoured(&self) -> Vec<&'static str> {
-        let is_possible = |name: &&'static str| !self.is_impossible(name);
-        let mut names: Vec<&'static str> = self.done.keys().copied().filter(is_possible).collect();
-        names.sort_by_key(|name| self.done[name]);
-        names.truncate(FAVOURED);
-        names
+    /// How often an operation was tried and succeeded, under all trackers.
+    fn tally(&self, name: &str) -> Tally {
+        let mut total = Tally::default();
+        self.rows.iter().for_each(|row| total.add(row.tally(name)));
+        total
     }
 
-    fn is_impossible(&self, name: &'static str) -> bool {
+    fn is_impossible(&self, name: &str) -> bool {
         let shares_blocks = matches!(self.file_system, FileSystem::Xfs | FileSystem::Btrfs);
         if name.starts_with("clone") && !shares_blocks {
             return true;
         }
         // A kernel may lack what others have.
-        self.done[name] == 0 && self.in_vain.get(name).is_some_and(|&roots| roots >= PATIENCE)
+        let tally = self.tally(name);
+        tally.succeeded == 0 && tally.tried >= PATIENCE
     }
 
-    fn lacks(&self, each: usize) -> bool {
-        self.done.iter().any(|(name, &count)| count < each && !self.is_impossible(name))
+    fn possible(&self) -> impl Iterator<Item = &'static str> {
+        let names = OPERATIONS.iter().map(|(name, ..)| *name);
+        names.filter(|name| !self.is_impossible(name))
+    }
+
+    /// The operation that has succeeded least.
+    fn rarest(&self) -> (usize, &'static str) {
+        let counts = self.possible().map(|name| (self.tally(name).succeeded, name));
+        counts.min().expect("there are operations")
+    }
+
+    fn change_count(&self) -> usize {
+        self.rows.iter().map(|row| row.counts.changes).sum()
+    }
+
+    /// What the next root under a tracker is made of: more of what is short, the more the less of
+    /// it succeeds.
+    fn mix(&self, place: usize) -> Mix {
+        let wanted = |name: &str| {
+            let row = &self.rows[place];
+            if self.is_impossible(name) || row.is_in_vain(name) {
+                return 0;
+            }
+            let short = self.each.saturating_sub(self.tally(name).succeeded);
+            let Tally { tried, succeeded } = row.tally(name);
+            // As if one of two more had succeeded, of which nothing is known yet.
+            (short * (tried + 2)).div_ceil(succeeded + 1)
+        };
+        let parts = match self.file_system {
+            FileSystem::CoarseExt4 => PARTS_BY_A_COARSE_CLOCK,
+            _ => DISTRICTS,
+        };
+        let Mix { weights, .. } = Mix::default();
+        let weights = with_wanted(&weights, &wanted);
+        Mix { weights, is_rough: true, districts: DISTRICTS, parts }
     }
 
     /// Runs one root under each tracker in turn until there were enough changes under each, and of
     /// each operation. Returns whether all steps came out right.
-    fn run(&mut self, changes: usize, each: usize) -> bool {
+    fn run(&mut self) -> bool {
         loop {
+            let working = self.rows.iter().filter(|row| row.lacking.is_none()).count();
+            let share = self.changes.div_ceil(working.max(1));
             let mut is_enough = true;
             for place in 0..self.rows.len() {
                 let row = &self.rows[place];
-                let is_short = row.counts.changes < changes || self.lacks(each);
+                let is_short = row.counts.changes < share || self.rarest().0 < self.each;
                 if row.lacking.is_some() || !is_short {
                     continue;
                 }
@@ -185,52 +247,75 @@ impl<'a> Run<'a> {
         let (file_system, seed) = (self.file_system, self.seed);
         self.seed += 1;
         let way = self.rows[place].way;
-        let mut trial = match Trial::new(file_system, way) {
+        let mut trial = match Trial::wide(file_system, way, DISTRICTS) {
             Ok(trial) => trial,
             Err(lacking) => {
                 self.rows[place].lacking = Some(lacking);
                 return true;
             }
         };
-        let mix = Mix { favoured: self.favoured(), is_rough: true };
-        let mut goes_on = |counts: &Counts| counts.steps < STEPS_OF_A_ROOT;
+        let mix = self.mix(place);
+        let mut goes_on = |counts: &Counts| {
+            if self.told.elapsed() >= PROGRESS {
+                self.told = Instant::now();
+                self.tell(way.kind, counts);
+            }
+            counts.steps < STEPS_OF_A_ROOT
+        };
         match run(&mut trial, seed, &mix, &mut goes_on) {
             Ok(counts) => {
                 trial.assert_not_given_up();
-                self.add(place, counts, &mix);
+                self.add(place, counts);
                 true
             }
             Err(failure) => {
-                println!("{} on {file_system:?}, seed {seed}, {mix:?}: {failure}", way.kind);
+                self.rows[place].wrong += 1;
+                let what = format!("{} on {file_system:?}", way.kind);
+                println!("{what}, seed {seed}: {}", failure.error);
+                let path = self.keep(place, "long", &failure.to_string());
+                println!("the whole history is in `{path}`");
                 let failure = shrink(file_system, way, failure);
-                let name = format!("{file_system:?}-{}-{seed}.txt", way.kind);
-                let path = self.arguments.keep.join(name);
-                let kept = std::fs::create_dir_all(&self.arguments.keep)
-                    .and_then(|()| std::fs::write(&path, failure.to_string()));
-                println!("shrunk, and in `{}` ({kept:?}): {failure}", path.display());
+                let path = self.keep(place, "shrunk", &failure.to_string());
+                println!("shrunk, and in `{path}`: {failure}");
                 false
             }
         }
     }
 
-    fn add(&mut self, place: usize, counts: Counts, mix: &Mix) {
-        for &name in &mix.favoured {
-            *self.in_vain.entry(name).or_default() += 1;
+    fn keep(&self, place: usize, what: &str, text: &str) -> String {
+        let Self { arguments, file_system, seed, .. } = self;
+        let name = format!("{file_system:?}-{}-{}-{what}.txt", self.rows[place].way.kind, seed - 1);
+        let path = arguments.keep.join(name);
+        let kept =
+            std::fs::create_dir_all(&arguments.keep).and_then(|()| std::fs::write(&path, text));
+        match kept {
+            Ok(()) => path.display().to_string(),
+            Err(error) => format!("{}: {error}", path.display()),
         }
-        for (name, count) in &counts.done {
-            if let Some((&name, total)) = self.done.iter_mut().find(|(known, _)| *known == name) {
-                *total += count;
-                self.in_vain.remove(name);
-            }
-        }
+    }
+
+    fn add(&mut self, place: usize, counts: Counts) {
         let total = &mut self.rows[place].counts;
         total.steps += counts.steps;
         total.changes += counts.changes;
         total.fallbacks += counts.fallbacks;
+        for (name, tally) in counts.done {
+            total.done.entry(name).or_default().add(tally);
+        }
     }
 
-    fn print(&self, each: usize) {
-        for Row { way, counts, lacking } in &self.rows {
+    /// How far it is, with what the root that is just worked on has come to.
+    fn tell(&self, kind: TrackerKind, counts: &Counts) {
+        let changes = self.change_count() + counts.changes;
+        let (least, rarest) = self.rarest();
+        eprintln!(
+            "{:?}: {changes} of {} changes, at {kind}; least of `{rarest}`, {least} of {}",
+            self.file_system, self.changes, self.each
+        );
+    }
+
+    fn print(&self) {
+        for Row { way, counts, wrong, lacking } in &self.rows {
             let what = format!("{} on {:?}", way.kind, self.file_system);
             if let Some(lacking) = lacking {
                 println!("{what}: skipped: {lacking}");
@@ -238,20 +323,33 @@ impl<'a> Run<'a> {
             }
             let Counts { steps, changes, fallbacks, .. } = counts;
             println!(
-                "{what}: {changes} changes in {steps} steps, 0 missed; everything was looked at in \
-                 {fallbacks} steps"
+                "{what}: {changes} changes in {steps} steps, {wrong} steps wrong; everything was \
+                 looked at in {fallbacks}"
             );
         }
+        let names = || OPERATIONS.iter().map(|(name, ..)| *name);
         let counts: Vec<String> =
-            self.done.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            names().map(|name| format!("{name} {}", self.tally(name).succeeded)).collect();
         println!("  succeeded: {}", counts.join(", "));
-        let impossible: Vec<&str> =
-            self.done.keys().copied().filter(|name| self.is_impossible(name)).collect();
-        let least = self.done.iter().filter(|(name, _)| !self.is_impossible(name));
-        let least = least.map(|(_, count)| *count).min().unwrap_or_default();
-        println!("  each at least {least} times ({each} wanted), but for {impossible:?}");
+        let impossible: Vec<&str> = names().filter(|name| self.is_impossible(name)).collect();
+        let (least, rarest) = self.rarest();
+        let each = self.each;
+        println!(
+            "  each at least {least} times (`{rarest}`; {each} wanted), but for {impossible:?}"
+        );
         println!("  seeds {} to {}", self.arguments.seed, self.seed - 1);
     }
+}
+
+/// Adds to the weights of operations how often each is wanted besides. At least a third of all stays as it
+/// was, more where fewer than a thousand are wanted.
+fn with_wanted(weights: &[usize], wanted: &dyn Fn(&str) -> usize) -> Vec<usize> {
+    let total: usize = weights.iter().sum();
+    let wanted: Vec<usize> = OPERATIONS.iter().map(|(name, ..)| wanted(name)).collect();
+    let sum = wanted.iter().sum::<usize>().max(1000);
+    // In thousandths, so that small numbers do not vanish.
+    let add = |(weight, wanted): (&usize, usize)| weight * 1000 + wanted * total * 2000 / sum;
+    weights.iter().zip(wanted).map(add).collect()
 }
 
 fn main() -> ExitCode {
@@ -263,16 +361,21 @@ fn main() -> ExitCode {
         }
     };
     let started = Instant::now();
-    let each = arguments.each.unwrap_or(arguments.changes / 1000);
-    let pairs = arguments.file_systems.len() * arguments.trackers.len();
     let mut total = 0;
     let mut failed = false;
-    for &file_system in &arguments.file_systems {
-        let mut run = Run::new(&arguments, file_system);
-        failed |= !run.run(arguments.changes.div_ceil(pairs), each);
-        run.print(each);
-        total += run.rows.iter().map(|row| row.counts.changes).sum::<usize>();
+    let count = arguments.file_systems.len();
+    for (place, &file_system) in arguments.file_systems.iter().enumerate() {
+        // What one file system has left over or lacked is the others'.
+        let share = arguments.changes.saturating_sub(total).div_ceil(count - place);
+        let mut run = Run::new(&arguments, file_system, share);
+        failed |= !run.run();
+        run.print();
+        total += run.change_count();
     }
     println!("{total} changes in {} s", started.elapsed().as_secs());
+    if total < arguments.changes {
+        eprintln!("{} changes were wanted", arguments.changes);
+        failed = true;
+    }
     ExitCode::from(u8::from(failed))
 }

@@ -76,7 +76,8 @@ pub fn read(root: &Path) -> Tree {
 }
 
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut names = vec![0; 65536];
+    // Not for more than a few names: clearing this is most of the work.
+    let mut names = vec![0; 4096];
     let length = rustix::fs::llistxattr(path, &mut names[..]).expect("lists attributes");
     names.truncate(length);
     let in_images: [&[u8]; 3] = [b"user.", b"security.capability", b"system.posix_acl_"];

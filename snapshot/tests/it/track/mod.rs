@@ -28,6 +28,6 @@ mod writer;
 pub use {
     ground::FileSystem,
     random::{Mix, OPERATIONS},
-    steps::{Counts, run, shrink},
+    steps::{Counts, Tally, run, shrink},
     trial::{Trial, Way},
 };

@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 import sys
+import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -317,8 +318,19 @@ def set_xattr(path):
     os.setxattr(path, "user.test", content(), follow_symlinks=False)
 
 
+def near(path, suits):
+    """Returns the path if it suits, else another one beside it: for what seldom finds its like."""
+    above = os.path.dirname(path) or "."
+    for other in [path] + [above + "/" + name for name in sorted(os.listdir(above))]:
+        if suits(other):
+            return other
+    raise OSError(errno.EINVAL, "nothing of that kind")
+
+
 def remove_xattr(path):
-    os.removexattr(path, "user.test", follow_symlinks=False)
+    def suits(other):
+        return os.path.lexists(other) and "user.test" in os.listxattr(other, follow_symlinks=False)
+    os.removexattr(near(path, suits), "user.test", follow_symlinks=False)
 
 
 def set_acl(path):
@@ -383,8 +395,7 @@ def symlink(path):
 
 
 def replace_symlink(path):
-    if not os.path.islink(path):
-        raise OSError(errno.EINVAL, "no link")
+    path = near(path, os.path.islink)
     os.unlink(path)
     symlink(path)
 
@@ -399,6 +410,12 @@ def unlink(path):
 
 
 def rmdir(path):
+    # One below it, where it is not empty: few are.
+    while True:
+        below = [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+        if not below:
+            break
+        path = min(below)
     os.rmdir(path)
 
 
@@ -583,8 +600,10 @@ def churn(path):
     os.mkdir(path)
     for number in range(300):
         write("%s/f%d" % (path, number))
-    for number in range(0, 300, 2):
-        os.unlink("%s/f%d" % (path, number))
+    # A few stay.
+    for number in range(300):
+        if number % 10:
+            os.unlink("%s/f%d" % (path, number))
 
 
 def churn_and_remove(path):
@@ -698,6 +717,9 @@ def daemon(path):
             except OSError:
                 pass
         for number in range(100_000):
+            # First as fast as it can; later it leaves the processor to others.
+            if number > 30:
+                time.sleep(0.0005)
             try:
                 if number % 3 == 0:
                     with File(path, os.O_WRONLY | os.O_CREAT) as fd:
@@ -821,10 +843,28 @@ def flood(path):
             os.unlink("%s/flood%d" % (path, number - 100))
 
 
+# Where it is done
+
+def enter(directory):
+    """Goes on in a child, in another directory, until the child is told to `leave`."""
+    global counter
+    counter += 100_000
+    child = os.fork()
+    if child == 0:
+        os.chdir(directory)
+    else:
+        os.waitpid(child, 0)
+
+
+def leave():
+    """Ends the child as whatever outlives a step is ended; its parent answers."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 OPERATIONS = {name: act for name, act in list(globals().items())
               if callable(act) and not isinstance(act, type)
               and name not in ("check", "opened", "size", "content", "keep_mtime", "mapped", "store",
-                               "look", "send_into_cycle", "store_quietly", "aio_submit",
+                               "look", "near", "send_into_cycle", "store_quietly", "aio_submit",
                                "in_child", "source_file", "uring", "rename_flags")}
 for name in ("write", "overwrite", "append", "shrink", "map_write", "chmod", "set_xattr", "clone",
              "copy_range", "truncate_by_path", "uring_write"):

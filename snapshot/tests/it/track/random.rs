@@ -140,91 +140,151 @@ pub const OPERATIONS: &[(&str, &[Argument], usize)] = &[
 /// The directories that operations are about; few, so that they meet.
 pub const DIRECTORIES: [&str; 6] = ["d0", "d1", "d0/e", "d1/e", "d0/e/x", "new"];
 
-pub fn directory(random: &mut Random) -> String {
-    (*random.pick(&DIRECTORIES)).to_owned()
-}
+/// A part of the root that is as a small root: what is done in one meets little of what is done in
+/// another, so that many small steps can be one. The first is the root itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct District(pub usize);
 
-pub fn file(random: &mut Random) -> String {
-    let name = *random.pick(&["f0", "f1", "f2", "f3"]);
-    match random.below(DIRECTORIES.len() + 1) {
-        0 => name.to_owned(),
-        _ => format!("{}/{name}", random.pick(&DIRECTORIES)),
+impl District {
+    /// Returns what its paths begin with.
+    pub fn prefix(self) -> String {
+        match self.0 {
+            0 => String::new(),
+            number => format!("t{number}/"),
+        }
+    }
+
+    /// Returns the path of a directory.
+    pub fn directory(self, random: &mut Random) -> String {
+        format!("{}{}", self.prefix(), random.pick(&DIRECTORIES))
+    }
+
+    /// Returns the path of a file.
+    pub fn file(self, random: &mut Random) -> String {
+        let name = *random.pick(&["f0", "f1", "f2", "f3"]);
+        match random.below(DIRECTORIES.len() + 1) {
+            0 => format!("{}{name}", self.prefix()),
+            _ => format!("{}/{name}", self.directory(random)),
+        }
+    }
+
+    fn outside(self, random: &mut Random) -> String {
+        let name = *random.pick(&["o0", "o1", "o2"]);
+        match self.0 {
+            0 => name.to_owned(),
+            number => format!("{name}-{number}"),
+        }
     }
 }
 
-fn argument(random: &mut Random, kind: Argument) -> String {
+/// Returns the number of districts that paths of these operations are in.
+pub fn district_count<'a>(operations: impl Iterator<Item = &'a Operation>) -> usize {
+    let words = operations.flat_map(|Operation(words)| words.iter().skip(1));
+    let number = |word: &String| -> Option<usize> {
+        word.strip_prefix('t')?.split('/').next()?.parse().ok()
+    };
+    words.filter_map(number).max().map_or(1, |last| last + 1)
+}
+
+fn argument(random: &mut Random, kind: Argument, district: District) -> String {
     match kind {
-        Argument::File => file(random),
-        Argument::Directory => directory(random),
-        Argument::Any if random.below(3) == 0 => directory(random),
-        Argument::Any => file(random),
-        Argument::Outside => (*random.pick(&["o0", "o1", "o2"])).to_owned(),
+        Argument::File => district.file(random),
+        Argument::Directory => district.directory(random),
+        Argument::Any if random.below(3) == 0 => district.directory(random),
+        Argument::Any => district.file(random),
+        Argument::Outside => district.outside(random),
         Argument::Key => (*random.pick(&["k0", "k1"])).to_owned(),
     }
 }
 
-/// What random steps are made of, beside the operations above as often as they come.
-#[derive(Debug, Clone, Default)]
+/// What random steps are made of.
+#[derive(Debug, Clone)]
 pub struct Mix {
-    /// Operations that come more often.
-    pub favoured: Vec<&'static str>,
+    /// How often each of [`OPERATIONS`] comes, in their order.
+    pub weights: Vec<usize>,
     /// Whether the whole machine has to give memory back now and then, and queues are flooded.
     pub is_rough: bool,
+    /// How many districts there are.
+    pub districts: usize,
+    /// Steps are put together from so many small ones at most, each in one district.
+    pub parts: usize,
 }
 
-/// One operation in so many is one of those that are favoured.
-const FAVOUR: usize = 3;
-/// With a rough mix, one step in so many begins with the kernel forgetting unused inodes …
-const RECLAIM: usize = 40;
-/// … and one in so many is a flood of events.
-const FLOOD: usize = 1000;
-
-/// A random operation.
-pub fn operation(random: &mut Random, mix: &Mix) -> Operation {
-    let is_favoured = !mix.favoured.is_empty() && random.below(FAVOUR) == 0;
-    let (name, arguments) =
-        if is_favoured { favoured_operation(random, mix) } else { any_operation(random) };
-    let arguments = arguments.iter().map(|&kind| argument(random, kind));
-    Operation(std::iter::once(name.to_owned()).chain(arguments).collect())
-}
-
-fn favoured_operation(random: &mut Random, mix: &Mix) -> (&'static str, &'static [Argument]) {
-    let picked = *random.pick(&mix.favoured);
-    let found = OPERATIONS.iter().find(|(name, ..)| *name == picked);
-    let (name, arguments, _) = found.expect("an operation is favoured");
-    (name, arguments)
-}
-
-fn any_operation(random: &mut Random) -> (&'static str, &'static [Argument]) {
-    let total: usize = OPERATIONS.iter().map(|(.., weight)| weight).sum();
-    let mut place = random.below(total);
-    let (name, arguments, _) = OPERATIONS
-        .iter()
-        .find(|(.., weight)| {
-            let found = place < *weight;
-            place = place.wrapping_sub(*weight);
-            found
-        })
-        .expect("the weights add up");
-    (name, arguments)
-}
-
-/// A random step of one to three writers that run at once.
-pub fn step(random: &mut Random, mix: &Mix) -> Vec<Vec<Operation>> {
-    let writers = 1 + random.below(3);
-    let mut step: Vec<Vec<Operation>> = (0..writers)
-        .map(|_| {
-            let count = 1 + random.below(12);
-            (0..count).map(|_| operation(random, mix)).collect()
-        })
-        .collect();
-    if mix.is_rough {
-        if random.below(RECLAIM) == 0 {
-            step[0].insert(0, Operation::new(["reclaim"]));
-        }
-        if random.below(FLOOD) == 0 {
-            step[0].push(Operation::new(["flood", &directory(random)]));
-        }
+impl Default for Mix {
+    /// Small steps on a small root.
+    fn default() -> Self {
+        let weights = OPERATIONS.iter().map(|(.., weight)| *weight).collect();
+        Self { weights, is_rough: false, districts: 1, parts: 1 }
     }
-    step
 }
+
+impl Mix {
+    /// Returns a random operation.
+    pub fn operation(&self, random: &mut Random, district: District) -> Operation {
+        let mut place = random.below(self.weights.iter().sum());
+        let found = OPERATIONS.iter().zip(&self.weights).find(|(_, weight)| {
+            let found = place < **weight;
+            place = place.wrapping_sub(**weight);
+            found
+        });
+        let ((name, arguments, _), _) = found.expect("the weights add up");
+        let arguments = arguments.iter().map(|&kind| {
+            // Now and then something goes from one district to another.
+            let is_elsewhere = self.districts > 1 && random.below(ELSEWHERE) == 0;
+            let district =
+                if is_elsewhere { District(random.below(self.districts)) } else { district };
+            argument(random, kind, district)
+        });
+        Operation(std::iter::once((*name).to_owned()).chain(arguments).collect())
+    }
+
+    /// Returns a random step of one to three writers that run at once.
+    pub fn step(&self, random: &mut Random) -> Vec<Vec<Operation>> {
+        // Small ones stay among them: what is done besides can hide what a tracker leaves out.
+        let parts = match self.parts {
+            1 => 1,
+            parts if random.below(SMALL) == 0 => 1 + random.below(parts),
+            parts => parts,
+        };
+        let mut step: Vec<Vec<Operation>> = Vec::new();
+        for _ in 0..parts {
+            let district = if self.districts == 1 { 0 } else { random.below(self.districts) };
+            for (writer, operations) in
+                self.small_step(random, District(district)).into_iter().enumerate()
+            {
+                match step.get_mut(writer) {
+                    Some(earlier) => earlier.extend(operations),
+                    None => step.push(operations),
+                }
+            }
+        }
+        if self.is_rough {
+            if random.below(RECLAIM) == 0 {
+                step[0].insert(0, Operation::new(["reclaim"]));
+            }
+            if random.below(FLOOD) == 0 {
+                step[0].push(Operation::new(["flood", &District(0).directory(random)]));
+            }
+        }
+        step
+    }
+
+    fn small_step(&self, random: &mut Random, district: District) -> Vec<Vec<Operation>> {
+        let writers = 1 + random.below(3);
+        (0..writers)
+            .map(|_| {
+                let count = 1 + random.below(12);
+                (0..count).map(|_| self.operation(random, district)).collect()
+            })
+            .collect()
+    }
+}
+
+/// One argument in so many is of another district.
+const ELSEWHERE: usize = 40;
+/// One step in so many is of fewer parts.
+const SMALL: usize = 6;
+/// With a rough mix, one step in so many begins with the kernel forgetting unused inodes …
+const RECLAIM: usize = 80;
+/// … and one in so many is a flood of events.
+const FLOOD: usize = 400;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::ground::FileSystem;
-use super::random::{self, Mix, Random};
+use super::random::{Mix, Random, district_count};
 use super::trial::{Trial, Way};
 use super::writer::Operation;
 
@@ -18,8 +18,22 @@ pub struct Counts {
     pub changes: usize,
     /// Steps for which everything was looked at, though a tracker recorded them.
     pub fallbacks: usize,
-    /// How often each operation succeeded.
-    pub done: BTreeMap<String, usize>,
+    /// How often each operation was tried, and how often it succeeded.
+    pub done: BTreeMap<String, Tally>,
+}
+
+/// How often something was tried, and how often it succeeded.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub tried: usize,
+    pub succeeded: usize,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Self) {
+        self.tried += other.tried;
+        self.succeeded += other.succeeded;
+    }
 }
 
 /// Steps the last of which came out wrong.
@@ -72,7 +86,7 @@ pub fn run(
     let mut counts = Counts::default();
     let mut history: Vec<Step> = Vec::new();
     while goes_on(&counts) {
-        history.push(random::step(&mut random, mix));
+        history.push(mix.step(&mut random));
         let step = history.last().expect("one was pushed");
         match trial.step(step) {
             Ok(outcome) => {
@@ -80,9 +94,9 @@ pub fn run(
                 counts.changes += outcome.change_count;
                 counts.fallbacks += usize::from(outcome.stats.everything_because.is_some());
                 for (operation, answer) in step.iter().flatten().zip(outcome.answers.concat()) {
-                    if answer == "ok" || answer.starts_with("daemon ") {
-                        *counts.done.entry(operation.name().to_owned()).or_default() += 1;
-                    }
+                    let succeeded = answer == "ok" || answer.starts_with("daemon ");
+                    let tally = counts.done.entry(operation.name().to_owned()).or_default();
+                    tally.add(Tally { tried: 1, succeeded: usize::from(succeeded) });
                 }
             }
             Err(error) => return Err(Failure { history, error }),
@@ -94,13 +108,17 @@ pub fn run(
 /// A step and a writer, and what it does: what can be left out of a history.
 type Item = (usize, usize, Operation);
 
+/// Returns the error that steps come to on a new root.
+pub fn fails(file_system: FileSystem, way: Way, history: &[Step]) -> Option<String> {
+    let districts = district_count(history.iter().flatten().flatten());
+    let mut trial = Trial::wide(file_system, way, districts).ok()?;
+    history.iter().find_map(|step| trial.step(step).err())
+}
+
 /// Tries to fail with less: first without half of the operations, then without quarters, and in the
 /// end without single ones. What does not fail every time stays long.
 pub fn shrink(file_system: FileSystem, way: Way, failure: Failure) -> Failure {
-    let again = |history: &[Step]| -> Option<String> {
-        let mut trial = Trial::new(file_system, way).ok()?;
-        history.iter().find_map(|step| trial.step(step).err())
-    };
+    let again = |history: &[Step]| fails(file_system, way, history);
     let Failure { history, mut error } = failure;
     let mut items: Vec<Item> = Vec::new();
     for (step, writers) in history.iter().enumerate() {
@@ -108,7 +126,7 @@ pub fn shrink(file_system: FileSystem, way: Way, failure: Failure) -> Failure {
             items.extend(operations.iter().map(|operation| (step, writer, operation.clone())));
         }
     }
-    let mut tries = 0..200;
+    let mut tries = 0..400;
     let mut chunk = items.len().div_ceil(2).max(1);
     loop {
         let mut place = 0;

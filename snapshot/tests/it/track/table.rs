@@ -199,18 +199,20 @@ pub fn run(trial: &mut Trial) -> Vec<(&'static str, String)> {
     refused
 }
 
-/// Whether only later kernels than this one can do a row on a file system.
-fn is_later(file_system: FileSystem, row: &str) -> bool {
+/// Whether only later kernels than this one can do a row on a file system, under a tracker.
+fn is_later(file_system: FileSystem, kind: TrackerKind, row: &str) -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     let kernel = (numbers.next().expect("a version"), numbers.next().expect("a version"));
+    let is_on_overlay = kind == TrackerKind::Overlay
+        || matches!(file_system, FileSystem::OverlayOnExt4 | FileSystem::OverlayOnTmpfs);
+    if is_on_overlay && row.starts_with("O_TMPFILE") {
+        return kernel < (6, 3);
+    }
     match file_system {
         FileSystem::Tmpfs if row.contains("xattr") => kernel < (6, 6),
         FileSystem::OverlayOnTmpfs if row.contains("xattr") => kernel < (6, 6),
-        FileSystem::OverlayOnExt4 | FileSystem::OverlayOnTmpfs => {
-            row.starts_with("O_TMPFILE") && kernel < (6, 3)
-        }
         _ => false,
     }
 }
@@ -225,7 +227,8 @@ fn check(file_system: FileSystem, kinds: &[TrackerKind], may_refuse: &[&str]) {
             }
         };
         let mut refused = run(&mut trial);
-        refused.retain(|(name, _)| !may_refuse.contains(name) && !is_later(file_system, name));
+        refused
+            .retain(|(name, _)| !may_refuse.contains(name) && !is_later(file_system, kind, name));
         if kind == TrackerKind::Overlay {
             refused.retain(|(name, answer)| answer != BEYOND && !OF_ONE_PROCESS.contains(name));
         }

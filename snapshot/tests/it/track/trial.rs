@@ -17,6 +17,7 @@ use snapshot::{
 
 use super::applied::Image;
 use super::ground::{FileSystem, Ground};
+use super::random::District;
 use super::writer::{Operation, Writer};
 use crate::fixture::named;
 use crate::oracle::{self, Tree};
@@ -53,8 +54,16 @@ pub struct Outcome {
     pub stats: SnapshotStats,
 }
 
-/// Fills a root with a few of everything.
-pub fn plant(root: &Path) {
+/// Fills districts of a root with a few of everything.
+fn plant_all(root: &Path, districts: usize) {
+    for number in 0..districts {
+        let district = root.join(District(number).prefix());
+        std::fs::create_dir_all(&district).expect("a directory");
+        plant(&district);
+    }
+}
+
+fn plant(root: &Path) {
     let at = |name: &str| root.join(name);
     for directory in ["d0/e", "d1/e"] {
         std::fs::create_dir_all(at(directory)).expect("directories");
@@ -69,9 +78,14 @@ pub fn plant(root: &Path) {
 }
 
 impl Trial {
-    /// The error says what this machine lacks.
+    /// Returns a trial with a small root. The error says what this machine lacks.
     pub fn new(file_system: FileSystem, way: Way) -> Result<Self, String> {
-        let ground = Ground::new(file_system, &plant)?;
+        Self::wide(file_system, way, 1)
+    }
+
+    /// Returns a trial with a root of several districts.
+    pub fn wide(file_system: FileSystem, way: Way, districts: usize) -> Result<Self, String> {
+        let ground = Ground::new(file_system, &|root| plant_all(root, districts))?;
         let rootfs = Rootfs::open(&ground.root).expect("it is there");
         let limits = TrackerLimits { watch_count: Some(100_000), memory_bytes: None };
         let options = TrackerOptions { limits, weakness: way.weakness };
@@ -107,10 +121,7 @@ impl Trial {
         if self.way.kind == TrackerKind::Overlay {
             return self.step_on_overlay(operations);
         }
-        while self.writers.len() < operations.len() {
-            let writer = Writer::start(&self.ground.root, &self.ground.beside("outside"));
-            self.writers.push(writer);
-        }
+        self.start_writers(operations.len());
         self.tracked.begin();
         let answers = run(&mut self.writers, operations);
         let snapshot = self.tracked.take_step().map_err(|error| format!("{error:?}"))?;
@@ -118,15 +129,27 @@ impl Trial {
         Ok(Outcome { answers, change_count, stats })
     }
 
+    fn start_writers(&mut self, count: usize) {
+        while self.writers.len() < count {
+            let writer = Writer::start(&self.ground.root, &self.ground.beside("outside"));
+            self.writers.push(writer);
+        }
+    }
+
     fn step_on_overlay(&mut self, operations: &[Vec<Operation>]) -> Result<Outcome, String> {
-        let outside = self.ground.beside("outside");
+        self.start_writers(operations.len());
+        let mut writers = std::mem::take(&mut self.writers);
         let mut answers = Vec::new();
         let outcome = self.step_by(|root| {
-            let mut writers: Vec<Writer> =
-                operations.iter().map(|_| Writer::start(root, &outside)).collect();
+            let used = writers.iter_mut().take(operations.len());
+            used.for_each(|writer| writer.enter(root));
             answers = run(&mut writers, operations);
-        })?;
-        Ok(Outcome { answers, ..outcome })
+            // None outlives the step: what it writes then would be lost with the overlay.
+            let used = writers.iter_mut().take(operations.len());
+            used.for_each(Writer::leave);
+        });
+        self.writers = writers;
+        Ok(Outcome { answers, ..outcome? })
     }
 
     /// Does a step on an overlay. What it saw when it ended has to be what the root is then.
@@ -166,7 +189,9 @@ impl Trial {
         }
         self.image.apply(&tar);
         same("files of the image", &self.image.tree(), &self.tree)?;
-        Ok((expected.len(), snapshot.stats))
+        // A directory above a change is in the layer, but has not changed.
+        let changed = expected.values().filter(|what| **what != "ancestor");
+        Ok((changed.count(), snapshot.stats))
     }
 
     /// Writes a layer into memory, and tells the snapshotters what it holds.

@@ -35,8 +35,9 @@ pub struct Writer {
 impl Writer {
     /// `outside` is a directory that nobody tracks.
     pub fn start(directory: &Path, outside: &Path) -> Self {
-        let mut child = Command::new("python3")
-            .args(["-c", PROGRAM])
+        let mut child = Command::new(python())
+            // Nothing of the machine's own, which takes longer to load than the program.
+            .args(["-I", "-S", "-c", PROGRAM])
             .arg(outside)
             .current_dir(directory)
             .stdin(Stdio::piped())
@@ -46,6 +47,18 @@ impl Writer {
         let input = child.stdin.take().expect("piped");
         let output = BufReader::new(child.stdout.take().expect("piped"));
         Self { child, input, output, daemons: Vec::new() }
+    }
+
+    /// Does what follows in a process of its own, in another directory.
+    pub fn enter(&mut self, directory: &Path) {
+        let directory = directory.to_str().expect("UTF-8");
+        assert_eq!(self.run(&[Operation::new(["enter", directory])]), ["ok"]);
+    }
+
+    /// Kills the process that [`Writer::enter`] has made, and waits until the kernel has closed its
+    /// files.
+    pub fn leave(&mut self) {
+        assert_eq!(self.run(&[Operation::new(["leave"])]), ["ok"]);
     }
 
     /// Does the operations one after another; returns the answers.
@@ -87,6 +100,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// Returns Debian's own where there is one: others are often found by a shell script, which takes
+/// longer than most steps.
+fn python() -> &'static str {
+    let debians = "/usr/bin/python3";
+    if Path::new(debians).exists() { debians } else { "python3" }
 }
 
 impl Drop for Writer {
