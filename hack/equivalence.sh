@@ -18,7 +18,7 @@
 #   --file-system NAME  Tmpfs, Ext4, CoarseExt4, Xfs, Btrfs, OverlayOnExt4 or OverlayOnTmpfs only (may be
 #                       repeated)
 #   --weakness NAME     makes the tracker leave something out, which must be found: OneName,
-#                       NoSubtrees, DirectoriesOnly, NoOpen or NoWait
+#                       NoSubtrees, DirectoriesOnly, NoOpen, OldNumbers or NoWait
 #   --keep DIRECTORY    where failures are kept (default: equivalence in cargo's target directory)
 #   --memory MIB        runs under a memory limit of so much
 #

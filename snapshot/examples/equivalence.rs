@@ -104,6 +104,7 @@ fn arguments() -> Result<Arguments, String> {
                     Weakness::NoSubtrees,
                     Weakness::DirectoriesOnly,
                     Weakness::NoOpen,
+                    Weakness::OldNumbers,
                     Weakness::NoWait,
                 ];
                 let found = all.iter().find(|weakness| format!("{weakness:?}") == value);

@@ -14,17 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use inotify::{EventMask, Inotify, WatchMask};
 use rustix::fs::{MemfdFlags, Mode};
 
+use super::arming::Arming;
 use super::budget::{TrackerLimits, max_user_watches};
 use super::error::TrackError;
 use super::events::{InotifyEvent, InotifyEvents};
 use super::reader::{Drained, EventSource};
 use super::touched::{NameNote, Touched};
-use crate::index::{Index, NodeId};
-use crate::metadata::{FileKind, InodeId, Metadata};
+use crate::index::Index;
+use crate::metadata::{InodeId, Metadata};
 use crate::path::RootfsPath;
 use crate::rootfs::Rootfs;
 use crate::scope::Reason;
-use crate::sys::{self, WatchScript, WatchTarget};
+use crate::sys::{self, WatchTarget};
 
 /// What is watched of a directory. Not that it is opened: listing it changes nothing.
 const DIRECTORY: WatchMask = WatchMask::CREATE
@@ -52,6 +53,8 @@ pub(crate) struct Unwatched {
     pub(crate) files: bool,
     /// That a file is opened.
     pub(crate) opening: bool,
+    /// What has got the number of an inode that is gone.
+    pub(crate) old_numbers: bool,
 }
 
 /// The watches of one root.
@@ -59,10 +62,19 @@ pub(crate) struct InotifyTracker {
     queue: Arc<Queue>,
     limits: TrackerLimits,
     unwatched: Unwatched,
-    /// Whether everything in the index was watched once; what came since is by [`Self::follow`].
-    is_armed: bool,
+    armed: Armed,
     /// Devices that the control group lets nobody watch.
     refused: HashSet<InodeId>,
+}
+
+/// Whether everything in the index is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    Never,
+    /// It was; since then events were lost, and with them perhaps which watches have ended.
+    Perhaps,
+    /// What came since it was is by [`InotifyTracker::follow`].
+    Yes,
 }
 
 /// What the thread that reads needs.
@@ -94,11 +106,10 @@ impl WatchedInodes {
         }
     }
 
-    fn remove(&mut self, descriptor: i32) {
-        let place = usize::try_from(descriptor).ok();
-        if place.and_then(|place| self.inodes.get_mut(place)?.take()).is_some() {
-            self.count -= 1;
-        }
+    fn remove(&mut self, descriptor: i32) -> Option<InodeId> {
+        let inode = self.inodes.get_mut(usize::try_from(descriptor).ok()?)?.take()?;
+        self.count -= 1;
+        Some(inode)
     }
 
     fn get(&self, descriptor: i32) -> Option<InodeId> {
@@ -129,7 +140,7 @@ impl InotifyTracker {
         let (inodes, ended) = (WatchedInodes::default(), Mutex::default());
         let queue = Queue { inotify, inodes, ended, sentinel };
         let queue = Arc::new(queue);
-        Ok(Self { queue, limits, unwatched, is_armed: false, refused: HashSet::new() })
+        Ok(Self { queue, limits, unwatched, armed: Armed::Never, refused: HashSet::new() })
     }
 
     /// Returns what a thread reads from.
@@ -142,7 +153,7 @@ impl InotifyTracker {
     /// No thread may be reading. After an error the tracker is to be dropped, which takes all watches
     /// away at once.
     pub(crate) fn arm(&mut self, rootfs: &Rootfs, index: &Index) -> Result<(), TrackError> {
-        if self.is_armed {
+        if self.armed == Armed::Yes {
             return Ok(());
         }
         let inode_count = index.len() as u64 + 1;
@@ -153,15 +164,27 @@ impl InotifyTracker {
         let root = root_inode(rootfs)?;
         let arming = Arming::of_index(index, root, self.unwatched)?;
         // Taken and given back at once: whoever needs watches next finds as many as we have.
-        let reserve = Inotify::init().map_err(TrackError::Queue)?;
-        self.add(rootfs, &arming, Some(reserve.as_fd())).map_err(|error| match error {
+        let reserve = match self.armed {
+            Armed::Never => Some(Inotify::init().map_err(TrackError::Queue)?),
+            Armed::Perhaps | Armed::Yes => None,
+        };
+        let reserve = reserve.as_ref().map(AsFd::as_fd);
+        self.add(rootfs, &arming, reserve).map_err(|error| match error {
             TrackError::Watch(source) if source.raw_os_error() == Some(libc::ENOSPC) => {
                 TrackError::NoReserve
             }
             other => other,
         })?;
-        self.is_armed = true;
+        self.armed = Armed::Yes;
         Ok(())
+    }
+
+    /// Notes that events were lost: before the next step everything is watched anew, which changes
+    /// nothing where it is.
+    pub(crate) fn distrust(&mut self) {
+        if self.armed == Armed::Yes {
+            self.armed = Armed::Perhaps;
+        }
     }
 
     /// Watches entries that a snapshot has found changed, in the order of their paths. What is
@@ -171,7 +194,7 @@ impl InotifyTracker {
         rootfs: &Rootfs,
         entries: impl Iterator<Item = (&'e RootfsPath, &'e Metadata)>,
     ) -> Result<(), TrackError> {
-        if !self.is_armed {
+        if self.armed != Armed::Yes {
             return Ok(());
         }
         let arming = Arming::of_paths(entries, self.unwatched);
@@ -227,26 +250,47 @@ impl InotifyTracker {
         self.refused.iter().copied()
     }
 
-    /// Throws away what is in the queue: it is of the executor's own doing.
-    pub(crate) fn discard(&mut self) -> io::Result<()> {
-        let queue = Arc::get_mut(&mut self.queue).expect("no thread reads between steps");
-        for descriptor in queue.ended.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            queue.inodes.remove(descriptor);
+    /// Throws away what is in the queue: it is of the executor's own doing. Then watches what has got
+    /// the number of an inode that is gone.
+    ///
+    /// A snapshot need not have noticed it: where timestamps are coarse, a directory that was removed
+    /// and made again within one of their ticks, and got its number again, looks as it did.
+    pub(crate) fn discard(&mut self, rootfs: &Rootfs, index: &Index) -> Result<(), TrackError> {
+        let ended = self.ended().map_err(TrackError::Queue)?;
+        if self.unwatched.old_numbers {
+            return Ok(());
         }
+        let named = ended.into_iter().flat_map(|inode| index.paths_of(inode));
+        let known = named.filter_map(|path| {
+            let row = index.get(&path).filter(|row| !row.shadow)?;
+            Some((path, row.metadata))
+        });
+        let mut known: Vec<(RootfsPath, Metadata)> = known.collect();
+        known.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.follow(rootfs, known.iter().map(|(path, metadata)| (path, metadata)))
+    }
+
+    /// Empties the queue and returns the inodes whose watches have ended since the last time.
+    fn ended(&mut self) -> io::Result<HashSet<InodeId>> {
+        let queue = Arc::get_mut(&mut self.queue).expect("no thread reads between steps");
+        let descriptors = queue.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut descriptors = std::mem::take(descriptors);
         let mut buffer = super::reader::buffer();
         loop {
             let length = match rustix::io::read(&queue.inotify, &mut buffer) {
                 Ok(length) => length,
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(rustix::io::Errno::AGAIN) => break,
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
             for event in InotifyEvents::new(buffer.get(..length).unwrap_or_default()).flatten() {
                 if event.mask & EventMask::IGNORED.bits() != 0 {
-                    queue.inodes.remove(event.descriptor);
+                    descriptors.push(event.descriptor);
                 }
             }
         }
+        let inodes = descriptors.into_iter().filter_map(|ended| queue.inodes.remove(ended));
+        Ok(inodes.collect())
     }
 }
 
@@ -306,88 +350,6 @@ impl Queue {
         if mask.intersects(names) {
             touched.name(inode, event.name, note);
         }
-    }
-}
-
-/// Watches to be added: the script, and the inode of each watch.
-struct Arming {
-    script: WatchScript,
-    inodes: Vec<InodeId>,
-}
-
-impl Arming {
-    /// Everything in the index.
-    fn of_index(index: &Index, root: InodeId, unwatched: Unwatched) -> Result<Self, TrackError> {
-        let mut arming =
-            Self { script: WatchScript::default(), inodes: Vec::with_capacity(index.len() + 1) };
-        arming.script.watch_directory(b".");
-        arming.inodes.push(root);
-        enum Visit {
-            Entry(NodeId),
-            Leave,
-        }
-        let mut pending: Vec<Visit> = index.child_ids(NodeId::ROOT).map(Visit::Entry).collect();
-        while let Some(visit) = pending.pop() {
-            let id = match visit {
-                Visit::Entry(id) => id,
-                Visit::Leave => {
-                    arming.script.leave();
-                    continue;
-                }
-            };
-            if index.row(id).shadow {
-                // What cannot be on disk is not watched. Where something below it is on disk after
-                // all, there would be a directory without a watch.
-                if index.subtree(id).any(|(below, _)| !index.row(below).shadow) {
-                    return Err(TrackError::Incomplete);
-                }
-                continue;
-            }
-            let metadata = index.metadata(id);
-            arming.watch(index.name(id), &metadata, unwatched);
-            if metadata.kind == FileKind::Directory && index.child_ids(id).next().is_some() {
-                arming.script.enter(index.name(id));
-                pending.push(Visit::Leave);
-                pending.extend(index.child_ids(id).map(Visit::Entry));
-            }
-        }
-        Ok(arming)
-    }
-
-    /// Entries in the order of their paths.
-    fn of_paths<'e>(
-        entries: impl Iterator<Item = (&'e RootfsPath, &'e Metadata)>,
-        unwatched: Unwatched,
-    ) -> Self {
-        let mut arming = Self { script: WatchScript::default(), inodes: Vec::new() };
-        let mut at: Vec<&[u8]> = Vec::new();
-        for (path, metadata) in entries {
-            let mut components: Vec<&[u8]> = path.components().collect();
-            let name = components.pop();
-            let shared = at.iter().zip(&components).take_while(|(a, b)| a == b).count();
-            for _ in shared..at.len() {
-                arming.script.leave();
-            }
-            at.truncate(shared);
-            for component in components.into_iter().skip(shared) {
-                arming.script.enter(component);
-                at.push(component);
-            }
-            arming.watch(name.unwrap_or(b"."), metadata, unwatched);
-        }
-        arming
-    }
-
-    fn watch(&mut self, name: &[u8], metadata: &Metadata, unwatched: Unwatched) {
-        match metadata.kind {
-            FileKind::Directory => self.script.watch_directory(name),
-            _ if unwatched.files => return,
-            FileKind::CharDevice | FileKind::BlockDevice => self.script.watch_device(name),
-            FileKind::Regular | FileKind::Symlink | FileKind::Fifo | FileKind::Socket => {
-                self.script.watch_other(name);
-            }
-        }
-        self.inodes.push(metadata.inode());
     }
 }
 

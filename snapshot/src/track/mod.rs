@@ -13,6 +13,7 @@
 //! | `walk` | none: everything is looked at, and the kernel's timestamps believed | a sound ctime |
 //! | `content` | none: everything is read | nothing |
 
+mod arming;
 mod budget;
 mod canary;
 mod error;
@@ -110,6 +111,8 @@ pub enum Weakness {
     DirectoriesOnly,
     /// That a file is opened is not watched.
     NoOpen,
+    /// What has got the number of an inode that is gone is not watched, unless it looks changed.
+    OldNumbers,
     /// Before a step nobody waits for the clock, and timestamps are believed all the same.
     NoWait,
 }
@@ -196,6 +199,7 @@ impl ChangeTracker {
                 let unwatched = Unwatched {
                     files: weakness == Weakness::DirectoriesOnly,
                     opening: weakness == Weakness::NoOpen,
+                    old_numbers: weakness == Weakness::OldNumbers,
                 };
                 Source::Inotify(InotifyTracker::start(limits, unwatched)?)
             }
@@ -266,6 +270,9 @@ impl ChangeTracker {
             subtrees: self.weakness == Weakness::NoSubtrees,
         };
         let mut scope = touched.into_scope(index, root, omissions);
+        if let (Scope::Everything(_), Source::Inotify(tracker)) = (&scope, &mut self.source) {
+            tracker.distrust();
+        }
         if let (Scope::Only(paths), Source::Inotify(tracker)) = (&mut scope, &self.source) {
             tracker.refused().for_each(|inode| paths.extend(index.paths_of(inode)));
             if surroundings.is_overlay {
@@ -304,7 +311,7 @@ impl Source {
         match self {
             Self::Inotify(tracker) => {
                 tracker.arm(rootfs, index)?;
-                tracker.discard().map_err(TrackError::Queue)?;
+                tracker.discard(rootfs, index)?;
                 let source = tracker.source();
                 Step::start(rootfs, || Reader::start(Arc::clone(&source))).map(Some)
             }

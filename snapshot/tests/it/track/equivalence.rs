@@ -78,7 +78,7 @@ fn with_timestamps_of_whole_seconds() {
 }
 
 /// What is left out, and where random steps find it out.
-const WEAKNESSES: [(Weakness, TrackerKind, FileSystem); 4] = [
+const WEAKNESSES: [(Weakness, TrackerKind, FileSystem); 5] = [
     (Weakness::OneName, TrackerKind::Inotify, FileSystem::Here),
     (Weakness::NoSubtrees, TrackerKind::Inotify, FileSystem::Here),
     (Weakness::DirectoriesOnly, TrackerKind::Inotify, FileSystem::Here),
@@ -112,6 +112,7 @@ const REGRESSIONS: [(&str, Weakness, FileSystem); 5] = [
     (include_str!("regressions/subtrees.txt"), Weakness::NoSubtrees, FileSystem::Here),
     (include_str!("regressions/files.txt"), Weakness::DirectoriesOnly, FileSystem::Here),
     (include_str!("regressions/opening.txt"), Weakness::NoOpen, FileSystem::Here),
+    (include_str!("regressions/numbers.txt"), Weakness::OldNumbers, FileSystem::CoarseExt4),
 ];
 
 #[test]
