@@ -2,7 +2,7 @@
 
 use super::memory::Peaks;
 use super::mode::Mode;
-use super::record::{RunRecord, StepRecord};
+use super::record::{CommandCost, RunRecord, StepRecord};
 use super::report::ModeReport;
 
 /// One run as seen from outside, with what it says of itself.
@@ -56,7 +56,49 @@ pub(super) fn rows(modes: Vec<Runs>) -> Vec<ModeReport> {
         row.ratio_to_content = base.and_then(|(wall, _)| ratio(row.wall_s, wall));
         row.looking_ratio_to_content = base.and_then(|(_, cpu)| ratio(row.looking_cpu_s, cpu));
     }
+    compare_commands(&mut rows);
     rows
+}
+
+/// The modes that record nothing while a command runs, so that it runs as it does anywhere.
+const UNRECORDED: [&str; 5] = ["walk", "content", "redo", "full", "time"];
+
+/// Says what recording costs the commands.
+fn compare_commands(rows: &mut [ModeReport]) {
+    let cost_of = |name: &&str| rows.iter().find(|row| row.mode == **name)?.command;
+    let Some(plain) = UNRECORDED.iter().find_map(cost_of) else { return };
+    let cpu_s = |cost: CommandCost| cost.user_s + cost.system_s;
+    for row in rows.iter_mut().filter(|row| !UNRECORDED.contains(&&*row.mode)) {
+        let Some(cost) = row.command else { continue };
+        row.command_system_ratio_to_unrecorded =
+            (plain.system_s > 0.0).then(|| cost.system_s / plain.system_s);
+        let operations = super::table::approximate(cost.operation_count);
+        row.command_added_us_per_operation =
+            (operations > 0.0).then(|| (cpu_s(cost) - cpu_s(plain)) * 1e6 / operations);
+    }
+}
+
+/// Adds up what the commands of a run took; `None` where they do not say.
+fn command_of(run: &Run) -> Option<CommandCost> {
+    let costs = run.record.steps.iter().filter_map(|step| step.command);
+    costs.reduce(|a, b| CommandCost {
+        operation_count: a.operation_count + b.operation_count,
+        wall_s: a.wall_s + b.wall_s,
+        user_s: a.user_s + b.user_s,
+        system_s: a.system_s + b.system_s,
+    })
+}
+
+/// Returns the median of each figure by itself.
+fn command(runs: &[Run]) -> Option<CommandCost> {
+    let costs: Vec<CommandCost> = runs.iter().filter_map(command_of).collect();
+    let median_of = |of: &dyn Fn(&CommandCost) -> f64| median(costs.iter().map(of).collect());
+    Some(CommandCost {
+        operation_count: costs.first()?.operation_count,
+        wall_s: median_of(&|cost| cost.wall_s),
+        user_s: median_of(&|cost| cost.user_s),
+        system_s: median_of(&|cost| cost.system_s),
+    })
 }
 
 fn row(runs: Runs) -> ModeReport {
@@ -85,6 +127,7 @@ fn row(runs: Runs) -> ModeReport {
     row.cpu_s = median_of(&|run| run.cpu_s);
     row.looking_cpu_s = median_of(&|run| run.sum(|step| step.looking_cpu_s));
     row.looking_wall_s = median_of(&|run| run.sum(|step| step.looking_wall_s));
+    row.command = command(&runs);
     if !emulated {
         row.peak_rss_bytes = largest(&|run| Some(run.record.peak_rss_bytes));
         row.peak_group_bytes = largest(&|run| run.peaks.total_bytes);
@@ -142,6 +185,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use snapshot::track::TrackerKind;
+
     use super::super::kaniko::Algorithm;
     use super::super::record::{Replaced, StepTruth};
     use super::*;
@@ -173,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_emulation_stands_in_place_of_the_builds_own_looking() {
-        let content = Mode::Tracker(snapshot::track::TrackerKind::Content);
+        let content = Mode::Tracker(TrackerKind::Content);
         let kaniko = Mode::Kaniko(Algorithm::Full);
         let broken = Runs { error: Some("no".into()), ..runs(Mode::Auto, vec![]) };
         let rows = rows(vec![
@@ -206,5 +251,33 @@ mod tests {
         assert_eq!(verdict(vec![step(truth(0)), step(truth(0))]), "sound");
         assert_eq!(verdict(vec![step(truth(2)), step(truth(1))]), "UNSOUND (3)");
         assert_eq!(verdict(vec![step(truth(0)), step(None)]), "not checked");
+    }
+
+    #[test]
+    fn what_recording_costs_a_command_is_told_against_a_mode_that_records_nothing() {
+        let taking = |system_s: f64| {
+            let command = CommandCost { operation_count: 1000, wall_s: 1.0, user_s: 0.5, system_s };
+            let mut run = run(1.0, 1.0);
+            run.record.steps.iter_mut().for_each(|step| step.command = Some(command));
+            run
+        };
+        let tracker = |kind| Mode::Tracker(kind);
+        let rows = rows(vec![
+            runs(tracker(TrackerKind::Inotify), vec![taking(1.5), taking(9.0), taking(1.25)]),
+            runs(tracker(TrackerKind::Walk), vec![taking(1.0)]),
+            runs(Mode::Auto, vec![run(1.0, 1.0)]),
+        ]);
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let system_s = row.command.map(|cost| cost.system_s);
+                let ratio = row.command_system_ratio_to_unrecorded;
+                (system_s, ratio, row.command_added_us_per_operation)
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [(Some(1.5), Some(1.5), Some(500.0)), (Some(1.0), None, None), (None, None, None)]
+        );
     }
 }

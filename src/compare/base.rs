@@ -23,6 +23,8 @@ pub(super) const MTIME: u64 = 1_600_000_000;
 const FILE_BYTES: usize = 1024;
 const FILES_A_DIRECTORY: u64 = 20;
 const DIRECTORIES_A_TOP: u64 = 25;
+/// Files below each directory of the tree's first level.
+pub(super) const FILES_A_TOP: u64 = FILES_A_DIRECTORY * DIRECTORIES_A_TOP;
 
 /// Returns where a numbered file of the tree is, from [`TREE`].
 pub(super) fn file_path(number: u64) -> PathBuf {

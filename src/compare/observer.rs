@@ -131,6 +131,9 @@ impl State {
             }
             Event::RunOutput { bytes } => {
                 let line = String::from_utf8_lossy(bytes);
+                if let (Some(step), Some(cost)) = (&mut self.step, super::step::read_cost(&line)) {
+                    step.record.command = Some(cost);
+                }
                 if let Some(note) = line.strip_prefix(super::step::SKIPPED) {
                     self.record.notes.push(format!("not done here: {}", note.trim()));
                 }

@@ -3,7 +3,7 @@
 use super::chart::{Bar, Chart, Rgb, draw, number};
 use super::error::CompareError;
 use super::report::{Comparison, ModeReport};
-use super::table::{MIB, approximate, notes};
+use super::table::{MIB, approximate, command_cells, notes, tells_of_commands};
 
 const OURS: Rgb = (0x2b, 0x6c, 0xb0);
 const EMULATED: Rgb = (0x9a, 0xa5, 0xb1);
@@ -116,20 +116,36 @@ fn table(comparison: &Comparison) -> String {
         "<div class=\"scroll\"><table>\n<tr><th>mode</th><th>changes missed</th><th>wall s</th>\
          <th>shortest–longest</th><th>CPU s</th><th>looking CPU s</th><th>× content</th>\
          <th>peak MiB</th><th>without cache</th><th>entries</th><th>opened</th><th>read MiB</th>\
-         <th>layers KiB</th></tr>\n",
+         <th>layers KiB</th>",
     );
+    let commands =
+        if tells_of_commands(comparison) { Columns::WithCommands } else { Columns::Plain };
+    if commands == Columns::WithCommands {
+        text.push_str(
+            "<th>RUN user s</th><th>RUN sys s</th><th>× unrecorded</th><th>µs/op more</th>",
+        );
+    }
+    text.push_str("</tr>\n");
     for mode in &comparison.modes {
-        text.push_str(&row(mode));
+        text.push_str(&row(mode, commands));
     }
     text + "</table></div>\n"
 }
 
-fn row(mode: &ModeReport) -> String {
+/// Whether the table tells what the commands took.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    Plain,
+    WithCommands,
+}
+
+fn row(mode: &ModeReport, columns: Columns) -> String {
     let name = escaped(&mode.mode);
     if let Some(error) = &mode.error {
         let error = with_code(error);
+        let width = if columns == Columns::WithCommands { 16 } else { 12 };
         return format!(
-            "<tr class=\"muted\"><td>{name}</td><td class=\"wide\" colspan=\"12\">not run: \
+            "<tr class=\"muted\"><td>{name}</td><td class=\"wide\" colspan=\"{width}\">not run: \
              {error}</td></tr>\n"
         );
     }
@@ -143,7 +159,7 @@ fn row(mode: &ModeReport) -> String {
     };
     let ratio = mode.looking_ratio_to_content.map_or("–".to_owned(), number);
     let layers = mode.layer_bytes.map_or("–".to_owned(), |b| number(approximate(b) / 1024.0));
-    let cells = [
+    let mut cells = vec![
         format!("{:.2}", mode.wall_s),
         format!("{:.2}–{:.2}", mode.wall_s_min, mode.wall_s_max),
         format!("{:.2}", mode.cpu_s),
@@ -156,6 +172,9 @@ fn row(mode: &ModeReport) -> String {
         number(approximate(mode.bytes_hashed) / MIB),
         layers,
     ];
+    if columns == Columns::WithCommands {
+        cells.extend(command_cells(mode).map(|cell| cell.replace('-', "–")));
+    }
     let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
     let verdict = mode.verdict();
     format!("<tr><td>{name}</td><td class=\"{class}\">{verdict}</td>{cells}</tr>\n")
@@ -196,6 +215,11 @@ fn charts(comparison: &Comparison) -> Result<String, CompareError> {
     text.push_str(&simple("CPU time spent to look for changes", "seconds", &|mode| {
         Some(mode.looking_cpu_s)
     })?);
+    if tells_of_commands(comparison) {
+        text.push_str(&simple("CPU time of the RUNs' own commands", "seconds", &|mode| {
+            mode.command.map(|cost| cost.user_s + cost.system_s)
+        })?);
+    }
     text.push_str(&simple("Entries looked at", "entries", &|mode| {
         Some(approximate(mode.entries_stated))
     })?);
@@ -231,7 +255,7 @@ fn steps(comparison: &Comparison) -> String {
     let mut text = String::from(
         "<h2>Steps</h2>\n<div class=\"scroll\"><table>\n<tr><th>mode</th><th class=\"wide\">step\
          </th><th>found by</th><th>looking CPU s</th><th>looking wall s</th><th>entries</th>\
-         <th>opened</th><th>changed</th><th>missed</th></tr>\n",
+         <th>opened</th><th>RUN CPU s</th><th>changed</th><th>missed</th></tr>\n",
     );
     for mode in comparison.modes.iter().filter(|mode| mode.error.is_none()) {
         for step in &mode.steps {
@@ -240,9 +264,10 @@ fn steps(comparison: &Comparison) -> String {
             let truth = |of: fn(&super::record::StepTruth) -> u64| {
                 truth.map_or("–".to_owned(), |truth| of(truth).to_string())
             };
+            let command = step.command.map(|cost| cost.user_s + cost.system_s);
             text.push_str(&format!(
                 "<tr><td>{}</td><td class=\"wide\">{}</td><td>{}</td><td>{:.4}</td><td>{:.4}</td>\
-                 <td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                 <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
                 escaped(&mode.mode),
                 escaped(&shown),
                 escaped(&step.found_by),
@@ -250,6 +275,7 @@ fn steps(comparison: &Comparison) -> String {
                 step.looking_wall_s,
                 step.entries_stated,
                 step.files_opened,
+                command.map_or("–".to_owned(), |seconds| format!("{seconds:.3}")),
                 truth(|truth| truth.changed),
                 truth(|truth| truth.missed),
             ));

@@ -54,12 +54,28 @@ pub struct StepRecord {
     pub changed: u64,
     /// Compressed size of the layer; 0 without one.
     pub layer_bytes: u64,
+    /// What the command took by itself, where it says so.
+    pub command: Option<CommandCost>,
     /// What said where to look, as the build reports it; empty where it does not.
     pub found_by: String,
     /// Digest of the layer.
     pub layer_digest: Option<String>,
     /// Filled by the run that checks.
     pub truth: Option<StepTruth>,
+}
+
+/// What the command of a RUN took by itself, while its changes were recorded. CPU time that the
+/// recording takes in the kernel is the command's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CommandCost {
+    /// Files that it made, wrote, opened or removed.
+    pub operation_count: u64,
+    /// Wall time, in seconds.
+    pub wall_s: f64,
+    /// CPU time in its own code, in seconds.
+    pub user_s: f64,
+    /// CPU time in the kernel, in seconds.
+    pub system_s: f64,
 }
 
 /// What a reading of the whole tree says of a step.

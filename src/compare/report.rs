@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::error::CompareError;
 use super::machine::Machine;
-use super::record::StepRecord;
+use super::record::{CommandCost, StepRecord};
 
 /// Grows when a field changes its meaning or goes.
 pub(super) const FORMAT: u32 = 1;
@@ -88,6 +88,14 @@ pub struct ModeReport {
     pub ratio_to_content: Option<f64>,
     /// `looking_cpu_s`, divided by that of `content`.
     pub looking_ratio_to_content: Option<f64>,
+    /// What the commands of RUN took by themselves, in scenarios that tell; every figure the median
+    /// of its own.
+    pub command: Option<CommandCost>,
+    /// `system_s` of that, divided by the same of a mode that records nothing while commands run.
+    pub command_system_ratio_to_unrecorded: Option<f64>,
+    /// CPU time of that, both kinds, beyond the same of a mode that records nothing: for each
+    /// operation, in microseconds.
+    pub command_added_us_per_operation: Option<f64>,
     /// The steps with a snapshot, of the run with the median wall time.
     pub steps: Vec<StepRecord>,
     /// What the builds warned of.

@@ -24,6 +24,10 @@ pub enum Scenario {
     Npm,
     /// One RUN that removes most of 50,000 files.
     DeleteHeavy,
+    /// One RUN that makes 100,000 files in directories that are there.
+    Create100k,
+    /// Two RUNs that open 50,000 files each.
+    Open100k,
     /// Changes that metadata hides.
     Adversarial,
 }
@@ -35,7 +39,7 @@ pub struct UnknownScenario(pub String);
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NoOp5k,
         Self::NoOp50k,
         Self::NoOp300k,
@@ -44,6 +48,8 @@ impl Scenario {
         Self::ManyFiles,
         Self::Npm,
         Self::DeleteHeavy,
+        Self::Create100k,
+        Self::Open100k,
         Self::Adversarial,
     ];
 
@@ -61,6 +67,8 @@ impl Scenario {
                  mode, owner, rename, mtime), and one that replaces every third package"
             }
             Self::DeleteHeavy => "one RUN that removes 35,000 files",
+            Self::Create100k => "one RUN that makes 100,000 files in 1,000 directories of the base",
+            Self::Open100k => "two RUNs that open and read each file once, 100,000 times in all",
             Self::Adversarial => {
                 "one RUN with changes that metadata hides: equal size and restored mtime, a store \
                  through memory, a write through another link, a capability, names that swap"
@@ -72,11 +80,11 @@ impl Scenario {
     pub(super) fn file_count(self) -> u64 {
         match self {
             Self::NoOp5k => 5_000,
-            Self::NoOp50k | Self::DeleteHeavy => 50_000,
+            Self::NoOp50k | Self::DeleteHeavy | Self::Open100k => 50_000,
             Self::NoOp300k => 300_000,
             Self::NoOp1m => 1_000_000,
             Self::SmallRuns => 65_000,
-            Self::ManyFiles | Self::Npm => 20_000,
+            Self::ManyFiles | Self::Npm | Self::Create100k => 20_000,
             Self::Adversarial => 200,
         }
     }
@@ -91,6 +99,8 @@ impl Scenario {
             Self::ManyFiles => vec!["many-files".into()],
             Self::Npm => vec!["npm-install".into(), "npm-update".into()],
             Self::DeleteHeavy => vec!["delete".into()],
+            Self::Create100k => vec!["create".into()],
+            Self::Open100k => vec!["open:1".into(), "open:2".into()],
             Self::Adversarial => vec!["adversarial".into()],
         }
     }
@@ -112,6 +122,8 @@ impl fmt::Display for Scenario {
             Self::ManyFiles => "many-files",
             Self::Npm => "npm",
             Self::DeleteHeavy => "delete-heavy",
+            Self::Create100k => "create-100k",
+            Self::Open100k => "open-100k",
             Self::Adversarial => "adversarial",
         })
     }

@@ -2,6 +2,9 @@
 
 use super::report::{Comparison, ModeReport};
 
+/// Further columns where the commands of RUN say what they took.
+const COMMAND_HEADINGS: [&str; 4] = ["RUN user s", "RUN sys s", "× unrecorded", "µs/op more"];
+
 const HEADINGS: [&str; 11] = [
     "mode",
     "wall s",
@@ -21,7 +24,14 @@ pub(super) fn render(comparison: &Comparison) -> String {
     let Comparison { machine, scenario, runs, modes, .. } = comparison;
     let mut rows: Vec<Vec<String>> = vec![HEADINGS.map(str::to_owned).to_vec()];
     rows.extend(modes.iter().filter(|mode| mode.error.is_none()).map(cells));
-    let widths: Vec<usize> = (0..HEADINGS.len())
+    if tells_of_commands(comparison) {
+        let shown = modes.iter().filter(|mode| mode.error.is_none()).map(command_cells);
+        let further = std::iter::once(COMMAND_HEADINGS.map(str::to_owned)).chain(shown);
+        for (row, further) in rows.iter_mut().zip(further) {
+            row.extend(further);
+        }
+    }
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len))
         .map(|column| {
             rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max()
         })
@@ -53,6 +63,25 @@ pub(super) fn render(comparison: &Comparison) -> String {
         text.push_str(&format!("{note}\n"));
     }
     text
+}
+
+/// Tells whether there is a mode whose commands say what they took.
+pub(super) fn tells_of_commands(comparison: &Comparison) -> bool {
+    comparison.modes.iter().any(|mode| mode.command.is_some())
+}
+
+/// Returns what the commands of a mode took, as text: user and system time, the ratio of the latter
+/// to that of a RUN that nobody records, and what an operation takes more than there.
+pub(super) fn command_cells(mode: &ModeReport) -> [String; 4] {
+    let shown = |value: Option<f64>, digits: usize| {
+        value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    [
+        shown(mode.command.map(|cost| cost.user_s), 3),
+        shown(mode.command.map(|cost| cost.system_s), 3),
+        shown(mode.command_system_ratio_to_unrecorded, 3),
+        shown(mode.command_added_us_per_operation, 2),
+    ]
 }
 
 fn cells(mode: &ModeReport) -> Vec<String> {
@@ -95,6 +124,13 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
             .to_owned(),
         format!("peak: {}", comparison.machine.memory_source),
     ];
+    if tells_of_commands(comparison) {
+        notes.push(
+            "RUN user, sys: CPU of the commands themselves, with what the kernel does there for a \
+             tracker; × unrecorded, µs/op more: against a mode that records nothing while they run"
+                .to_owned(),
+        );
+    }
     if comparison.modes.iter().any(|mode| mode.emulated) {
         notes.push(
             "kaniko-*, bare-walk: emulated in a build of ours, whose own looking is taken out of \

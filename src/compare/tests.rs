@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::machine::Machine;
-use super::record::{StepRecord, StepTruth};
+use super::record::{CommandCost, StepRecord, StepTruth};
 use super::report::{Comparison, FORMAT, ModeReport, ScenarioReport};
 use super::*;
 
@@ -33,6 +33,8 @@ fn scenarios_are_read_by_name() {
 
 /// A report with a mode of ours, one that is unsound, and one that cannot work here.
 fn comparison() -> Comparison {
+    let command =
+        Some(CommandCost { operation_count: 1000, wall_s: 0.5, user_s: 0.25, system_s: 0.125 });
     let step = StepRecord {
         text: r#"RUN ["/.compare-modes/zuwai","__step","small:1"]"#.to_owned(),
         wall_s: 0.5,
@@ -43,6 +45,7 @@ fn comparison() -> Comparison {
         bytes_hashed: 2048,
         changed: 3,
         layer_bytes: 512,
+        command,
         found_by: "walk".to_owned(),
         layer_digest: Some("sha256:00".to_owned()),
         truth: Some(StepTruth { changed: 3, missed: 0, examples: vec![] }),
@@ -68,6 +71,7 @@ fn comparison() -> Comparison {
         missed: Some(0),
         ratio_to_content: Some(0.5),
         looking_ratio_to_content: Some(0.25),
+        command,
         steps: vec![step],
         ..ModeReport::default()
     };
@@ -79,6 +83,8 @@ fn comparison() -> Comparison {
         peak_group_bytes: None,
         peak_group_without_cache_bytes: None,
         layer_bytes: None,
+        command_system_ratio_to_unrecorded: Some(1.5),
+        command_added_us_per_operation: Some(62.5),
         missed: Some(2),
         missed_examples: vec!["/srv/a: not reported".into(), "/srv/b: not reported".into()],
         steps: vec![],
@@ -143,7 +149,7 @@ fn the_page_needs_nothing_else_and_escapes_what_it_shows() {
     ] {
         assert!(page.contains(shown), "{shown}\n{page}");
     }
-    assert_eq!(page.matches("<svg ").count(), 6);
+    assert_eq!(page.matches("<svg ").count(), 7);
 }
 
 #[test]

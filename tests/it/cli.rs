@@ -181,7 +181,7 @@ fn a_comparison_that_cannot_be_made_is_refused_before_it_starts() {
         &["--scenario=fast"],
         "error: invalid value `fast` for `--scenario`: there is no scenario `fast`; those are \
          no-op-5k, no-op-50k, no-op-300k, no-op-1m, small-runs, many-files, npm, delete-heavy, \
-         adversarial\n",
+         create-100k, open-100k, adversarial\n",
     );
     refused(
         &["--scenario=npm", "--modes=walk,fast"],

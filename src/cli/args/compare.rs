@@ -21,7 +21,8 @@ pub struct ComparisonArgs {
     /// Built-in scenario to build
     ///
     /// `no-op-5k`, `no-op-50k`, `no-op-300k`, `no-op-1m`, `small-runs`, `many-files`, `npm`,
-    /// `delete-heavy` or `adversarial`. Without it, `--context` says what is built.
+    /// `delete-heavy`, `create-100k`, `open-100k` or `adversarial`. Without it, `--context` says
+    /// what is built.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub scenario: String,
 
