@@ -74,7 +74,9 @@ pub const BUILD: &[Flag] = &[
     differs(
         "context",
         "archives may be plain, zstd, bzip2 or xz beside gzip, and are unpacked while they are \
-         downloaded; a public bucket needs no credentials; `git://` is not supported yet",
+         downloaded; a public bucket needs no credentials; of a git repository one commit is fetched, \
+         short names and Docker's `#ref:directory` work too, and submodules on other hosts get no \
+         credentials",
     ),
     differs(
         "context-sub-path",
@@ -86,7 +88,11 @@ pub const BUILD: &[Flag] = &[
         "stands for the context where no directory is named; kaniko ignores it beside its default \
          context",
     ),
-    not_yet("git"),
+    differs(
+        "git",
+        "`depth=COUNT` besides, 1 if not given and 0 for all of the history; only one branch is ever \
+         fetched, so `single-branch` has nothing to do",
+    ),
     differs("dockerfile", "`-` reads standard input"),
     ours("build-context"),
     works("target"),
@@ -329,10 +335,10 @@ pub const VARIABLES: &[Variable] = &[
     missing("STACKLOG_PATH", Missing::Warn, "file for stack samples"),
     missing("BUILDER_OUTPUT", Missing::Warn, "directory for a list of pushed images"),
     missing("UPSTREAM_CLIENT_TYPE", Missing::Warn, "suffix of the User-Agent"),
-    missing("GIT_USERNAME", Missing::Silent, "for git contexts"),
-    missing("GIT_PASSWORD", Missing::Silent, "for git contexts"),
-    missing("GIT_TOKEN", Missing::Silent, "for git contexts"),
-    missing("GIT_PULL_METHOD", Missing::Silent, "for git contexts"),
+    variable("GIT_TOKEN", "token for a git context, in place of name and password"),
+    variable("GIT_USERNAME", "user name for a git context"),
+    variable("GIT_PASSWORD", "password for a git context"),
+    variable("GIT_PULL_METHOD", "`http`: a git context is fetched by it; anything else is https"),
     variable("S3_ENDPOINT", "URL of a store that is not Amazon's, for S3 contexts"),
     variable("S3_FORCE_PATH_STYLE", "`true`: the bucket's name goes into the path"),
     variable("AWS_REGION", "region of S3 contexts; `AWS_DEFAULT_REGION` too; else S3 is asked"),

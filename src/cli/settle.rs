@@ -66,9 +66,8 @@ pub fn build(
     }
     for option in &args.source.git {
         let key = &option.0.key;
-        if !["branch", "single-branch", "recurse-submodules", "insecure-skip-tls"]
-            .contains(&key.as_str())
-        {
+        let known = ["branch", "single-branch", "recurse-submodules", "insecure-skip-tls", "depth"];
+        if !known.contains(&key.as_str()) {
             warnings
                 .push(format!("`--git={key}=…` is no option of git contexts; it has no effect"));
         }

@@ -8,6 +8,7 @@ use snapshot::RootfsError;
 use nix::sys::signal::Signal;
 
 use super::dockerignore::IgnoreError;
+use super::git::GitError;
 use super::object::ObjectError;
 use super::pattern::PatternError;
 use crate::archive::ExtractError;
@@ -95,6 +96,15 @@ pub enum ContextError {
         /// Why.
         #[source]
         source: Box<ObjectError>,
+    },
+    /// A repository cannot be had.
+    #[error("cannot fetch the build context `{name}`")]
+    Git {
+        /// The repository's redacted URL.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<GitError>,
     },
     /// A transfer was ended by a signal.
     #[error(transparent)]
@@ -210,6 +220,7 @@ impl Fault for ContextError {
                 | DownloadError::Changed { .. } => Class::Infrastructure,
             },
             Self::Object { source, .. } => source.class(),
+            Self::Git { source, .. } => source.class(),
             Self::Interrupted(interrupted) => interrupted.class(),
             Self::Task { .. } => Class::Internal,
             Self::SubPathName { .. }
@@ -228,6 +239,7 @@ impl Fault for ContextError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Object { source, .. } => source.hint(),
+            Self::Git { source, .. } => source.hint(),
             Self::EmptyArchive { name } if name != STDIN => None,
             Self::Terminal | Self::EmptyArchive { .. } => Some(
                 "pipe it, with standard input kept open: \
@@ -245,6 +257,7 @@ impl Fault for ContextError {
         match self {
             Self::Download(error) => error.is_temporary(),
             Self::Object { source, .. } => source.is_temporary(),
+            Self::Git { source, .. } => source.is_temporary(),
             Self::Interrupted(interrupted) => interrupted.is_temporary(),
             _ => false,
         }

@@ -8,6 +8,7 @@
 pub mod dockerfile;
 pub mod dockerignore;
 mod error;
+pub mod git;
 pub mod object;
 pub mod pattern;
 mod source;

@@ -10,6 +10,7 @@ use snapshot::{Rootfs, RootfsPath};
 use url::Url;
 
 use super::error::{ContextError, STDIN};
+use super::git::GitSource;
 use super::object::ObjectSource;
 use super::stream::{Ended, Means, unpack_download};
 use crate::archive::{Contents, ExtractOptions, Extracted, Ownership, extract, limits_for};
@@ -28,6 +29,8 @@ pub enum ContextSource {
     Url(Url),
     /// A tar archive in a bucket.
     Object(ObjectSource),
+    /// A git repository.
+    Git(GitSource),
 }
 
 impl ContextSource {
@@ -35,7 +38,7 @@ impl ContextSource {
     pub fn needs_room(&self) -> bool {
         match self {
             Self::Directory(_) => false,
-            Self::Tar(_) | Self::TarStdin | Self::Url(_) | Self::Object(_) => true,
+            Self::Tar(_) | Self::TarStdin | Self::Url(_) | Self::Object(_) | Self::Git(_) => true,
         }
     }
 }
@@ -44,7 +47,7 @@ impl ContextSource {
 /// from elsewhere is unpacked while it is downloaded.
 ///
 /// `room` is asked for only where it is needed ([`ContextSource::needs_room`]); the result then is
-/// `room` itself. Whoever made it removes it.
+/// `room` itself, or a directory of it. Whoever made it removes it.
 ///
 /// # Errors
 /// [`ContextError`]; half of an archive may be unpacked then.
@@ -82,6 +85,14 @@ pub fn open<E: From<ContextError>>(
             let room = room()?;
             unpack_object(object, means, &room)?;
             Ok(room)
+        }
+        ContextSource::Git(git) => {
+            let room = room()?;
+            git.check_out(means, &room)?;
+            match &git.sub_path {
+                Some(directory) => Ok(enter(&room, directory)?),
+                None => Ok(room),
+            }
         }
     }
 }

@@ -44,6 +44,7 @@ const FLOOR: [&str; 4] = ["report::event", "report::fault", "secret", "interrupt
 /// reqwest's vocabulary (methods, headers, statuses) is common; making a client is not.
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
+    ("gix_protocol", &["context"]),
     ("hickory_resolver", &["http"]),
     ("indicatif", &["report"]),
     ("object_store", &["context"]),

@@ -17,8 +17,9 @@ pub struct SourceArgs {
     /// A path or `dir://PATH` is used in place. Archives are unpacked first: `tar://FILE`,
     /// `tar://stdin`, `s3://BUCKET/KEY`, `gs://BUCKET/PATH`,
     /// `https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB` or any other `https://` URL; plain
-    /// tar, gzip, zstd, bzip2 or xz, told apart by content. docs/contexts.md says which credentials
-    /// are used.
+    /// tar, gzip, zstd, bzip2 or xz, told apart by content. `git://HOST/REPOSITORY` is fetched by
+    /// https; `#REFERENCE`, `#COMMIT`, `#REFERENCE#COMMIT` or `#REFERENCE:DIRECTORY` may follow.
+    /// docs/contexts.md says which credentials are used.
     #[arg(long, short = 'c', value_name = "CONTEXT", default_value = DEFAULT_CONTEXT)]
     pub context: String,
 
@@ -43,8 +44,8 @@ pub struct SourceArgs {
 
     /// Option for a git context, repeatable
     ///
-    /// `branch=NAME`, `single-branch=BOOL`, `recurse-submodules=BOOL` or `insecure-skip-tls=BOOL`,
-    /// one for each time the flag is given.
+    /// `branch=NAME`, `single-branch=BOOL`, `recurse-submodules=BOOL`, `insecure-skip-tls=BOOL` or
+    /// `depth=COUNT` (0: all of the history), one for each time the flag is given.
     #[arg(long, value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub git: Vec<GitOption>,
 

@@ -2,6 +2,7 @@
 
 mod cloud;
 mod execution;
+mod git;
 mod output;
 mod registry;
 mod source;

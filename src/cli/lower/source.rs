@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{absolute, cloud, filled};
+use super::{absolute, cloud, filled, git};
 use crate::build::options::{
     ContextOptions, ContextSource, CredentialSource, DockerfileSource, NamedContext,
     NamedContextSource,
@@ -26,7 +26,7 @@ pub fn context(
 ) -> Result<ContextOptions, Error> {
     let text = with_bucket(args, warnings);
     Ok(ContextOptions {
-        source: source(&text, environment, facts)?,
+        source: source(&text, args, environment, facts)?,
         sub_path: filled(&args.context_sub_path).map(sub_path).transpose()?.flatten(),
         named: args
             .build_context
@@ -61,7 +61,12 @@ fn is_directory(context: &str) -> bool {
     !context.is_empty() && context != DEFAULT_CONTEXT && !context.contains("://")
 }
 
-fn source(text: &str, environment: &Environment, facts: &Facts) -> Result<ContextSource, Error> {
+fn source(
+    text: &str,
+    args: &SourceArgs,
+    environment: &Environment,
+    facts: &Facts,
+) -> Result<ContextSource, Error> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(ContextSource::Directory(absolute(text, facts)));
     };
@@ -82,7 +87,7 @@ fn source(text: &str, environment: &Environment, facts: &Facts) -> Result<Contex
             Ok(ContextSource::Object(ObjectSource::Gcs { object, settings }))
         }
         "https" => https(text, environment, facts),
-        "git" => Err(Error::NotSupported { flag: format!("--context={scheme}://") }),
+        "git" => Ok(ContextSource::Git(git::source(text, rest, &args.git, environment)?)),
         _ => Err(wrong_context(
             text,
             format!(
@@ -93,7 +98,8 @@ fn source(text: &str, environment: &Environment, facts: &Facts) -> Result<Contex
     }
 }
 
-fn wrong_context(text: &str, reason: impl Into<String>) -> Error {
+/// Refuses a context.
+pub fn wrong_context(text: &str, reason: impl Into<String>) -> Error {
     Error::WrongValue { flag: "--context", value: masks::url(text), reason: reason.into() }
 }
 
@@ -142,7 +148,7 @@ fn https(text: &str, environment: &Environment, facts: &Facts) -> Result<Context
 }
 
 /// Cleans a path inside the context; `None` is the context itself.
-fn sub_path(text: &str) -> Result<Option<PathBuf>, Error> {
+pub fn sub_path(text: &str) -> Result<Option<PathBuf>, Error> {
     let mut path = PathBuf::new();
     for component in Path::new(text).components() {
         match component {

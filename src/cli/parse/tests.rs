@@ -9,6 +9,9 @@ use super::*;
 use crate::build::options::*;
 use crate::cli::args::ComparisonArgs;
 use crate::cli::env::{Stderr, Surroundings, User};
+use crate::context::git::{
+    Depth, GitCredentials, GitSource, Reference as GitReference, Submodules, Wanted,
+};
 use crate::report::fault::Fault;
 use crate::report::settings::{Clock, Colors, Format, Level, ProgressForm};
 use crate::secret::{Secret, SecretVariables};
@@ -523,6 +526,9 @@ fn every_working_flag_changes_what_is_done() {
         seen.insert(name);
     }
     // By itself it asks for the default.
+    let git = "--context=git://h/r";
+    assert_ne!(request(&[git, "--git=branch=b"]), request(&[git]));
+    seen.insert("git");
     let full = "--snapshot-mode=full";
     assert_ne!(request(&[full, "--use-new-run"]), request(&[full]));
     seen.insert("use-new-run");
@@ -563,7 +569,6 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
         "--cache-repo=r/c",
         "--cache-ttl=1h",
         "--cache-run-layers=false",
-        "--git=branch=x",
         "--force-build-metadata",
     ] {
         let name = flag.split('=').next().expect("a name");
@@ -572,7 +577,6 @@ fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
     for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache"] {
         assert_eq!(options(&[flag]), defaults(), "{flag}");
     }
-    assert_eq!(error(&["--context=git://x/y"]), "`--context=git://` is not supported yet");
 }
 
 #[test]
@@ -606,6 +610,79 @@ fn contexts_from_elsewhere_are_read_as_kaniko_reads_them() {
         ["`--bucket=b` has no effect beside `--context=/dir`, a directory; write the context as \
           `gs://BUCKET/PATH`"]
     );
+}
+
+#[test]
+fn git_contexts_are_read_as_kaniko_and_docker_read_them() {
+    let source = |words: &[&str], variables: &[(&str, &str)]| {
+        let words = [&["executor", "--no-push"], words].concat();
+        match request_in(&words, variables).options.context.source {
+            ContextSource::Git(source) => source,
+            other => panic!("{other:?}"),
+        }
+    };
+    let plain = source(&["--context=git://host.example/org/app.git"], &[]);
+    assert_eq!(
+        plain,
+        GitSource {
+            url: Url::parse("https://host.example/org/app.git").expect("a URL"),
+            credentials: None,
+            wanted: Wanted::default(),
+            sub_path: None,
+            submodules: Submodules::Empty,
+            depth: Depth::Commits(1),
+            verification: crate::http::Verification::Required,
+        }
+    );
+    let commit = "0123456789abcdef0123456789ABCDEF01234567";
+    let lower = Some(commit.to_ascii_lowercase());
+    let any = |name: &str| Some(GitReference::Any(name.to_owned()));
+    for (rest, reference, commit, sub_path) in [
+        ("#refs/heads/main".to_owned(), any("refs/heads/main"), None, None),
+        (format!("#{commit}"), None, lower.clone(), None),
+        (format!("#refs/heads/main#{commit}"), any("refs/heads/main"), lower.clone(), None),
+        (format!("##{commit}"), None, lower, None),
+        ("#main:a/b".to_owned(), any("main"), None, Some("a/b")),
+        ("#:a/../b".to_owned(), None, None, Some("b")),
+        ("#".to_owned(), None, None, None),
+    ] {
+        let expected = GitSource {
+            wanted: Wanted { reference, commit },
+            sub_path: sub_path.map(PathBuf::from),
+            ..plain.clone()
+        };
+        let context = format!("--context=git://host.example/org/app.git{rest}");
+        assert_eq!(source(&[&context], &[]), expected, "{rest}");
+    }
+    let context = "--context=git://host.example/org/app.git";
+    let flags = ["--git=branch=b", "--git=recurse-submodules=true", "--git=depth=0"];
+    let expected = GitSource {
+        wanted: Wanted { reference: Some(GitReference::BranchOrTag("b".to_owned())), commit: None },
+        submodules: Submodules::Fetched,
+        depth: Depth::Everything,
+        verification: crate::http::Verification::Skipped,
+        ..plain.clone()
+    };
+    let flags = [&[context][..], &flags, &["--git=insecure-skip-tls=1"]].concat();
+    assert_eq!(source(&flags, &[]), expected);
+    let credentials = |name: &str, password: &str| {
+        let (user_name, password) = (Secret::new(name), Secret::new(password));
+        Some(GitCredentials { user_name, password })
+    };
+    for (user, variables, expected) in [
+        ("t%40k@", vec![], credentials("t@k", "")),
+        ("u:p@", vec![], credentials("u", "p")),
+        ("u:p@", vec![("GIT_TOKEN", "t")], credentials("t", "")),
+        ("", vec![("GIT_TOKEN", "t"), ("GIT_USERNAME", "u")], credentials("t", "")),
+        ("", vec![("GIT_USERNAME", "u"), ("GIT_PASSWORD", "p")], credentials("u", "p")),
+        ("", vec![("GIT_PASSWORD", "p")], credentials("", "p")),
+    ] {
+        let context = format!("--context=git://{user}host.example/org/app.git");
+        let expected = GitSource { credentials: expected, ..plain.clone() };
+        assert_eq!(source(&[&context], &variables), expected);
+    }
+    let by_http = source(&[context], &[("GIT_PULL_METHOD", "http")]);
+    assert_eq!(by_http.url.scheme(), "http");
 }
 
 #[test]
@@ -665,6 +742,15 @@ fn values_that_cannot_mean_anything_are_refused() {
         (
             "--context=ftp://h/c",
             "unknown build context prefix `ftp://`, expected one of gs://, dir://, s3://, git://, tar://, https://",
+        ),
+        ("--context=git://h/r#a b", "the reference's name has characters that none can have"),
+        (
+            "--context=git://h/r#--upload-pack=x",
+            "the reference's name has characters that none can have",
+        ),
+        (
+            "--context=git://h/r#main#abc",
+            "what follows the second `#` is no commit of 40 hexadecimal digits",
         ),
         ("--context=s3:///key", "the bucket is missing"),
         (

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod buckets;
+mod git;
 mod identities;
 mod server;
 
@@ -134,8 +135,12 @@ impl Ended {
     #[track_caller]
     pub fn has(&self, text: &str) {
         assert!(self.success, "{}", self.text);
-        let found = self.layers.windows(text.len()).any(|window| window == text.as_bytes());
-        assert!(found, "no `{text}` in the image: {}", self.text);
+        assert!(self.has_text(text), "no `{text}` in the image: {}", self.text);
+    }
+
+    /// Tells whether a layer of the image holds a text.
+    pub fn has_text(&self, text: &str) -> bool {
+        self.layers.windows(text.len()).any(|window| window == text.as_bytes())
     }
 
     /// Asserts that the build failed with these lines, and showed none of the secrets.
