@@ -5,6 +5,7 @@
 //! import rules.
 
 pub mod archive;
+pub mod broker;
 pub mod build;
 pub mod cli;
 pub mod compare;

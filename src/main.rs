@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Ok(Invocation::Build(request)) => build(*request),
         Ok(Invocation::Plan(request)) => plan(*request),
         Ok(Invocation::Doctor(request)) => doctor(*request),
+        Ok(Invocation::Broker(request)) => broker(&request),
         Ok(Invocation::Compare(request)) => compare(*request),
         Ok(Invocation::Measure { job, request }) => measure(&job, *request),
         Ok(Invocation::Step(step)) => perform(&step),
@@ -82,6 +83,16 @@ fn doctor(request: cli::BuildRequest) -> ExitCode {
     match &examination.error {
         None => ExitCode::SUCCESS,
         Some(error) => fail(&terminal, error),
+    }
+}
+
+fn broker(request: &cli::BrokerRequest) -> ExitCode {
+    let terminal = Terminal::open(request.report);
+    terminal.capture_logs();
+    request.warnings.iter().for_each(|warning| terminal.warn(warning));
+    match zuwai::broker::run(&request.options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&terminal, &error),
     }
 }
 

@@ -28,7 +28,9 @@ fn warning(access: &RegistryAccess) -> Option<String> {
         CredentialSource::Files => {
             "give them with `--registry-auth-stdin` instead of mounting them"
         }
-        CredentialSource::Descriptor(_) => "this build does not use them, so do not mount them",
+        CredentialSource::Descriptor(_) | CredentialSource::Broker(_) => {
+            "this build does not use them, so do not mount them"
+        }
     };
     Some(format!(
         "every RUN can read the registry credentials in `{}`, because the build is in `/` of the \

@@ -41,6 +41,7 @@ use snapshot::Digest;
 use tokio::runtime;
 
 pub use error::BuildError;
+pub use network::registry;
 pub use options::BuildOptions;
 pub use outlook::{ChosenSandbox, ChosenTracker, FormTrial, Outlook, TrackerTrial, outlook};
 
@@ -144,7 +145,7 @@ fn prepare<'a>(
         .build()
         .map_err(BuildError::Runtime)?;
     ending::listen(&runtime, interrupt)?;
-    let registry = network.registry;
+    let registry = network::reach(options, &network.http, &network.registry, &runtime)?;
     let destinations = match options.output.push {
         Push::Yes => distinct_repositories(options),
         Push::No => Vec::new(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use tokio::runtime::Runtime;
 use url::Url;
 
 use super::error::BuildError;
@@ -38,7 +39,36 @@ pub(super) struct Network {
 
 /// Reads certificates, resolver configuration and credentials.
 pub(super) fn open(options: &BuildOptions) -> Result<Network, BuildError> {
-    let access = &options.registry;
+    let (http, registry) = connect(&options.registry)?;
+    Ok(Network { http, registry, host_files: HostFiles::read()? })
+}
+
+/// Returns the way to registries, for who builds nothing.
+///
+/// # Errors
+/// When certificates or credentials cannot be read.
+pub fn registry(access: &options::RegistryAccess) -> Result<Registry, BuildError> {
+    connect(access).map(|(_, registry)| registry)
+}
+
+/// Returns the registries of a build: through its broker, which is claimed now, where it has one.
+pub(super) fn reach(
+    options: &BuildOptions,
+    http: &HttpClient,
+    registry: &Registry,
+    runtime: &Runtime,
+) -> Result<Registry, BuildError> {
+    match &options.registry.credentials {
+        CredentialSource::Files | CredentialSource::Descriptor(_) => Ok(registry.clone()),
+        CredentialSource::Broker(socket) => {
+            let retry = RetryPolicy::default();
+            let http = runtime.block_on(http.through(socket, retry))?;
+            Ok(registry.through(&http)?)
+        }
+    }
+}
+
+fn connect(access: &options::RegistryAccess) -> Result<(HttpClient, Registry), BuildError> {
     let http = HttpClient::new(&HttpOptions {
         user_agent: concat!("zuwai/", env!("CARGO_PKG_VERSION")).to_owned(),
         roots: RootSources {
@@ -58,7 +88,7 @@ pub(super) fn open(options: &BuildOptions) -> Result<Network, BuildError> {
         timeouts: Timeouts::default(),
     })?;
     let registry = Registry::new(&http, registry_options(access))?;
-    Ok(Network { http, registry, host_files: HostFiles::read()? })
+    Ok((http, registry))
 }
 
 fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
@@ -85,9 +115,12 @@ fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
             RegistryFallback::Fail => Fallback::Fail,
         },
         credentials: CredentialOptions {
-            directories: access.credential_directories.clone(),
+            directories: match access.credentials {
+                CredentialSource::Files => access.credential_directories.clone(),
+                CredentialSource::Descriptor(_) | CredentialSource::Broker(_) => Vec::new(),
+            },
             descriptor: match access.credentials {
-                CredentialSource::Files => None,
+                CredentialSource::Files | CredentialSource::Broker(_) => None,
                 CredentialSource::Descriptor(descriptor) => Some(descriptor),
             },
             helper_directories: access.helper_directories.clone(),

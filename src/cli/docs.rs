@@ -2,7 +2,7 @@
 //!
 //! Made from clap's definitions and the table in `flags`, so that they cannot fall behind.
 
-use super::args::{self, BuildArgs, ComparisonArgs, FlagSet, WarmerArgs};
+use super::args::{self, BrokerArgs, BuildArgs, ComparisonArgs, FlagSet, WarmerArgs};
 use super::flags::{Flag, Origin, Support, VARIABLES};
 use super::spelling::OldName;
 
@@ -25,6 +25,8 @@ pub fn flags() -> String {
          meant. `doctor` looks at those that say where and how commands run and changes are found, \
          and prints JSON with `--log-format=json`.\n",
     );
+    page.push_str("\n## `zuwai broker`\n");
+    section::<BrokerArgs>(&mut page);
     page.push_str(
         "\n## `zuwai compare-modes`\n\nThe flags of `zuwai build` hold for each build that it \
          makes, but for those that the comparison decides. \

@@ -114,6 +114,12 @@ pub enum Error {
         /// The other, as typed.
         second: String,
     },
+    /// A broker that nobody can reach.
+    #[error("`--listen` is empty")]
+    NoSocket,
+    /// A broker that does nothing.
+    #[error("nothing is allowed: neither `--allow-pull` nor `--allow-push`")]
+    NothingAllowed,
     /// Two flags say where credentials come from.
     #[error("`{first}` and `{second}` both say where credentials come from")]
     CredentialsTwice {

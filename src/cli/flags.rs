@@ -151,6 +151,7 @@ pub const BUILD: &[Flag] = &[
     not_yet("azure-container-registry-config"),
     ours("registry-auth-stdin"),
     ours("registry-auth-fd"),
+    ours("registry-broker"),
     differs(
         "snapshot-mode",
         "every mode finds every change and gives the same layer; not given, the cheapest sound way \
@@ -221,6 +222,23 @@ pub const WARM: &[Flag] = &[
     not_yet("registry-mirror"),
     not_yet("skip-default-registry-fallback"),
     not_yet("azure-container-registry-config"),
+    works("verbosity"),
+    differs("log-format", "`NO_COLOR` is obeyed"),
+    works("log-timestamp"),
+    ours("print-options"),
+];
+
+/// The flags of `zuwai broker`, in the order of `--help`.
+pub const BROKER: &[Flag] = &[
+    ours("listen"),
+    ours("allow-pull"),
+    ours("allow-push"),
+    works("insecure-registry"),
+    works("skip-tls-verify-registry"),
+    works("registry-certificate"),
+    works("registry-client-cert"),
+    ours("registry-auth-stdin"),
+    ours("registry-auth-fd"),
     works("verbosity"),
     differs("log-format", "`NO_COLOR` is obeyed"),
     works("log-timestamp"),

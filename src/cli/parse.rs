@@ -14,9 +14,11 @@ use crate::build::BuildOptions;
 use crate::build::options::Push;
 use crate::report::settings::ReportSettings;
 
+mod broker;
 mod compare;
 mod help;
 
+pub use broker::BrokerRequest;
 pub use compare::CompareRequest;
 use help::{HELP, help, version};
 
@@ -29,6 +31,8 @@ pub enum Invocation {
     Plan(Box<BuildRequest>),
     /// What this container allows a build.
     Doctor(Box<BuildRequest>),
+    /// A broker.
+    Broker(Box<BrokerRequest>),
     /// A comparison of ways to find changes.
     Compare(Box<CompareRequest>),
     /// One build of a comparison.
@@ -176,6 +180,7 @@ impl Line<'_> {
             "plan" => self.build(rest, Purpose::Plan),
             DOCTOR => self.build(rest, Purpose::Examine),
             "warm" => self.warm(rest),
+            "broker" => self.broker(rest),
             compare::COMMAND => self.compare(rest),
             crate::compare::MEASURE => self.measure(rest),
             crate::compare::STEP => Ok(Invocation::Step(rest.join(" "))),

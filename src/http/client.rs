@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use tower::util::MapRequestLayer;
@@ -15,6 +15,7 @@ use url::Url;
 use super::address::{Reach, is_private};
 use super::body::{OutgoingBody, Progress, watch};
 use super::error::HttpError;
+use super::gateway::Gateway;
 use super::options::{HttpOptions, Timeouts};
 use super::origin::host_text;
 use super::proxy::Proxies;
@@ -40,6 +41,8 @@ struct Inner {
     usual_trust: Trust,
     clients: Mutex<HashMap<(usize, Reach), (Trust, reqwest::Client)>>,
     traffic: Arc<TrafficCounter>,
+    /// What everything goes through, if not to its own host.
+    gateway: Option<Arc<Gateway>>,
 }
 
 /// One request. It is sent as it is: no redirect is followed, nothing is tried again.
@@ -78,8 +81,33 @@ impl HttpClient {
                 usual_trust,
                 clients: Mutex::new(HashMap::new()),
                 traffic: Arc::default(),
+                gateway: None,
             }),
         })
+    }
+
+    /// Returns a client with the same settings and counters that sends everything elsewhere.
+    pub(super) fn with_gateway(&self, gateway: Arc<Gateway>) -> Self {
+        let own = &self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                user_agent: own.user_agent.clone(),
+                timeouts: own.timeouts,
+                proxies: Proxies::default(),
+                names: Arc::clone(&own.names),
+                provider: Arc::clone(&own.provider),
+                roots: Arc::clone(&own.roots),
+                usual_trust: own.usual_trust.clone(),
+                clients: Mutex::new(HashMap::new()),
+                traffic: Arc::clone(&own.traffic),
+                gateway: Some(gateway),
+            }),
+        }
+    }
+
+    /// Returns whether everything goes through a broker, which speaks plain HTTP for every host.
+    pub fn has_gateway(&self) -> bool {
+        self.inner.gateway.is_some()
     }
 
     /// Reads the files of `request` now, so that they may vanish later.
@@ -139,8 +167,11 @@ impl HttpClient {
         let host = authority(outgoing.url);
         self.check_reach(outgoing.url, outgoing.reach)?;
         let client = self.client(outgoing.trust, outgoing.reach)?;
-        let mut request =
-            client.request(outgoing.method, outgoing.url.clone()).headers(outgoing.headers);
+        let mut headers = outgoing.headers;
+        if let Some(ticket) = self.inner.gateway.as_ref().and_then(|gateway| gateway.ticket()) {
+            headers.insert(AUTHORIZATION, ticket);
+        }
+        let mut request = client.request(outgoing.method, outgoing.url.clone()).headers(headers);
         let progress = match outgoing.body {
             None => Progress::finished(),
             Some(OutgoingBody::Bytes(bytes)) => {
@@ -197,7 +228,7 @@ impl HttpClient {
         let lookup =
             FilteredLookup::new(Arc::clone(&self.inner.names), reach, self.inner.proxies.hosts());
         let traffic = Arc::clone(&self.inner.traffic);
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .user_agent(&self.inner.user_agent)
             .no_proxy()
             .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).cloned()))
@@ -215,9 +246,11 @@ impl HttpClient {
             // Shorter than any load balancer's: an upload cannot be repeated by the client when
             // the idle connection it was sent on turns out to be closed.
             .pool_idle_timeout(Duration::from_secs(15))
-            .tcp_keepalive(Duration::from_secs(30))
-            .build()
-            .map_err(HttpError::Build)?;
+            .tcp_keepalive(Duration::from_secs(30));
+        if let Some(gateway) = &self.inner.gateway {
+            builder = builder.unix_socket(gateway.path());
+        }
+        let client = builder.build().map_err(HttpError::Build)?;
         clients.insert(key, (trust.clone(), client.clone()));
         Ok(client)
     }

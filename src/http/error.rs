@@ -59,6 +59,23 @@ pub enum HttpError {
     /// The client cannot be made.
     #[error("cannot make an HTTP client")]
     Build(#[source] reqwest::Error),
+    /// A broker's socket cannot be opened.
+    #[error("cannot open the broker's socket `{path}`")]
+    Broker {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// A broker does not let us in.
+    #[error("the broker at `{path}` answered {status} instead of a ticket")]
+    BrokerRefused {
+        /// The socket.
+        path: PathBuf,
+        /// Its answer's status; 409 is that it serves another build.
+        status: u16,
+    },
     /// A server's URL leads to an address that it must not name.
     #[error("`{host}` leads to address {address}, which a server may not send us to")]
     AddressRefused {
@@ -146,6 +163,9 @@ impl HttpError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
+            // It may be about to start, or about to be free.
+            Self::Broker { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::BrokerRefused { status, .. } => *status == 409,
             Self::Resolve { source, .. } => source.is_temporary(),
             // A handshake cut short by a restarting server looks like a protocol error; one about
             // certificates will not change.

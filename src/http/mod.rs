@@ -14,6 +14,7 @@ mod client;
 mod download;
 
 mod error;
+mod gateway;
 mod hosts;
 mod options;
 mod origin;

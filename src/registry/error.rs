@@ -321,7 +321,7 @@ fn list(errors: &[RegistryError]) -> String {
 }
 
 /// Returns an error and its causes in one line.
-pub(super) fn one_line(error: &dyn std::error::Error) -> String {
+pub fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

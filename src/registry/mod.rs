@@ -23,6 +23,7 @@ mod publish;
 mod pull;
 mod push;
 mod refusal;
+mod relay;
 mod resolve;
 mod scheme;
 mod scope;
@@ -39,7 +40,7 @@ use crate::http::HttpClient;
 
 pub use ahead::PartsAhead;
 pub use credentials::{CredentialError, CredentialOrigin, HelperError, credential_file};
-pub use error::{Cause, RegistryError, Unsupported};
+pub use error::{Cause, RegistryError, Unsupported, one_line};
 pub use growth::{GrowingBlob, Growth};
 pub use host::RegistryHost;
 pub use options::{
@@ -50,6 +51,7 @@ pub use publish::{PushedManifest, TagOutcome};
 pub use pull::TransferStats;
 pub use push::{BlobUpload, OpenBlob, Presence, PushedBlob};
 pub use refusal::{Party, Refusal, ReportedError, ShownCredential};
+pub use relay::{Relay, RelayBody, RelayPlace, Relayed, Repository};
 pub use resolve::ResolvedImage;
 
 use authorize::Authorizer;
@@ -82,5 +84,13 @@ impl Registry {
         let transport = Transport { http: http.clone(), endpoints, authorizer };
         let ahead = Arc::new(ahead::Shared::new(options.parts_ahead));
         Ok(Self { transport: Arc::new(transport), options: Arc::new(options), ahead })
+    }
+
+    /// Returns the same, reached by another client.
+    ///
+    /// # Errors
+    /// As [`Registry::new`].
+    pub fn through(&self, http: &HttpClient) -> Result<Self, RegistryError> {
+        Self::new(http, RegistryOptions::clone(&self.options))
     }
 }

@@ -18,6 +18,9 @@ use crate::http::{HttpClient, HttpError, Outgoing, Reach};
 /// # Errors
 /// When it answers neither way, or shows a certificate that is not accepted.
 pub(super) async fn negotiate(http: &HttpClient, endpoint: &Endpoint) -> Result<Url, Cause> {
+    if http.has_gateway() {
+        return root("http", &endpoint.host);
+    }
     let https = root("https", &endpoint.host)?;
     if endpoint.clear_text == ClearText::Refused {
         return Ok(https);

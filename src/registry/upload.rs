@@ -206,7 +206,7 @@ fn octets() -> HeaderMap {
 ///
 /// A registry that does not know that a proxy in front of it speaks https names itself with http:
 /// that is put right. Any other way out of https is refused.
-fn location(response: &Response, base: &Url) -> Result<Option<Url>, Cause> {
+pub(super) fn location(response: &Response, base: &Url) -> Result<Option<Url>, Cause> {
     let Some(text) = response.header("location") else { return Ok(None) };
     let refused = |reason: &str| Cause::Location {
         host: response.host().to_owned(),

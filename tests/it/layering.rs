@@ -31,9 +31,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("build", &["cache", "execute", "export", "uploads"]),
     ("warm", &["cache", "plan"]),
     ("doctor", &["build"]),
+    ("broker", &["build"]),
     ("compare", &["build"]),
     ("report", &[]),
-    ("cli", &["build", "warm", "doctor", "compare", "report"]),
+    ("cli", &["build", "broker", "warm", "doctor", "compare", "report"]),
 ];
 
 /// Modules that every module may use.
@@ -45,6 +46,7 @@ const FLOOR: [&str; 4] = ["report::event", "report::fault", "secret", "interrupt
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("gix_protocol", &["context"]),
+    ("hyper::server", &["broker"]),
     ("hickory_resolver", &["http"]),
     ("indicatif", &["report"]),
     ("object_store", &["context"]),

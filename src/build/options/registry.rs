@@ -57,6 +57,8 @@ pub enum CredentialSource {
     /// A document of the same form on this open descriptor (`--registry-auth-stdin`,
     /// `--registry-auth-fd`).
     Descriptor(u32),
+    /// None here: a broker at this socket has them, and talks to registries (`--registry-broker`).
+    Broker(PathBuf),
 }
 
 /// Whether plain HTTP and unverified TLS are allowed.

@@ -9,6 +9,25 @@ use crate::cli::go_values::{parse_bool, parse_int};
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CredentialArgs {
+    /// What a broker has too.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub document: DocumentArgs,
+
+    /// Unix socket of a broker that has the credentials and talks to registries
+    ///
+    /// The one that `zuwai broker` in another container of the Pod listens on, in a volume that both
+    /// have. The build then looks for no credentials and reaches registries only through it. How
+    /// registries are reached (plain HTTP, certificates) is said to the broker; mirrors and maps are
+    /// said here, and have to be allowed there.
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
+    pub registry_broker: String,
+}
+
+/// Credentials that are handed over on a descriptor.
+#[derive(Args, Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DocumentArgs {
     /// Read credentials for registries from standard input
     ///
     /// A document of the form of Docker's `config.json`, read to its end before anything else is

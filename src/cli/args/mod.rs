@@ -4,6 +4,7 @@
 //! doc comment of a field is the flag's help and its entry in `docs/flags.md`. Canonical arguments
 //! (`--name=value`, made by `spelling`) are what is parsed here, so clap never sees Go's spellings.
 
+mod broker;
 mod cache;
 mod compare;
 mod credentials;
@@ -20,14 +21,15 @@ mod warm;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use serde::Serialize;
 
+pub use broker::{BrokerArgs, ServingArgs};
 pub use cache::CacheArgs;
 pub use compare::ComparisonArgs;
-pub use credentials::CredentialArgs;
+pub use credentials::{CredentialArgs, DocumentArgs};
 pub use execution::ExecutionArgs;
 pub use image::ImageArgs;
 pub use log::LogArgs;
 pub use output::OutputArgs;
-pub use registry::{PullArgs, PushArgs};
+pub use registry::{HostArgs, PullArgs, PushArgs};
 pub use snapshot::SnapshotArgs;
 pub use source::{DEFAULT_CONTEXT, SourceArgs};
 pub use value::{CompressionName, GitOption, KeyValue, KeyValues};
@@ -126,6 +128,11 @@ impl FlagSet for BuildArgs {
 impl FlagSet for WarmerArgs {
     const FLAGS: &'static [Flag] = flags::WARM;
     const OLD_NAMES: &'static [OldName] = flags::WARM_OLD_NAMES;
+}
+
+impl FlagSet for BrokerArgs {
+    const FLAGS: &'static [Flag] = flags::BROKER;
+    const OLD_NAMES: &'static [OldName] = &[];
 }
 
 impl FlagSet for ComparisonArgs {

@@ -43,29 +43,10 @@ pub struct PullArgs {
         default_value = "false")]
     pub skip_tls_verify_pull: bool,
 
-    /// Registry that may be reached by plain HTTP, repeatable
-    ///
-    /// `HOST[:PORT]`, for pushing and pulling.
-    #[arg(long, value_name = "HOST", action = ArgAction::Append)]
-    pub insecure_registry: Vec<String>,
-
-    /// Registry whose certificate is not verified, repeatable
-    ///
-    /// `HOST[:PORT]`, for pushing and pulling.
-    #[arg(long, value_name = "HOST", action = ArgAction::Append)]
-    pub skip_tls_verify_registry: Vec<String>,
-
-    /// Certificate of a registry's own CA, repeatable
-    ///
-    /// `HOST=FILE`, a PEM file that counts beside the system's for this registry.
-    #[arg(long, value_name = "HOST=FILE", action = ArgAction::Append)]
-    pub registry_certificate: Vec<KeyValue>,
-
-    /// Client certificate for a registry, repeatable
-    ///
-    /// `HOST=CERTIFICATE,KEY`, two PEM files.
-    #[arg(long, value_name = "HOST=CERTIFICATE,KEY", action = ArgAction::Append)]
-    pub registry_client_cert: Vec<KeyValue>,
+    /// What holds for single registries.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub hosts: HostArgs,
 
     /// Registry to pull from instead of another, repeatable
     ///
@@ -90,4 +71,33 @@ pub struct PullArgs {
     /// File with the configuration of an Azure container registry
     #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true, hide = true)]
     pub azure_container_registry_config: String,
+}
+
+/// How single registries are reached, for pushing and pulling.
+#[derive(Args, Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostArgs {
+    /// Registry that may be reached by plain HTTP, repeatable
+    ///
+    /// `HOST[:PORT]`, for pushing and pulling.
+    #[arg(long, value_name = "HOST", action = ArgAction::Append)]
+    pub insecure_registry: Vec<String>,
+
+    /// Registry whose certificate is not verified, repeatable
+    ///
+    /// `HOST[:PORT]`, for pushing and pulling.
+    #[arg(long, value_name = "HOST", action = ArgAction::Append)]
+    pub skip_tls_verify_registry: Vec<String>,
+
+    /// Certificate of a registry's own CA, repeatable
+    ///
+    /// `HOST=FILE`, a PEM file that counts beside the system's for this registry.
+    #[arg(long, value_name = "HOST=FILE", action = ArgAction::Append)]
+    pub registry_certificate: Vec<KeyValue>,
+
+    /// Client certificate for a registry, repeatable
+    ///
+    /// `HOST=CERTIFICATE,KEY`, two PEM files.
+    #[arg(long, value_name = "HOST=CERTIFICATE,KEY", action = ArgAction::Append)]
+    pub registry_client_cert: Vec<KeyValue>,
 }

@@ -1,5 +1,6 @@
 //! From settled flags to options: values with a grammar are read, paths made absolute. Pure.
 
+mod broker;
 mod cloud;
 mod execution;
 mod git;
@@ -9,6 +10,8 @@ mod source;
 mod tracking;
 
 use std::path::PathBuf;
+
+pub use broker::broker;
 
 use super::args::{BuildArgs, CompressionName, ImageArgs, SnapshotArgs};
 use super::env::{Environment, Facts};
@@ -37,7 +40,7 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
     let work_directory = execution::work_directory(&args.execution, facts)?;
     let context = source::context(&args.source, environment, facts, &mut warnings)?;
     let dockerfile = source::dockerfile(&args.source, facts)?;
-    let credentials = registry::credentials(&args.credentials)?;
+    let credentials = registry::credentials(&args.credentials, facts)?;
     source::check_stdin(&context, &dockerfile, &credentials, &args.source)?;
     let options = BuildOptions {
         context,

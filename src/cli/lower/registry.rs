@@ -8,7 +8,9 @@ use crate::build::options::{
     PlainHttp, ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount,
     TransportSecurity, Verification,
 };
-use crate::cli::args::{BuildArgs, CredentialArgs, KeyValue, PullArgs};
+use crate::cli::args::{
+    BrokerArgs, BuildArgs, CredentialArgs, DocumentArgs, HostArgs, KeyValue, PullArgs,
+};
 use crate::cli::env::{Environment, Facts};
 use crate::cli::error::Error;
 use crate::cli::go_values;
@@ -25,16 +27,8 @@ pub fn access(
     facts: &Facts,
     warnings: &mut Vec<String>,
 ) -> Result<RegistryAccess, Error> {
-    let (push, pull) = (&args.push, &args.pull);
-    for (hosts, flag) in [
-        (&pull.insecure_registry, "--insecure-registry"),
-        (&pull.skip_tls_verify_registry, "--skip-tls-verify-registry"),
-    ] {
-        if let Some(host) = hosts.iter().find(|host| go_values::parse_bool(host).is_ok()) {
-            warnings
-                .push(format!("`{flag}={host}` names a registry called `{host}`, not a switch"));
-        }
-    }
+    let (push, pull, hosts) = (&args.push, &args.pull, &args.pull.hosts);
+    warn_of_switches(hosts, warnings);
     let transport = |plain_http, skip| TransportSecurity {
         plain_http: if plain_http { PlainHttp::Allowed } else { PlainHttp::Refused },
         verification: if skip { Verification::Skipped } else { Verification::Required },
@@ -42,33 +36,21 @@ pub fn access(
     Ok(RegistryAccess {
         push: transport(push.insecure, push.skip_tls_verify),
         pull: transport(pull.insecure_pull, push.skip_tls_verify || pull.skip_tls_verify_pull),
-        plain_http_hosts: pull.insecure_registry.iter().map(|host| host_name(host)).collect(),
-        unverified_hosts: pull
-            .skip_tls_verify_registry
-            .iter()
-            .map(|host| host_name(host))
-            .collect(),
-        certificates: certificates(&pull.registry_certificate, facts),
-        client_certificates: pull
-            .registry_client_cert
-            .iter()
-            .map(|pair| client_certificate(pair, facts))
-            .collect::<Result<_, _>>()?,
+        plain_http_hosts: names(&hosts.insecure_registry),
+        unverified_hosts: names(&hosts.skip_tls_verify_registry),
+        certificates: certificates(&hosts.registry_certificate, facts),
+        client_certificates: client_certificates(hosts, facts)?,
         maps: maps(pull),
         fallback: match pull.skip_default_registry_fallback {
             true => RegistryFallback::Fail,
             false => RegistryFallback::Origin,
         },
-        credentials: credentials(&args.credentials)?,
+        credentials: credentials(&args.credentials, facts)?,
         credential_directories: credential_directories(work_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
         helper_environment: environment.all(),
-        ca_file: environment.path("SSL_CERT_FILE").map(|path| facts.current_directory.join(path)),
-        ca_directories: environment
-            .paths("SSL_CERT_DIR")
-            .iter()
-            .map(|path| facts.current_directory.join(path))
-            .collect(),
+        ca_file: ca_file(environment, facts),
+        ca_directories: ca_directories(environment, facts),
         proxy: proxy(environment)?,
         push_retry_count: retry("--push-retry", args.output.push_retry)?,
         download_retry_count: retry("--image-download-retry", push.image_download_retry)?,
@@ -83,8 +65,93 @@ pub fn access(
     })
 }
 
+/// Warns of registries whose names are those of a switch's values.
+fn warn_of_switches(hosts: &HostArgs, warnings: &mut Vec<String>) {
+    for (names, flag) in [
+        (&hosts.insecure_registry, "--insecure-registry"),
+        (&hosts.skip_tls_verify_registry, "--skip-tls-verify-registry"),
+    ] {
+        if let Some(host) = names.iter().find(|host| go_values::parse_bool(host).is_ok()) {
+            warnings
+                .push(format!("`{flag}={host}` names a registry called `{host}`, not a switch"));
+        }
+    }
+}
+
+/// Lowers the flags of a broker.
+pub fn broker(
+    args: &BrokerArgs,
+    environment: &Environment,
+    facts: &Facts,
+    warnings: &mut Vec<String>,
+) -> Result<RegistryAccess, Error> {
+    let hosts = &args.hosts;
+    warn_of_switches(hosts, warnings);
+    let secure =
+        TransportSecurity { plain_http: PlainHttp::Refused, verification: Verification::Required };
+    let kaniko_directory = Path::new(crate::cli::KANIKO_DIRECTORY);
+    Ok(RegistryAccess {
+        push: secure,
+        pull: secure,
+        plain_http_hosts: names(&hosts.insecure_registry),
+        unverified_hosts: names(&hosts.skip_tls_verify_registry),
+        certificates: certificates(&hosts.registry_certificate, facts),
+        client_certificates: client_certificates(hosts, facts)?,
+        maps: Vec::new(),
+        fallback: RegistryFallback::Origin,
+        credentials: document(&args.document)?,
+        credential_directories: credential_directories(kaniko_directory, environment, facts),
+        helper_directories: environment.paths("PATH"),
+        helper_environment: environment.all(),
+        ca_file: ca_file(environment, facts),
+        ca_directories: ca_directories(environment, facts),
+        proxy: proxy(environment)?,
+        push_retry_count: RetryCount::Default,
+        download_retry_count: RetryCount::Default,
+        immutable_tags: ImmutableTags::Fail,
+        permission_check: PermissionCheck::Skipped,
+    })
+}
+
+fn names(hosts: &[String]) -> Vec<String> {
+    hosts.iter().map(|host| host_name(host)).collect()
+}
+
+fn client_certificates(
+    hosts: &HostArgs,
+    facts: &Facts,
+) -> Result<Vec<HostClientCertificate>, Error> {
+    hosts.registry_client_cert.iter().map(|pair| client_certificate(pair, facts)).collect()
+}
+
+fn ca_file(environment: &Environment, facts: &Facts) -> Option<PathBuf> {
+    environment.path("SSL_CERT_FILE").map(|path| facts.current_directory.join(path))
+}
+
+fn ca_directories(environment: &Environment, facts: &Facts) -> Vec<PathBuf> {
+    let directories = environment.paths("SSL_CERT_DIR");
+    directories.iter().map(|path| facts.current_directory.join(path)).collect()
+}
+
 /// Lowers the flags that say where credentials come from.
-pub fn credentials(args: &CredentialArgs) -> Result<CredentialSource, Error> {
+pub fn credentials(args: &CredentialArgs, facts: &Facts) -> Result<CredentialSource, Error> {
+    const FLAG: &str = "--registry-broker";
+    let document = self::document(&args.document)?;
+    match (args.registry_broker.as_str(), &document) {
+        ("", _) => Ok(document),
+        (path, CredentialSource::Files) => {
+            Ok(CredentialSource::Broker(absolute(path.trim_start_matches("unix://"), facts)))
+        }
+        (_, CredentialSource::Descriptor(0)) => {
+            Err(Error::CredentialsTwice { first: "--registry-auth-stdin", second: FLAG })
+        }
+        (_, CredentialSource::Descriptor(_) | CredentialSource::Broker(_)) => {
+            Err(Error::CredentialsTwice { first: "--registry-auth-fd", second: FLAG })
+        }
+    }
+}
+
+fn document(args: &DocumentArgs) -> Result<CredentialSource, Error> {
     const FLAG: &str = "--registry-auth-fd";
     match (args.registry_auth_stdin, args.registry_auth_fd) {
         (false, None) => Ok(CredentialSource::Files),

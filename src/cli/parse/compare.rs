@@ -25,7 +25,7 @@ pub struct CompareRequest {
 }
 
 /// Flags of a build that say what the comparison says, or what none of its builds does.
-const NOT_COMPARED: [&str; 18] = [
+const NOT_COMPARED: [&str; 19] = [
     "snapshot-mode",
     "tracker",
     "use-new-run",
@@ -44,6 +44,7 @@ const NOT_COMPARED: [&str; 18] = [
     "force-build-metadata",
     "registry-auth-stdin",
     "registry-auth-fd",
+    "registry-broker",
 ];
 
 impl Line<'_> {

@@ -48,6 +48,7 @@ Commands:
   plan     Shows what a build would do
   doctor   Tells whether a build can run here, and what the container lacks
   warm     Fetches base images into a directory that builds read
+  broker   Holds credentials and talks to registries for a build in another container
   compare-modes
            Measures the ways to find changes, and what each misses
   version  Shows the version

@@ -378,6 +378,15 @@ fn flags_of_credentials() {
     check(&["--registry-auth-fd=7"], |o| {
         o.registry.credentials = CredentialSource::Descriptor(7);
     });
+    for path in ["--registry-broker=/broker/socket", "--registry-broker=unix:///broker/socket"] {
+        check(&[path], |o| {
+            o.registry.credentials = CredentialSource::Broker("/broker/socket".into());
+        });
+    }
+    assert_eq!(
+        error(&["--registry-auth-stdin", "--registry-broker=/x"]),
+        "`--registry-auth-stdin` and `--registry-broker` both say where credentials come from"
+    );
 }
 
 #[test]
@@ -503,6 +512,7 @@ fn every_working_flag_changes_what_is_done() {
         ("skip-default-registry-fallback", "true"),
         ("registry-auth-stdin", "true"),
         ("registry-auth-fd", "3"),
+        ("registry-broker", "/s"),
         ("snapshot-mode", "full"),
         ("single-snapshot", "true"),
         ("tracker", "inotify"),

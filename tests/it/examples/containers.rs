@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Container;
+use zuwai::broker::BrokerOptions;
 use zuwai::build::BuildOptions;
 use zuwai::cli::env::{Stderr, Surroundings, User};
 use zuwai::cli::{Environment, Facts, Invocation};
@@ -22,10 +23,36 @@ const ENVIRONMENT: [(&str, &str); 5] = [
 /// # Panics
 /// When one is not understood, not built yet, or answered by a warning.
 pub fn executor(arguments: &[String], variables: &[(String, String)]) -> BuildOptions {
-    let words: Vec<OsString> = std::iter::once("/kaniko/executor".to_owned())
-        .chain(arguments.iter().cloned())
-        .map(OsString::from)
-        .collect();
+    match understood(&["/kaniko/executor"], arguments, variables) {
+        Invocation::Build(request) => {
+            assert_eq!(request.warnings, Vec::<String>::new(), "{arguments:?}");
+            request.options
+        }
+        other => panic!("{arguments:?} is no build: {other:?}"),
+    }
+}
+
+/// Understands what a broker in the image is given.
+pub fn broker(container: &Container) -> BrokerOptions {
+    let command = ["/kaniko/zuwai", "broker"];
+    assert_eq!(container.command.as_deref(), Some(&command.map(str::to_owned)[..]));
+    match understood(&command, container.args.as_deref().unwrap_or_default(), &[]) {
+        Invocation::Broker(request) => {
+            assert_eq!(request.warnings, Vec::<String>::new());
+            request.options
+        }
+        other => panic!("no broker: {other:?}"),
+    }
+}
+
+fn understood(
+    program: &[&str],
+    arguments: &[String],
+    variables: &[(String, String)],
+) -> Invocation {
+    let program = program.iter().map(|word| (*word).to_owned());
+    let words: Vec<OsString> =
+        program.chain(arguments.iter().cloned()).map(OsString::from).collect();
     let image = ENVIRONMENT.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let environment: Environment = image.chain(variables.iter().cloned()).collect();
     let facts = Facts {
@@ -36,11 +63,7 @@ pub fn executor(arguments: &[String], variables: &[(String, String)]) -> BuildOp
         stderr: Stderr::Stream,
     };
     match zuwai::cli::parse(&words, &environment, &facts) {
-        Ok(Invocation::Build(request)) => {
-            assert_eq!(request.warnings, Vec::<String>::new(), "{arguments:?}");
-            request.options
-        }
-        Ok(other) => panic!("{arguments:?} is no build: {other:?}"),
+        Ok(invocation) => invocation,
         Err(failure) => panic!("{arguments:?}: {}", failure.error),
     }
 }

@@ -3,14 +3,19 @@
 use std::path::Path;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, PersistentVolumeClaim, Pod, PodSpec, Secret,
+};
 use serde_json::Value;
+use zuwai::broker::Allowed;
 use zuwai::build::BuildOptions;
+use zuwai::build::options::CredentialSource;
 
-use super::containers::container;
+use super::containers::{broker, container};
 use super::{documents, typed};
 
 pub const FILES: &[&str] = &[
+    "kubernetes/broker-pod.yaml",
     "kubernetes/gvisor-pod.yaml",
     "kubernetes/job.yaml",
     "kubernetes/own-authority.yaml",
@@ -68,11 +73,32 @@ fn pod(spec: &PodSpec) -> BuildOptions {
         .map(|mount| Path::new(mount.mount_path.as_str()))
         .collect();
     // Credentials are looked for where they are mounted, and the context is.
-    assert!(mounts.contains(&Path::new("/kaniko/.docker")), "{mounts:?}");
+    let holder = spec.init_containers.iter().flatten().find(|one| one.name == "broker");
+    match (&options.registry.credentials, holder) {
+        (CredentialSource::Broker(socket), Some(broker)) => check_broker(broker, socket, &options),
+        (_, None) => assert!(mounts.contains(&Path::new("/kaniko/.docker")), "{mounts:?}"),
+        (_, Some(_)) => panic!("a broker that nobody asks"),
+    }
     if main.stdin != Some(true) {
         assert!(mounts.contains(&Path::new("/workspace")), "{mounts:?}");
     }
     options
+}
+
+/// Checks that a broker holds the credentials, listens where the build asks, and lets it push.
+fn check_broker(container: &Container, socket: &Path, options: &BuildOptions) {
+    assert_eq!(container.restart_policy.as_deref(), Some("Always"));
+    let request = broker(container);
+    assert_eq!(request.listen, socket);
+    let push = options.output.destinations.iter();
+    let push: Vec<_> =
+        push.map(|one| (one.reference.clone(), one.reference.tag().map(str::to_owned))).collect();
+    let base = "registry.example.com/bases/debian".parse().unwrap();
+    assert_eq!(request.allowed, Allowed::new(&[base], &push));
+    let directories = &request.registry.credential_directories;
+    assert_eq!(directories.first().map(|one| one.as_path()), Some(Path::new("/kaniko/.docker/")));
+    let mounts = container.volume_mounts.iter().flatten();
+    assert!(mounts.into_iter().any(|mount| mount.mount_path == "/kaniko/.docker"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod auth;
 mod bases;
 mod behind;
-mod build;
+pub mod build;
 mod download;
 mod flags;
 mod mirrors;
