@@ -11,6 +11,7 @@ mod full;
 mod image;
 mod machine;
 mod mounts;
+mod redteam;
 mod restricted;
 mod signals;
 mod stays;
@@ -18,6 +19,7 @@ mod tracked;
 mod witnesses;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -93,10 +95,19 @@ impl Pod {
 
     /// Runs a program in the container.
     fn run(&mut self, words: &[&str]) -> Output {
+        self.run_with(words, b"")
+    }
+
+    /// Runs a program in the container with this on its standard input.
+    fn run_with(&mut self, words: &[&str], input: &[u8]) -> Output {
         let shared = self.shared.path().display().to_string();
         let mut command = std::mem::replace(&mut self.command, Command::new("false"));
         command.arg("--volume").arg(format!("{shared}:/shared")).arg("--").args(words);
-        command.stdin(Stdio::null()).output().unwrap()
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Few bytes: they fit into the pipe. Who reads none of them closes it.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
     }
 
     /// Runs a script in the container and returns its standard output. In it `build NAME ARGUMENT…`
