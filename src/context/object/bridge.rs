@@ -16,6 +16,7 @@ use object_store::client::{
     HttpResponse, HttpResponseBody, HttpService,
 };
 use reqwest::Method;
+use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED};
 use tokio::sync::mpsc;
 use url::Url;
 
@@ -40,6 +41,7 @@ pub(super) struct Bridge {
 struct Seen {
     trouble: Option<ObjectError>,
     region: Option<String>,
+    answers: u64,
 }
 
 impl Bridge {
@@ -97,9 +99,13 @@ impl Bridge {
             reach: Reach::Anywhere,
         };
         let response = self.http.send(outgoing).await.map_err(|error| self.failed(error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let (status, mut headers) = (response.status(), response.headers().clone());
         let body = if status.is_success() {
-            self.seen().trouble = None;
+            let mut seen = self.seen();
+            seen.trouble = None;
+            seen.answers += 1;
+            complete(&mut headers, seen.answers);
+            drop(seen);
             self.stream(response)
         } else {
             let region = response.header("x-amz-bucket-region").map(str::to_owned);
@@ -159,6 +165,24 @@ impl HttpService for Bridge {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, StoreError> {
         self.send(request).await
     }
+}
+
+/// The size of an object whose server does not say it, as where it is decompressed on the way.
+pub(super) const UNKNOWN_BYTES: u64 = i64::MAX as u64;
+
+/// Adds what is asked of every answer, and what stand-ins and stores in front of stores leave out.
+/// A version that no other answer has makes parts of two answers never one object.
+fn complete(headers: &mut HeaderMap, answer: u64) {
+    let mut add = |name, value: String| {
+        if !headers.contains_key(&name)
+            && let Ok(value) = HeaderValue::try_from(value)
+        {
+            headers.insert(name, value);
+        }
+    };
+    add(LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT".to_owned());
+    add(ETAG, format!("\"unknown-{answer}\""));
+    add(CONTENT_LENGTH, UNKNOWN_BYTES.to_string());
 }
 
 /// What was told of an error that is kept as it is.

@@ -26,7 +26,7 @@ pub use gcs::{GcsObject, GcsSettings};
 pub use s3::{AwsKeys, ContainerCredentials, MetadataService, PathStyle, S3Object, S3Settings};
 pub use s3::{SharedFiles, WebIdentity};
 
-use self::bridge::Bridge;
+use self::bridge::{Bridge, UNKNOWN_BYTES};
 use super::stream::{Ended, PieceSink};
 use crate::http::{HttpClient, write_blocking};
 use crate::report::event::Gauge;
@@ -125,7 +125,9 @@ struct Found {
 
 impl Found {
     async fn send(self, gauge: &Gauge, sink: &mut PieceSink) -> Result<(), Failed> {
-        gauge.set_total(self.object.meta.size);
+        if self.object.meta.size != UNKNOWN_BYTES {
+            gauge.set_total(self.object.meta.size);
+        }
         let mut pieces = self.object.into_stream();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| self.bridge.explain(&error))?;

@@ -195,6 +195,14 @@ async fn gs_with_an_emulator() {
 }
 
 #[tokio::test]
+async fn answers_that_say_little_are_taken() {
+    // Neither version nor date, and no length, as of what is decompressed on the way.
+    let server = Web::start(|_| Answer { chunked: true, ..Answer::new(200, archive()) }).await;
+    Build::of("gs://bucket").env("STORAGE_EMULATOR_HOST", server.url()).run().await.works();
+    with_keys(Build::of("s3://bucket"), &server).run().await.works();
+}
+
+#[tokio::test]
 async fn azure_with_the_accounts_key() {
     let host = "acme.blob.core.windows.net";
     let tls = Tls::of(&[host]);

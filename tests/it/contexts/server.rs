@@ -40,6 +40,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Bytes after which the connection breaks.
     pub cut: Option<usize>,
+    /// The length is not told.
+    pub chunked: bool,
     /// There never is an answer.
     pub silent: bool,
 }
@@ -130,6 +132,10 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         response = response.header(*name, value);
     }
     let body = match answer.cut {
+        None if answer.chunked => {
+            let pieces = [Ok::<_, std::io::Error>(Bytes::from(answer.body))];
+            Body::from_stream(futures_util::stream::iter(pieces))
+        }
         None => Body::from(answer.body),
         Some(cut) => {
             response = response.header("content-length", answer.body.len());
