@@ -7,7 +7,7 @@
 # tree when applied. Prints how many changes there were under each tracker on each file system, and
 # how often each operation succeeded; twice a minute, on standard error, how far it is. Steps that come
 # out wrong are printed with their seed, shrunk, and kept as a file for
-# snapshot/tests/it/track/regressions. A million changes take some twenty minutes of two processors;
+# snapshot/tests/it/track/regressions. A million changes take some half an hour of two processors;
 # where there are several, one of these for each file system makes use of them.
 #
 #   --changes N         so many changes in all (default: 10000)

@@ -410,12 +410,15 @@ def unlink(path):
 
 
 def rmdir(path):
-    # One below it, where it is not empty: few are.
+    # The innermost below it, once what is in that is gone: few are empty.
     while True:
-        below = [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+        entries = list(os.scandir(path))
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
         if not below:
             break
         path = min(below)
+    for entry in entries:
+        os.unlink(entry.path)
     os.rmdir(path)
 
 
@@ -556,8 +559,16 @@ def link_outside(path, name):
     os.link(path, OUTSIDE + "/" + name, follow_symlinks=False)
 
 
+def outside(name, suits):
+    """Returns where that is outside, or another of those that are there by such a name."""
+    path = OUTSIDE + "/" + name
+    return near(path, lambda other: other[len(OUTSIDE) + 1] == "o" and suits(other))
+
+
 def write_outside(name):
-    overwrite(OUTSIDE + "/" + name)
+    def suits(other):
+        return os.path.isfile(other) and not os.path.islink(other)
+    overwrite(outside(name, suits))
 
 
 def move_out(path, name):
@@ -565,7 +576,7 @@ def move_out(path, name):
 
 
 def move_in(name, path):
-    os.rename(OUTSIDE + "/" + name, path)
+    os.rename(outside(name, os.path.lexists), path)
 
 
 def move_out_write_in(path):
@@ -581,7 +592,7 @@ def move_out_write_in(path):
 
 
 def remove_outside(name):
-    remove_tree(OUTSIDE + "/" + name)
+    remove_tree(outside(name, os.path.lexists))
 
 
 def nameless_then_link(path):
@@ -651,6 +662,7 @@ def write_held(key):
 
 
 def release_held(key):
+    key = key if key in held else next(iter(held), key)
     os.close(held.pop(key, -1))
 
 
@@ -864,8 +876,8 @@ def leave():
 OPERATIONS = {name: act for name, act in list(globals().items())
               if callable(act) and not isinstance(act, type)
               and name not in ("check", "opened", "size", "content", "keep_mtime", "mapped", "store",
-                               "look", "near", "send_into_cycle", "store_quietly", "aio_submit",
-                               "in_child", "source_file", "uring", "rename_flags")}
+                               "look", "near", "outside", "send_into_cycle", "store_quietly",
+                               "aio_submit", "in_child", "source_file", "uring", "rename_flags")}
 for name in ("write", "overwrite", "append", "shrink", "map_write", "chmod", "set_xattr", "clone",
              "copy_range", "truncate_by_path", "uring_write"):
     OPERATIONS[name + "_keeping_mtime"] = keep_mtime(OPERATIONS[name])
