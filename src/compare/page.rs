@@ -3,7 +3,7 @@
 use super::chart::{Bar, Chart, Rgb, draw, number};
 use super::error::CompareError;
 use super::report::{Comparison, ModeReport};
-use super::table::{MIB, approximate, command_cells, notes, tells_of_commands};
+use super::table::{COMMAND_HEADINGS, MIB, approximate, command_cells, notes, tells_of_commands};
 
 const OURS: Rgb = (0x2b, 0x6c, 0xb0);
 const EMULATED: Rgb = (0x9a, 0xa5, 0xb1);
@@ -48,6 +48,7 @@ pub(super) fn render(comparison: &Comparison) -> Result<String, CompareError> {
     page.push_str(&what(comparison));
     page.push_str("<h2>Figures</h2>\n");
     page.push_str(&table(comparison));
+    page.push_str(&commands(comparison));
     page.push_str("<h2>Charts</h2>\n");
     page.push_str(&charts(comparison)?);
     page.push_str(&steps(comparison));
@@ -116,36 +117,37 @@ fn table(comparison: &Comparison) -> String {
         "<div class=\"scroll\"><table>\n<tr><th>mode</th><th>changes missed</th><th>wall s</th>\
          <th>shortest–longest</th><th>CPU s</th><th>looking CPU s</th><th>× content</th>\
          <th>peak MiB</th><th>without cache</th><th>entries</th><th>opened</th><th>read MiB</th>\
-         <th>layers KiB</th>",
+         <th>layers KiB</th></tr>\n",
     );
-    let commands =
-        if tells_of_commands(comparison) { Columns::WithCommands } else { Columns::Plain };
-    if commands == Columns::WithCommands {
-        text.push_str(
-            "<th>RUN user s</th><th>RUN sys s</th><th>× unrecorded</th><th>µs/op more</th>",
-        );
-    }
-    text.push_str("</tr>\n");
     for mode in &comparison.modes {
-        text.push_str(&row(mode, commands));
+        text.push_str(&row(mode));
     }
     text + "</table></div>\n"
 }
 
-/// Whether the table tells what the commands took.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Columns {
-    Plain,
-    WithCommands,
+/// Writes what the commands took, where they tell.
+fn commands(comparison: &Comparison) -> String {
+    if !tells_of_commands(comparison) {
+        return String::new();
+    }
+    let headings = COMMAND_HEADINGS.map(|heading| format!("<th>{heading}</th>")).concat();
+    let mut text = format!(
+        "<h2>What recording costs the commands</h2>\n<div class=\"scroll\"><table>\n\
+         <tr>{headings}</tr>\n"
+    );
+    for mode in comparison.modes.iter().filter(|mode| mode.command.is_some()) {
+        let cells = command_cells(mode).map(|cell| format!("<td>{}</td>", escaped(&cell)));
+        text.push_str(&format!("<tr>{}</tr>\n", cells.concat()));
+    }
+    text + "</table></div>\n"
 }
 
-fn row(mode: &ModeReport, columns: Columns) -> String {
+fn row(mode: &ModeReport) -> String {
     let name = escaped(&mode.mode);
     if let Some(error) = &mode.error {
         let error = with_code(error);
-        let width = if columns == Columns::WithCommands { 16 } else { 12 };
         return format!(
-            "<tr class=\"muted\"><td>{name}</td><td class=\"wide\" colspan=\"{width}\">not run: \
+            "<tr class=\"muted\"><td>{name}</td><td class=\"wide\" colspan=\"12\">not run: \
              {error}</td></tr>\n"
         );
     }
@@ -159,7 +161,7 @@ fn row(mode: &ModeReport, columns: Columns) -> String {
     };
     let ratio = mode.looking_ratio_to_content.map_or("–".to_owned(), number);
     let layers = mode.layer_bytes.map_or("–".to_owned(), |b| number(approximate(b) / 1024.0));
-    let mut cells = vec![
+    let cells = [
         format!("{:.2}", mode.wall_s),
         format!("{:.2}–{:.2}", mode.wall_s_min, mode.wall_s_max),
         format!("{:.2}", mode.cpu_s),
@@ -172,9 +174,6 @@ fn row(mode: &ModeReport, columns: Columns) -> String {
         number(approximate(mode.bytes_hashed) / MIB),
         layers,
     ];
-    if columns == Columns::WithCommands {
-        cells.extend(command_cells(mode).map(|cell| cell.replace('-', "–")));
-    }
     let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
     let verdict = mode.verdict();
     format!("<tr><td>{name}</td><td class=\"{class}\">{verdict}</td>{cells}</tr>\n")

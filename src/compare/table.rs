@@ -2,8 +2,9 @@
 
 use super::report::{Comparison, ModeReport};
 
-/// Further columns where the commands of RUN say what they took.
-const COMMAND_HEADINGS: [&str; 4] = ["RUN user s", "RUN sys s", "× unrecorded", "µs/op more"];
+/// The columns of a second table, where the commands of RUN say what they took.
+pub(super) const COMMAND_HEADINGS: [&str; 6] =
+    ["mode", "RUN wall s", "RUN user s", "RUN sys s", "× unrecorded", "µs/op more"];
 
 const HEADINGS: [&str; 11] = [
     "mode",
@@ -22,26 +23,39 @@ const HEADINGS: [&str; 11] = [
 /// Writes the table, with what is needed to read it.
 pub(super) fn render(comparison: &Comparison) -> String {
     let Comparison { machine, scenario, runs, modes, .. } = comparison;
-    let mut rows: Vec<Vec<String>> = vec![HEADINGS.map(str::to_owned).to_vec()];
-    rows.extend(modes.iter().filter(|mode| mode.error.is_none()).map(cells));
-    if tells_of_commands(comparison) {
-        let shown = modes.iter().filter(|mode| mode.error.is_none()).map(command_cells);
-        let further = std::iter::once(COMMAND_HEADINGS.map(str::to_owned)).chain(shown);
-        for (row, further) in rows.iter_mut().zip(further) {
-            row.extend(further);
+    let shown = || modes.iter().filter(|mode| mode.error.is_none());
+    let mut text = format!("{}: {}\n", scenario.name, scenario.description);
+    text.push_str(&format!(
+        "{} runs, medians; {} processors, {}, Linux {}, {}\n\n",
+        runs, machine.cpus, machine.cpu_model, machine.kernel, machine.file_system
+    ));
+    text.push_str(&in_columns(&HEADINGS, shown().map(cells)));
+    for mode in modes {
+        if let Some(error) = &mode.error {
+            text.push_str(&format!("{}: not run: {error}\n", mode.mode));
         }
     }
+    if tells_of_commands(comparison) {
+        let cells = shown().map(|mode| command_cells(mode).to_vec());
+        text.push_str(&format!("\n{}", in_columns(&COMMAND_HEADINGS, cells)));
+    }
+    text.push('\n');
+    for note in notes(comparison) {
+        text.push_str(&format!("{note}\n"));
+    }
+    text
+}
+
+fn in_columns(headings: &[&str], cells: impl Iterator<Item = Vec<String>>) -> String {
+    let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(headings).chain(cells).collect();
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len))
         .map(|column| {
             rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max()
         })
         .map(Option::unwrap_or_default)
         .collect();
-    let mut text = format!("{}: {}\n", scenario.name, scenario.description);
-    text.push_str(&format!(
-        "{} runs, medians; {} processors, {}, Linux {}, {}\n\n",
-        runs, machine.cpus, machine.cpu_model, machine.kernel, machine.file_system
-    ));
+    let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
@@ -53,15 +67,6 @@ pub(super) fn render(comparison: &Comparison) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    for mode in modes {
-        if let Some(error) = &mode.error {
-            text.push_str(&format!("{}: not run: {error}\n", mode.mode));
-        }
-    }
-    text.push('\n');
-    for note in notes(comparison) {
-        text.push_str(&format!("{note}\n"));
-    }
     text
 }
 
@@ -70,13 +75,15 @@ pub(super) fn tells_of_commands(comparison: &Comparison) -> bool {
     comparison.modes.iter().any(|mode| mode.command.is_some())
 }
 
-/// Returns what the commands of a mode took, as text: user and system time, the ratio of the latter
-/// to that of a RUN that nobody records, and what an operation takes more than there.
-pub(super) fn command_cells(mode: &ModeReport) -> [String; 4] {
+/// Returns what the commands of a mode took, as text: times, the ratio of the system time to that of a
+/// RUN that nobody records, and what an operation takes more than there.
+pub(super) fn command_cells(mode: &ModeReport) -> [String; 6] {
     let shown = |value: Option<f64>, digits: usize| {
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
     [
+        mode.mode.clone(),
+        shown(mode.command.map(|cost| cost.wall_s), 3),
         shown(mode.command.map(|cost| cost.user_s), 3),
         shown(mode.command.map(|cost| cost.system_s), 3),
         shown(mode.command_system_ratio_to_unrecorded, 3),
@@ -126,7 +133,7 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
     ];
     if tells_of_commands(comparison) {
         notes.push(
-            "RUN user, sys: CPU of the commands themselves, with what the kernel does there for a \
+            "RUN: wall and CPU time of the commands themselves, with what the kernel does there for a \
              tracker; × unrecorded, µs/op more: against a mode that records nothing while they run"
                 .to_owned(),
         );
