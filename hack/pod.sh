@@ -218,6 +218,7 @@ jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabili
 
 if [ $userns = yes ]; then
   # What an id-mapped mount does, and runc 1.1 does not.
+  chmod 755 "$directory"
   as_root chown -R -h 100000:100000 "$image" "$directory/upper" "$directory/work" "$pod/empty"
 fi
 as_root mount -t overlay overlay \

@@ -203,6 +203,7 @@ impl Place {
         let mut in_place = in_place.claim()?;
         Record::settle_last(work, &in_place)?;
         islands::settle_last(work)?;
+        in_place.sweep()?;
         let examples = admit(&in_place, &session.options.execution)?;
         match session.options.execution.inhabitants {
             Inhabitants::Removed => in_place.clear()?,

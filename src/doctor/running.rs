@@ -6,7 +6,7 @@ use crate::build::{FormTrial, Outlook};
 use crate::sandbox::{Form, Refusal, SetupAction, Sign};
 
 /// What gives a Pod namespaces.
-pub(super) const NAMESPACES: &str = "`privileged: true`; or, in a Pod with `hostUsers: false`, \
+const NAMESPACES: &str = "`privileged: true`; or, in a Pod with `hostUsers: false`, \
      `capabilities.add: [SYS_ADMIN]` with the seccomp and AppArmor profiles `Unconfined`";
 
 pub(super) fn findings(facts: &Facts, outlook: &Outlook) -> Vec<Finding> {

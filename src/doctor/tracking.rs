@@ -5,7 +5,6 @@ use snapshot::track::{Allowance, TrackerKind};
 
 use super::facts::{Facts, Inotify};
 use super::finding::Finding;
-use super::running::NAMESPACES;
 use crate::build::{Outlook, TrackerTrial};
 
 pub(super) fn findings(facts: &Facts, outlook: &Outlook) -> Vec<Finding> {
@@ -24,7 +23,8 @@ pub(super) fn findings(facts: &Facts, outlook: &Outlook) -> Vec<Finding> {
             "tracker overlay",
             "each command can run on an overlay in the work directory",
             "changes are not read off an overlay's upper directory; the next best way is taken",
-            NAMESPACES,
+            "`privileged: true`, and a work directory that is no overlay itself: `--kaniko-dir` on \
+             an `emptyDir`",
         ),
         tracker(
             TrackerKind::Fanotify,

@@ -63,6 +63,25 @@ impl InPlace {
         })
     }
 
+    /// Removes what builds that were killed before they wrote down that they were there have left at
+    /// the top of the root; by its name it is ours. Nobody else may be building there.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn sweep(&self) -> Result<(), SandboxError> {
+        let root = RootfsPath::root();
+        let before = self.root.metadata(&root)?.ok_or(SandboxError::RootGone)?;
+        let entries = self.root.read_dir(&root)?;
+        let left: Vec<_> = entries.iter().filter(|entry| is_ours(&entry.name)).collect();
+        for entry in &left {
+            self.remove_what_may_go(&root.join_name(&entry.name))?;
+        }
+        if !left.is_empty() {
+            self.root.set_mtime(&root, before.mtime)?;
+        }
+        Ok(())
+    }
+
     /// Makes a directory in the root that is protected as the others are, and in the record of
     /// whoever moves in from now on.
     ///
@@ -123,5 +142,37 @@ impl InPlace {
             self.root.set_mtime(&root, before.mtime)?;
         }
         Ok(())
+    }
+}
+
+/// Tells whether a name is one of those that builds give: `.zuwai-`, and words or numbers.
+fn is_ours(name: &[u8]) -> bool {
+    let Some(rest) = name.strip_prefix(b".zuwai-") else { return false };
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    match rest.strip_prefix(b"self-test-") {
+        Some(number) => is_number(number),
+        None if rest == b"tracker-trial" => true,
+        None => {
+            let mut parts = rest.split(|&byte| byte == b'-');
+            let both = [parts.next(), parts.next()];
+            parts.next().is_none() && both.into_iter().all(|part| part.is_some_and(is_number))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_builds_give_are_ours() {
+        for name in [".zuwai-12-0", ".zuwai-self-test-3", ".zuwai-tracker-trial"] {
+            assert!(is_ours(name.as_bytes()), "{name}");
+        }
+        for name in
+            ["zuwai-1-0", ".zuwai-1", ".zuwai-1-0-0", ".zuwai-a-0", ".zuwai-self-test-", ".zuwai"]
+        {
+            assert!(!is_ours(name.as_bytes()), "{name}");
+        }
     }
 }

@@ -106,18 +106,20 @@ impl InPlace {
         if tenancy.container != Container::here(self)? {
             return Ok(false);
         }
-        if let Some(aside) = &tenancy.aside
-            && aside.resident.is_inode_at(&self.root, &aside.path)?
-        {
-            self.remove_what_may_go(&aside.path)?;
-        }
+        let aside = match &tenancy.aside {
+            Some(aside) if aside.resident.is_inode_at(&self.root, &aside.path)? => {
+                Some(&aside.path)
+            }
+            Some(_) | None => None,
+        };
         let until = tenancy.until.unwrap_or((last_seen.seconds, last_seen.nanoseconds));
         let was_ours = |found: &Metadata| {
             let changed = (found.ctime.seconds, found.ctime.nanoseconds);
             tenancy.from <= changed && changed <= until
         };
         let mounts = self.root.mount_points()?;
-        // First all are looked at: to remove one name of a file changes the time of the others.
+        // First all are looked at: to remove one name of a file changes the time of the others, and
+        // of the directory that it is in.
         let mut entered = Vec::new();
         let mut files = Vec::new();
         let mut pending = vec![RootfsPath::root()];
@@ -127,7 +129,10 @@ impl InPlace {
             for entry in directory.entries()? {
                 let inner = path.join_name(&entry.name);
                 let Some(found) = directory.metadata(&entry.name)? else { continue };
-                if mounts.contains(&inner) || self.protected.contains(&found.inode()) {
+                if mounts.contains(&inner)
+                    || self.protected.contains(&found.inode())
+                    || aside == Some(&inner)
+                {
                     continue;
                 }
                 let known = tenancy.residents.get(&inner);
@@ -141,8 +146,8 @@ impl InPlace {
             }
             entered.push((path, metadata));
         }
-        for file in &files {
-            self.remove_what_may_go(file)?;
+        for path in aside.into_iter().chain(&files) {
+            self.remove_what_may_go(path)?;
         }
         // Inner ones first: what happens in a directory moves its time.
         for (path, metadata) in entered.iter().rev().filter(|(_, found)| was_ours(found)) {
@@ -157,7 +162,7 @@ impl InPlace {
     }
 
     /// Removes an entry with all that is in it, but for what is protected or mounted.
-    fn remove_what_may_go(&self, path: &RootfsPath) -> Result<(), SandboxError> {
+    pub(super) fn remove_what_may_go(&self, path: &RootfsPath) -> Result<(), SandboxError> {
         match self.root.remove_all(path) {
             Ok(()) | Err(RootfsError::Protected { .. } | RootfsError::OnMount { .. }) => Ok(()),
             Err(error) => Err(error.into()),

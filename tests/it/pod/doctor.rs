@@ -112,6 +112,38 @@ fn a_privileged_pod_is_told_of_its_namespaces() {
 }
 
 #[test]
+fn a_pod_with_a_user_namespace_builds_as_it_is_told() {
+    let test = "a_pod_with_a_user_namespace_builds_as_it_is_told";
+    let Some(pod) = Pod::new(test) else { return };
+    pod.write("context/Dockerfile", "FROM base\nRUN echo x > /x && chown 7:8 /x\nRUN mkdir /y\n");
+    let writable = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(pod.path("out"), writable).unwrap();
+    for name in ["before", "after"] {
+        pod.write(name, "");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        fs::set_permissions(pod.path(name), mode).unwrap();
+    }
+    let mut pod = pod.option("--userns", "").option("--empty-dir", "/work");
+    let build = format!(
+        "(build context {BASE} --kaniko-dir=/work --benchmark-file=/shared/out/record.json \
+         > /shared/out/log 2>&1)"
+    );
+    let (value, code) = doctor_and(&mut pod, "--kaniko-dir=/work", &build);
+    assert_eq!(code, "0\n", "{value:#}");
+    assert_eq!(found(&value, "user"), "root of a user namespace");
+    assert_eq!(value["sandbox"]["form"], "namespaces");
+    // What the capabilities of a user namespace promise is not what it may do.
+    assert!(found(&value, "capabilities").contains("MKNOD"), "{value:#}");
+    assert_eq!(found(&value, "owners and kinds of files"), "refused: device nodes in a base image");
+    let record = fs::read(pod.path("out/record.json")).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["trackers"][0]["tracker"], value["tracker"]["name"]);
+    let layout = bases().join("busybox");
+    let expected = pod.digest_in_namespaces(pod.build("context"), &[("base", &layout)]);
+    assert_eq!(pod.digest("context"), expected);
+}
+
+#[test]
 fn a_restricted_pod_is_told_what_would_help() {
     let test = "a_restricted_pod_is_told_what_would_help";
     let Some(pod) = Pod::new(test) else { return };

@@ -75,6 +75,8 @@ fn a_program_is_made_below_a_volume_as_anywhere() {
          (build context --context=/workspace {BASE} --cleanup 2>&1)\n\
          $b cp -r /shared/out/context /shared/out/all\n\
          (build context --context=/workspace {BASE} --cleanup --target=made 2>&1)\n\
+         (build context --context=/workspace {BASE} --cleanup --target=made --single-snapshot \
+            --oci-layout-path=/shared/out/single 2>&1)\n\
          list > /shared/after\n\
          $b find /workspace > /shared/volume-after\n"
     ));
@@ -86,8 +88,11 @@ fn a_program_is_made_below_a_volume_as_anywhere() {
     let bases: Vec<_> = bases.iter().map(|(name, path)| (*name, path.as_path())).collect();
     let all = pod.digest_in_namespaces(pod.build("context"), &bases);
     assert_eq!(super::digest(&pod.path("out/all")), all);
-    let made = pod.digest_in_namespaces(pod.build("context").arg("--target=made"), &bases);
-    assert_eq!(pod.digest("context"), made);
+    let made = || pod.build("context").arg("--target=made");
+    let expected = pod.digest_in_namespaces(made(), &bases);
+    assert_eq!(pod.digest("context"), expected);
+    let expected = pod.digest_in_namespaces(made().arg("--single-snapshot"), &bases);
+    assert_eq!(pod.digest("single"), expected);
 }
 
 #[test]

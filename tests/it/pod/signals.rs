@@ -10,13 +10,16 @@ use crate::witness::harness::bases;
 const BASE: &str = "--build-context=base=oci-layout:///bases/busybox";
 
 /// Signals that a build gets in one container.
-const ROUNDS: u64 = 9;
+const ROUNDS: u64 = 7;
 
 /// All phases: two stages in `/`, one of them copied from; daemons, links, directories, deletions.
 const DOCKERFILE: &str = "FROM base AS one\n\
     RUN mkdir -p /made/deep && echo one > /made/deep/file && ln /made/deep/file /made/link\n\
     RUN (sleep 1000 &) ; echo daemon >> /etc/passwd\n\
     FROM base\n\
+    WORKDIR /workspace/app\n\
+    COPY --from=one /made ./shown\n\
+    RUN echo more >> shown/link && mv shown ../app/renamed && ls -lR .\n\
     WORKDIR /srv/app\n\
     COPY --from=one /made ./made\n\
     RUN rm -r /made 2> /dev/null; mv made moved && chmod 700 /tmp && echo two >> /etc/passwd\n\
@@ -43,7 +46,18 @@ impl Random {
 #[test]
 fn a_build_that_is_ended_anywhere_leaves_nothing_to_the_next() {
     let test = "a_build_that_is_ended_anywhere_leaves_nothing_to_the_next";
-    let Some(mut pod) = Pod::new(test) else { return };
+    check(test, "/kaniko");
+}
+
+#[test]
+fn nor_does_one_with_its_files_on_a_volume() {
+    check("nor_does_one_with_its_files_on_a_volume", "/work");
+}
+
+/// Ends builds whose work directory is `work`.
+fn check(test: &str, work: &str) {
+    let Some(pod) = Pod::new(test) else { return };
+    let mut pod = pod.option("--empty-dir", "/workspace").option("--empty-dir", "/work");
     pod.write("context/Dockerfile", DOCKERFILE);
     pod.write("other/Dockerfile", "FROM base\nRUN ls -R / > /dev/null; ! test -e /srv/1\n");
     let mut random = Random::seeded();
@@ -56,6 +70,7 @@ fn a_build_that_is_ended_anywhere_leaves_nothing_to_the_next() {
     }
     let said = pod.script(&format!(
         "talk=--verbosity=trace\n\
+         export KANIKO_DIR={work}\n\
          list > /shared/before\n\
          (build context {BASE} $talk --cleanup > /shared/whole 2>&1)\n\
          lines=$($b wc -l < /shared/whole)\n\
@@ -76,7 +91,8 @@ fn a_build_that_is_ended_anywhere_leaves_nothing_to_the_next() {
          (build context {BASE} --cleanup --digest-file=/shared/out/digest-$number \
             > /shared/log 2>&1) || {{ $b cat /shared/log; exit 1; }}\n\
          list > /shared/after-$number\n\
-         $b ls -A /kaniko/builds > /shared/work-$number\n\
+         $b find /workspace > /shared/volume-$number\n\
+         $b ls -A {work}/builds > /shared/work-$number\n\
          done\n"
     ));
     let layout = bases().join("busybox");
@@ -88,6 +104,8 @@ fn a_build_that_is_ended_anywhere_leaves_nothing_to_the_next() {
         assert_eq!(digest, expected, "seed {seed}, round {number}\n{said}");
         let after = read(&format!("after-{number}"));
         assert_eq!(after, before, "seed {seed}, round {number}\n{said}");
+        let volume = read(&format!("volume-{number}"));
+        assert_eq!(volume, "/workspace\n", "seed {seed}, round {number}\n{said}");
         assert_eq!(read(&format!("work-{number}")), "", "seed {seed}, round {number}\n{said}");
     }
 }
