@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod broker;
 pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod compare;
 pub mod context;

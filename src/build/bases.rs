@@ -18,8 +18,9 @@ use crate::image::{
 };
 use crate::plan::{ImageName, ImageRequest};
 use crate::report::event::{Event, Gauge, LongWork, Phase};
-use crate::store::{Blob, Layout, LayoutError, passing_blob};
-use crate::unpack::{LayerInput, OpenLayer};
+use crate::report::fault::{Class, Fault};
+use crate::store::{Blob, Layout, LayoutError, StoreError, passing_blob};
+use crate::unpack::{LayerInput, OpenLayer, UnpackError};
 
 /// Images that are resolved at once, and layers that are fetched at once where nobody reads them as
 /// they come.
@@ -53,11 +54,13 @@ struct Resolved {
 pub(super) struct Bases<'a> {
     session: &'a Session<'a>,
     images: RefCell<BTreeMap<ImageRequest, Resolved>>,
+    /// Layers of the layer cache, and where they are.
+    cached: RefCell<BTreeMap<Digest, Origin>>,
 }
 
 impl<'a> Bases<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Self {
-        Self { session, images: RefCell::new(BTreeMap::new()) }
+        Self { session, images: RefCell::default(), cached: RefCell::default() }
     }
 
     /// Resolves images to their configs, all at once.
@@ -159,7 +162,33 @@ impl<'a> Bases<'a> {
         images.get(request).expect("the plan asks for resolved images only").image.clone()
     }
 
-    /// Returns where the layer of a base comes from; `None` for layers that this build made.
+    /// Notes where a layer of the layer cache is.
+    pub(super) fn add_cached(&self, digest: Digest, origin: Origin) {
+        if self.origin_of(&digest).is_none() {
+            self.cached.borrow_mut().insert(digest, origin);
+        }
+    }
+
+    /// Tells whether a layer comes from the layer cache.
+    pub(super) fn is_cached(&self, digest: &Digest) -> bool {
+        self.cached.borrow().contains_key(digest)
+    }
+
+    /// Returns an error that is about a layer of the layer cache as one without which the build can
+    /// do.
+    pub(super) fn blame(&self, error: BuildError) -> BuildError {
+        match &error {
+            BuildError::Unpack(UnpackError::Layer { digest, .. })
+                if self.is_cached(digest) && error.class() != Class::Disk =>
+            {
+                BuildError::CachedLayer(*digest, Box::new(error))
+            }
+            _ => error,
+        }
+    }
+
+    /// Returns where the layer of a base or of the layer cache comes from; `None` for layers that
+    /// this build made.
     pub(super) fn origin_of(&self, digest: &Digest) -> Option<Origin> {
         let images = self.images.borrow();
         let holds = |resolved: &&Resolved| {
@@ -169,7 +198,8 @@ impl<'a> Bases<'a> {
                 .iter()
                 .any(|layer| digest_of(&layer.descriptor).is_ok_and(|its| its == *digest))
         };
-        images.values().find(holds).map(|resolved| resolved.origin.clone())
+        let origin = images.values().find(holds).map(|resolved| resolved.origin.clone());
+        origin.or_else(|| self.cached.borrow().get(digest).cloned())
     }
 
     /// Returns layers of an image to be read, lowest first. Those that are not on disk are on their
@@ -238,7 +268,7 @@ impl<'a> Bases<'a> {
     pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Blob, BuildError> {
         let digest = digest_of(layer)?;
         match self.place_of(layer)? {
-            Place::Disk(blob) => Ok(blob),
+            Place::Disk(blob) => self.checked(blob),
             Place::Registry(reference) => {
                 let target = PullTarget::Stored(self.session.store.expect_blob());
                 let pulled = self.pull(reference, layer, digest, target).run().await?;
@@ -246,6 +276,27 @@ impl<'a> Bases<'a> {
                 Ok(self.session.store.stored(&digest)?)
             }
         }
+    }
+
+    /// Checks the bytes of a layer that is in a directory of the layer cache, which others write to.
+    fn checked(&self, blob: Blob) -> Result<Blob, BuildError> {
+        let digest = blob.digest;
+        if !self.is_cached(&digest) || self.session.store.blob(&digest)?.is_some() {
+            return Ok(blob);
+        }
+        let copied = blob.open().and_then(|mut file| {
+            let mut writer = self.session.store.spool()?;
+            io::copy(&mut file, &mut writer).map_err(|source| StoreError::Io {
+                action: "read",
+                path: blob.path().to_path_buf(),
+                source,
+            })?;
+            writer.commit(Some((&digest, blob.size_bytes)))
+        });
+        copied.map_err(|error| match error.class() {
+            Class::Disk => error.into(),
+            _ => BuildError::CachedLayer(digest, Box::new(error.into())),
+        })
     }
 
     /// Finds out where a layer is, and whether it can be had.
@@ -258,10 +309,15 @@ impl<'a> Bases<'a> {
             return Err(BuildError::ForeignLayer { digest: layer.digest.clone() });
         }
         match self.origin_of(&digest) {
-            Some(Origin::Layout(layout)) => layout
-                .blob(&digest)
-                .map(Place::Disk)
-                .map_err(|source| BuildError::BaseLayout { name: layer.digest.clone(), source }),
+            Some(Origin::Layout(layout)) => {
+                layout.blob(&digest).map(Place::Disk).map_err(|source| {
+                    let error = BuildError::BaseLayout { name: layer.digest.clone(), source };
+                    match self.is_cached(&digest) {
+                        true => BuildError::CachedLayer(digest, Box::new(error)),
+                        false => error,
+                    }
+                })
+            }
             Some(Origin::Registry(reference)) => Ok(Place::Registry(reference)),
             None => Ok(Place::Disk(self.session.store.stored(&digest)?)),
         }
@@ -278,7 +334,8 @@ impl<'a> Bases<'a> {
         let size_bytes = u64::try_from(layer.size).ok();
         let gauge = Gauge::new(LongWork::Download, &layer.digest, size_bytes);
         self.session.events.send(Event::WorkStarted(gauge.clone()));
-        Pull { registry, reference, layer, digest, target, gauge }
+        let is_cached = self.is_cached(&digest);
+        Pull { registry, reference, layer, digest, is_cached, target, gauge }
     }
 }
 

@@ -105,6 +105,9 @@ pub enum BuildError {
         #[source]
         source: LayoutError,
     },
+    /// A layer of the layer cache turned out not to be what its entry says.
+    #[error("cannot use the cached layer `{0}`")]
+    CachedLayer(snapshot::Digest, #[source] Box<BuildError>),
     /// A descriptor of a base cannot be used.
     #[error(transparent)]
     Descriptor(#[from] DescriptorError),
@@ -244,6 +247,7 @@ impl BuildError {
             Self::Store(error) => error,
             Self::Export(error) => error,
             Self::BaseLayout { source, .. } => source,
+            Self::CachedLayer(_, source) => source.as_ref(),
             Self::Parse(_)
             | Self::Http(_)
             | Self::Rootfs(_)

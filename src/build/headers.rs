@@ -104,7 +104,7 @@ impl<'a> Headers<'a> {
                 pulls.finish()?;
                 Ok(read)
             }
-            Err(error) => Err(pulls.blame(error)),
+            Err(error) => Err(self.bases.blame(pulls.blame(error))),
         }
     }
 }

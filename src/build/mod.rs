@@ -6,6 +6,7 @@
 //! is written, and nothing is reported before it is true.
 
 mod bases;
+mod caching;
 mod commands;
 mod ending;
 mod error;
@@ -17,6 +18,7 @@ mod in_dockerfile;
 mod islands;
 mod layers;
 mod mirror;
+mod needs;
 mod network;
 pub mod options;
 mod outlook;
@@ -56,6 +58,7 @@ use crate::sandbox::hide_process;
 use crate::store::Store;
 use crate::uploads::Uploads;
 use bases::Bases;
+use caching::{Cached, Caching, Hits};
 use commands::Commands;
 use options::{NamedContextSource, PermissionCheck, Push};
 use record::Recorder;
@@ -101,8 +104,45 @@ fn make(
 ) -> Result<Digest, BuildError> {
     let bases = Bases::new(session);
     let plan = make_plan(session, &bases, dockerfile)?;
-    let image = Stages::new(session, &bases, &plan)?.run(&plan)?;
-    Ok(output::deliver(session, &bases, &image)?.digest)
+    let Some(caching) = Caching::open(session, &bases, &plan) else {
+        return run(session, &bases, &plan, None);
+    };
+    let hits = timed(session.events, Phase::Cache, || caching.look_up(&bases, &plan));
+    let digest = make_cached(session, &bases, &plan, &caching, &hits);
+    timed(session.events, Phase::Cache, || caching.finish());
+    digest
+}
+
+/// Builds with what the cache has, and without it where that turns out to be no good.
+fn make_cached(
+    session: &Session<'_>,
+    bases: &Bases<'_>,
+    plan: &Plan,
+    caching: &Caching<'_>,
+    hits: &Hits,
+) -> Result<Digest, BuildError> {
+    if !hits.is_empty() {
+        caching.resume(hits);
+        let cached = Some(Cached { caching, hits: Some(hits) });
+        match run(session, bases, hits.plan(), cached) {
+            Err(error) if error.cached_layer().is_some() => {
+                caching.give_up_hits(&error);
+                session.store.remove_roots()?;
+            }
+            outcome => return outcome,
+        }
+    }
+    run(session, bases, plan, Some(Cached { caching, hits: None }))
+}
+
+fn run<'a>(
+    session: &'a Session<'a>,
+    bases: &'a Bases<'a>,
+    plan: &Plan,
+    cached: Option<Cached<'a>>,
+) -> Result<Digest, BuildError> {
+    let image = Stages::new(session, bases, plan, cached)?.run(plan)?;
+    Ok(output::deliver(session, bases, &image)?.digest)
 }
 
 /// Returns what a build would do, as text; resolves bases and touches nothing else.

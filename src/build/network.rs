@@ -10,7 +10,8 @@ use url::Url;
 
 use super::error::BuildError;
 use super::options::{
-    self, BuildOptions, CredentialSource, ImmutableTags, PlainHttp, RegistryFallback, RetryCount,
+    self, BuildOptions, CacheOptions, CachePlace, CredentialSource, ImmutableTags, PlainHttp,
+    RegistryFallback, RetryCount,
 };
 use crate::http::{
     ClientCertificate, Download, DownloadError, HttpClient, HttpOptions, NameResolution, Outgoing,
@@ -39,7 +40,7 @@ pub(super) struct Network {
 
 /// Reads certificates, resolver configuration and credentials.
 pub(super) fn open(options: &BuildOptions) -> Result<Network, BuildError> {
-    let (http, registry) = connect(&options.registry)?;
+    let (http, registry) = connect(&options.registry, with_cache(options))?;
     Ok(Network { http, registry, host_files: HostFiles::read()? })
 }
 
@@ -48,7 +49,7 @@ pub(super) fn open(options: &BuildOptions) -> Result<Network, BuildError> {
 /// # Errors
 /// When certificates or credentials cannot be read.
 pub fn registry(access: &options::RegistryAccess) -> Result<Registry, BuildError> {
-    connect(access).map(|(_, registry)| registry)
+    connect(access, registry_options(access)).map(|(_, registry)| registry)
 }
 
 /// Returns the registries of a build: through its broker, which is claimed now, where it has one.
@@ -68,7 +69,10 @@ pub(super) fn reach(
     }
 }
 
-fn connect(access: &options::RegistryAccess) -> Result<(HttpClient, Registry), BuildError> {
+fn connect(
+    access: &options::RegistryAccess,
+    options: RegistryOptions,
+) -> Result<(HttpClient, Registry), BuildError> {
     let http = HttpClient::new(&HttpOptions {
         user_agent: concat!("zuwai/", env!("CARGO_PKG_VERSION")).to_owned(),
         roots: RootSources {
@@ -87,8 +91,24 @@ fn connect(access: &options::RegistryAccess) -> Result<(HttpClient, Registry), B
         },
         timeouts: Timeouts::default(),
     })?;
-    let registry = Registry::new(&http, registry_options(access))?;
+    let registry = Registry::new(&http, options)?;
     Ok((http, registry))
+}
+
+/// What is allowed for pushing to the cache is allowed for looking at what was pushed, as in kaniko.
+fn with_cache(options: &BuildOptions) -> RegistryOptions {
+    let access = &options.registry;
+    let mut registry_options = registry_options(access);
+    if let Some(CacheOptions { place: CachePlace::Repository(cache), .. }) = &options.cache {
+        let host = cache.registry().to_owned();
+        if access.push.plain_http == PlainHttp::Allowed {
+            registry_options.plain_http_hosts.push(host.clone());
+        }
+        if access.push.verification == options::Verification::Skipped {
+            registry_options.unverified_hosts.push(host);
+        }
+    }
+    registry_options
 }
 
 fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {

@@ -3,6 +3,7 @@
 //! Every path is absolute and every closed choice is an `enum`; nothing here has to be parsed
 //! again. `cli::lower` makes these values from arguments, tests make them by hand.
 
+mod cache;
 mod registry;
 
 use std::num::NonZeroUsize;
@@ -18,6 +19,7 @@ use crate::image::PlatformText;
 pub use crate::plan::StageSelection;
 pub use crate::sandbox::{Overwrite, Surroundings};
 
+pub use cache::{CacheOptions, CachePlace, Cached, NewLayers};
 pub use registry::{
     CredentialSource, HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck,
     PlainHttp, ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount,
@@ -47,6 +49,8 @@ pub struct BuildOptions {
     pub layers: LayerChoices,
     /// What the image becomes outside.
     pub output: OutputOptions,
+    /// How layers of earlier builds are used; `None`: not at all (`--cache`).
+    pub cache: Option<CacheOptions>,
     /// How registries are reached.
     pub registry: RegistryAccess,
     /// Where and how commands run.

@@ -195,7 +195,8 @@ async fn push_layer(
         presence,
         gauge: gauge.clone(),
     };
-    if session.store.blob(&digest)?.is_none() && !mount_from.is_empty() {
+    let is_elsewhere = !mount_from.is_empty() || bases.is_cached(&digest);
+    if session.store.blob(&digest)?.is_none() && is_elsewhere {
         let wanted = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&wanted);
         let open: OpenBlob = Arc::new(move |_| {

@@ -31,6 +31,8 @@ pub(super) struct Pull {
     pub(super) reference: Reference,
     pub(super) layer: Descriptor,
     pub(super) digest: Digest,
+    /// It comes from the layer cache.
+    pub(super) is_cached: bool,
     pub(super) target: PullTarget,
     /// Counts what has come.
     pub(super) gauge: Gauge,
@@ -61,6 +63,14 @@ impl Pull {
 
     /// Downloads the layer and checks that it is the one that was promised.
     pub(super) async fn run(self) -> Result<Pulled, BuildError> {
+        let (digest, is_cached) = (self.digest, self.is_cached);
+        self.run_unblamed().await.map_err(|error| match is_cached && error.class() != Class::Disk {
+            true => BuildError::CachedLayer(digest, Box::new(error)),
+            false => error,
+        })
+    }
+
+    async fn run_unblamed(self) -> Result<Pulled, BuildError> {
         let started = Instant::now();
         let pull = async |sink: &mut (dyn Write + Send)| {
             let mut counted = self.gauge.counting(sink);

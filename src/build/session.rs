@@ -24,9 +24,9 @@ use crate::dockerfile::{ParseError, Source};
 use crate::http::HttpClient;
 use crate::image::{History, ImageFormat, LayerCompression};
 use crate::interrupt::Interrupt;
-use crate::plan::{HISTORY_COMMENT, Origin, PlanError, Step};
+use crate::plan::{HISTORY_COMMENT, Origin, PlanError, PlannedStage, Step};
 use crate::registry::Registry;
-use crate::report::event::EventSink;
+use crate::report::event::{self, EventSink};
 use crate::sandbox::{Form, GRACE, HostFiles, SandboxOptions};
 use crate::store::{Store, StoreError};
 use crate::uploads::Uploads;
@@ -115,6 +115,17 @@ pub(super) fn sandbox_options(options: &BuildOptions, host_files: HostFiles) -> 
 }
 
 impl Session<'_> {
+    /// Returns a step as events show it; `number` counts from 0.
+    pub(super) fn shown(&self, stage: &PlannedStage, number: usize, step: &Step) -> event::Step {
+        event::Step {
+            stage: stage.index,
+            number: number + 1,
+            total: stage.steps.len(),
+            line: self.dockerfile.line_of(step),
+            text: step.text.clone(),
+        }
+    }
+
     /// Removes what the build kept on disk.
     pub(super) fn close(self) -> Result<(), StoreError> {
         // The contexts' handles may be in the folder that goes.

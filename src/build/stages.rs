@@ -1,18 +1,20 @@
 //! Runs the planned stages in order and keeps their root file systems as long as they are needed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use snapshot::Rootfs;
 
 use super::bases::{Bases, Keeping, name_of};
+use super::caching::Cached;
 use super::error::BuildError;
 use super::exposure;
 use super::headers::Headers;
 use super::layers::Layers;
-use super::options::Unpacking as WhenUnpacked;
+use super::needs::{Needs, Uses, copied_stages, is_in_target, needs, runs, uses};
 use super::roots::{Home, Root, Roots};
 use super::session::Session;
-use super::steps::{Held, StageRun, Supply};
+use super::steps::{Held, StageRun, Steps, Supply};
 use super::tracking::Tracking;
 use super::unpacking::Unpacking;
 use crate::execute::Outline;
@@ -29,105 +31,6 @@ pub(super) struct Finished {
     outline: Option<Outline>,
 }
 
-/// What a stage has of its files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needs {
-    /// Nothing: it changes none, and nobody reads them.
-    Nothing,
-    /// What headers tell.
-    Outline,
-    /// A root file system.
-    Files,
-}
-
-/// What later stages need of a stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Uses {
-    /// It is the target or the base of a stage, so its layers become part of an image.
-    layers: bool,
-    /// The last stage, by position, that copies from it or starts from it.
-    last_reader: Option<usize>,
-    /// A stage copies from it.
-    is_copied: bool,
-}
-
-/// Says for each stage what the stages after it need.
-pub(super) fn uses(plan: &Plan) -> Vec<Uses> {
-    let mut uses = vec![Uses::default(); plan.stages.len()];
-    if let Some(target) = uses.get_mut(plan.target) {
-        target.layers = true;
-    }
-    for (position, stage) in plan.stages.iter().enumerate() {
-        if let Base::Stage(base) = stage.base
-            && let Some(base) = uses.get_mut(base)
-        {
-            *base = Uses { layers: true, last_reader: Some(position), ..*base };
-        }
-        for source in copied_stages(stage) {
-            if let Some(source) = uses.get_mut(source) {
-                source.last_reader = Some(position);
-                source.is_copied = true;
-            }
-        }
-    }
-    uses
-}
-
-/// Says what each stage has to have of its files: those of a stage that runs a command, or is copied
-/// from, are on disk, and so are those of its base, which it goes on with.
-fn needs(plan: &Plan, uses: &[Uses], unpacking: WhenUnpacked) -> Vec<Needs> {
-    let mut needs = vec![Needs::Nothing; plan.stages.len()];
-    for (position, stage) in plan.stages.iter().enumerate().rev() {
-        let its_uses = uses.get(position).copied().unwrap_or_default();
-        let touches_files = stage.steps.iter().any(|step| !matches!(step.kind, StepKind::Metadata));
-        let is_always = unpacking == WhenUnpacked::Always;
-        let is_read = its_uses.is_copied || is_always && its_uses.last_reader.is_some();
-        let Some(need) = needs.get_mut(position) else { continue };
-        if stage.steps.iter().any(runs) || is_read || is_always && touches_files {
-            *need = Needs::Files;
-        } else if touches_files && *need == Needs::Nothing {
-            *need = Needs::Outline;
-        }
-        let is_files = *need == Needs::Files;
-        if let Base::Stage(base) = stage.base
-            && is_files
-            && let Some(base) = needs.get_mut(base)
-        {
-            *base = Needs::Files;
-        }
-    }
-    needs
-}
-
-fn runs(step: &Step) -> bool {
-    matches!(step.kind, StepKind::Run(_))
-}
-
-/// Says whether a stage's layers become layers of the image that is built.
-fn is_in_target(plan: &Plan, position: usize) -> bool {
-    let mut next = Some(plan.target);
-    while let Some(stage) = next {
-        if stage == position {
-            return true;
-        }
-        next = match plan.stages.get(stage).map(|stage| &stage.base) {
-            Some(Base::Stage(base)) => Some(*base),
-            Some(Base::Scratch | Base::Image(_)) | None => None,
-        };
-    }
-    false
-}
-
-fn copied_stages(stage: &PlannedStage) -> impl Iterator<Item = usize> + '_ {
-    stage.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Copy(copy) => match copy.from {
-            CopySource::Stage(position) => Some(position),
-            CopySource::Context | CopySource::NamedContext(_) | CopySource::Image(_) => None,
-        },
-        StepKind::Run(_) | StepKind::Workdir(_) | StepKind::Metadata => None,
-    })
-}
-
 /// One stage among all of them.
 #[derive(Clone, Copy)]
 struct Part<'p> {
@@ -135,12 +38,15 @@ struct Part<'p> {
     position: usize,
     stage: &'p PlannedStage,
     uses: &'p [Uses],
+    /// What is left of it starts with its base's files.
+    on_base: bool,
 }
 
 /// The stages of one build while they run.
 pub(super) struct Stages<'a> {
     session: &'a Session<'a>,
     bases: &'a Bases<'a>,
+    cached: Option<Cached<'a>>,
     headers: Headers<'a>,
     finished: Vec<Finished>,
     /// Root file systems of images that stages copy from.
@@ -154,6 +60,7 @@ impl<'a> Stages<'a> {
         session: &'a Session<'a>,
         bases: &'a Bases<'a>,
         plan: &Plan,
+        cached: Option<Cached<'a>>,
     ) -> Result<Self, BuildError> {
         let is_run = plan.stages.iter().flat_map(|stage| &stage.steps).any(runs);
         let sandbox = is_run.then(|| session.sandbox()).transpose()?;
@@ -168,7 +75,7 @@ impl<'a> Stages<'a> {
         };
         let headers = Headers::new(session, bases, keeping);
         let (finished, copied_images) = (Vec::new(), BTreeMap::new());
-        Ok(Self { session, bases, headers, finished, copied_images, roots })
+        Ok(Self { session, bases, cached, headers, finished, copied_images, roots })
     }
 
     /// Runs every stage of the plan and returns the target's image.
@@ -183,12 +90,16 @@ impl<'a> Stages<'a> {
     fn run_all(&mut self, plan: &Plan) -> Result<Image, BuildError> {
         let uses = uses(plan);
         let needs = needs(plan, &uses, self.session.options.execution.unpacking);
-        let with_layers = plan.stages.iter().zip(&uses).filter(|(_, uses)| uses.layers);
+        let is_on = self.cached.is_some();
+        let with_layers = plan.stages.iter().zip(&uses).filter(|(_, uses)| uses.layers || is_on);
         let tracking = Tracking::choose(self.session, with_layers.map(|(stage, _)| stage))?;
         for (position, stage) in plan.stages.iter().enumerate() {
-            let part = Part { plan, position, stage, uses: &uses };
+            let part = Part { plan, position, stage, uses: &uses, on_base: true };
             let need = needs.get(position).copied().unwrap_or(Needs::Files);
-            let finished = self.run_stage(part, need, &tracking)?;
+            let finished = match self.is_done_without(part) {
+                true => Finished { image: self.base_image(stage)?, root: None, outline: None },
+                false => self.run_stage(part, need, &tracking)?,
+            };
             self.finished.push(finished);
             self.drop_unneeded(position, &uses)?;
         }
@@ -202,7 +113,7 @@ impl<'a> Stages<'a> {
         need: Needs,
         tracking: &Tracking,
     ) -> Result<Finished, BuildError> {
-        let Part { plan, position, stage, uses } = part;
+        let Part { plan, position, stage, uses, .. } = part;
         self.session.events.send(Event::StageStarted {
             index: stage.index,
             base: base_name(&stage.text).to_owned(),
@@ -212,7 +123,16 @@ impl<'a> Stages<'a> {
             },
         });
         let its_uses = uses.get(position).copied().unwrap_or_default();
-        let image = self.base_image(stage)?;
+        let layers = match its_uses.layers {
+            true if is_in_target(plan, position) => Layers::Pushed,
+            true => Layers::Kept,
+            // What is made goes into the cache, and is under what is taken from there.
+            false if self.cached.is_some() => Layers::Kept,
+            false => Layers::NotNeeded,
+        };
+        let (image, first) = self.run_cached(part, tracking, layers)?;
+        // What is above the base is in no root yet.
+        let part = Part { on_base: first == 0, ..part };
         let held = match need {
             Needs::Nothing => Held::Nothing,
             Needs::Outline => self.outline_or_root(part, &image)?,
@@ -224,13 +144,13 @@ impl<'a> Stages<'a> {
             }
             Held::Nothing | Held::Outline(_) => self.session.events.send(Event::UnpackSkipped),
         }
-        let layers = match its_uses.layers {
-            true if is_in_target(plan, position) => Layers::Pushed,
-            true => Layers::Kept,
-            false => Layers::NotNeeded,
-        };
-        let run = StageRun::new(self.session, stage, image, held, tracking, layers)?;
+        let caching = self.cached.map(|cached| cached.caching);
+        let steps = Steps { position, stage, range: first..stage.steps.len(), caching };
+        let run = StageRun::new(self.session, steps, image, held, tracking, layers)?;
         let (image, held) = run.run(self)?;
+        // The plan's image has what no single step says: labels of the command line, the platform
+        // of the result.
+        let image = image.with_settings_of(&stage.image).with_created(self.session.created.clone());
         let (root, outline) = match held {
             Held::Nothing => (None, None),
             Held::Outline(outline) => (None, Some(outline)),
@@ -241,6 +161,88 @@ impl<'a> Stages<'a> {
         Ok(Finished { image, root, outline })
     }
 
+    /// Tells whether nobody needs a stage any more, because the cache has what others need of it.
+    fn is_done_without(&self, part: Part<'_>) -> bool {
+        let is_all_there = self.cached.and_then(|cached| cached.hits).is_some();
+        let uses = part.uses.get(part.position).copied().unwrap_or_default();
+        let changes_files = |step: &Step| !matches!(step.kind, StepKind::Metadata);
+        is_all_there
+            && !uses.layers
+            && uses.last_reader.is_none()
+            && !part.stage.steps.iter().any(changes_files)
+    }
+
+    /// Takes a stage's steps up to the last that the cache has, and returns the image that these
+    /// give, and the number of the first step that is left.
+    ///
+    /// A step between two cached ones changes files by its input alone; it is made anew on the
+    /// outline of what is below it.
+    fn run_cached(
+        &mut self,
+        part: Part<'_>,
+        tracking: &Tracking,
+        layers: Layers,
+    ) -> Result<(Image, usize), BuildError> {
+        let Part { position, stage, .. } = part;
+        let mut image = self.base_image(stage)?;
+        let Some(cached) = self.cached else { return Ok((image, 0)) };
+        cached.caching.begin_stage(position);
+        let is_hit = |number: &usize| cached.hit(position, *number).is_some();
+        let first = (0..stage.steps.len()).rfind(is_hit).map_or(0, |last| last + 1);
+        let mut number = 0;
+        while number < first {
+            let Some(hit) = cached.hit(position, number) else {
+                let next = (number..first).find(is_hit).unwrap_or(first);
+                let caching = Some(cached.caching);
+                let steps = Steps { position, stage, range: number..next, caching };
+                image = self.run_between(part, steps, image, tracking, layers)?;
+                number = next;
+                continue;
+            };
+            self.session.interrupt.check()?;
+            if let Some(step) = stage.steps.get(number) {
+                let shown = self.session.shown(stage, number, step);
+                self.session.events.send(Event::StepStarted(shown.clone()));
+                cached.caching.passed(position, hit);
+                if hit.layer.is_some() || step.history.is_some() {
+                    let text = step.history.as_ref().unwrap_or(&step.text);
+                    image = image.append(hit.layer.clone(), self.session.history(text));
+                }
+                let elapsed = Duration::ZERO;
+                self.session.events.send(Event::StepFinished { step: shown, elapsed });
+            }
+            number += 1;
+        }
+        Ok((image, first))
+    }
+
+    /// Runs steps that are between cached ones.
+    fn run_between(
+        &mut self,
+        part: Part<'_>,
+        steps: Steps<'_>,
+        image: Image,
+        tracking: &Tracking,
+        layers: Layers,
+    ) -> Result<Image, BuildError> {
+        let changes_files = |step: &Step| !matches!(step.kind, StepKind::Metadata);
+        let its_steps = part.stage.steps.get(steps.range.clone()).unwrap_or_default();
+        let held = match its_steps.iter().any(changes_files) {
+            false => Held::Nothing,
+            true if image.layers().is_empty() => Held::Outline(Outline::of_scratch()),
+            true => match self.headers.of(&image)? {
+                Some(headers) => Held::Outline(Outline::of_image(headers)),
+                None => Held::Files(Stages::unpack(self, &image, part.stage.text.clone())?),
+            },
+        };
+        let run = StageRun::new(self.session, steps, image, held, tracking, layers)?;
+        let (image, held) = run.run(self)?;
+        if let Held::Files(root) = held {
+            self.roots.remove(&root)?;
+        }
+        Ok(image)
+    }
+
     /// Returns the outline that a stage starts with, or its base's files where they are on disk
     /// anyway.
     fn outline_or_root(&mut self, part: Part<'_>, image: &Image) -> Result<Held, BuildError> {
@@ -248,8 +250,8 @@ impl<'a> Stages<'a> {
             return Ok(Held::Files(root));
         }
         let known = match part.stage.base {
-            Base::Stage(base) => self.stage(base).outline.clone(),
-            Base::Scratch | Base::Image(_) => None,
+            Base::Stage(base) if part.on_base => self.stage(base).outline.clone(),
+            Base::Stage(_) | Base::Scratch | Base::Image(_) => None,
         };
         if let Some(outline) = known {
             return Ok(Held::Outline(outline));
@@ -298,6 +300,9 @@ impl<'a> Stages<'a> {
     fn inherit(&mut self, part: Part<'_>, needs_place: bool) -> Option<Root> {
         let Part { position, stage, uses, .. } = part;
         let Base::Stage(base) = stage.base else { return None };
+        if !part.on_base {
+            return None;
+        }
         let is_last = uses.get(base).is_some_and(|uses| uses.last_reader == Some(position));
         let copies_too = copied_stages(stage).any(|source| source == base);
         if is_last && !copies_too { self.take_over(base, position, needs_place) } else { None }

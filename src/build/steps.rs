@@ -2,11 +2,13 @@
 
 mod effects;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use snapshot::track::Tracked;
 use snapshot::{PathSet, Rootfs, Scope, Snapshotter};
 
+use super::caching::Caching;
 use super::error::{BuildError, StepError};
 use super::layers::{Layers, write};
 use super::overlays;
@@ -17,7 +19,7 @@ use super::tracking::{Tracking, Work, snapshot_work};
 use crate::execute::{ExecuteError, Outline};
 use crate::image::{History, Image, Layer};
 use crate::plan::{CopySource, PlannedStage, Step, StepKind};
-use crate::report::event::{self, Event, Phase, SnapshotReach, SnapshotWork};
+use crate::report::event::{Event, Phase, SnapshotReach, SnapshotWork};
 
 /// What a stage needs of the others while its steps run.
 pub(super) trait Supply {
@@ -38,10 +40,30 @@ pub(super) enum Held {
     Files(Root),
 }
 
-/// One stage while its steps run.
+/// Steps of one stage that are run one after the other.
+#[derive(Clone)]
+pub(super) struct Steps<'a> {
+    /// The stage's position in the plan.
+    pub(super) position: usize,
+    pub(super) stage: &'a PlannedStage,
+    /// Which of its steps.
+    pub(super) range: Range<usize>,
+    /// What is told of what they make.
+    pub(super) caching: Option<&'a Caching<'a>>,
+}
+
+impl<'a> Steps<'a> {
+    /// Returns the steps with their numbers in the stage, from 0.
+    fn iter(&self) -> impl Iterator<Item = (usize, &'a Step)> + use<'a> {
+        let Range { start, end } = self.range;
+        self.stage.steps.iter().enumerate().take(end).skip(start)
+    }
+}
+
+/// Steps of one stage while they run.
 pub(super) struct StageRun<'a> {
     session: &'a Session<'a>,
-    stage: &'a PlannedStage,
+    steps: Steps<'a>,
     tracking: &'a Tracking,
     /// What it starts with.
     base: Image,
@@ -94,7 +116,7 @@ enum Touched {
 impl<'a> StageRun<'a> {
     pub(super) fn new(
         session: &'a Session<'a>,
-        stage: &'a PlannedStage,
+        steps: Steps<'a>,
         image: Image,
         held: Held,
         tracking: &'a Tracking,
@@ -106,21 +128,15 @@ impl<'a> StageRun<'a> {
             Held::Files(root) => Ground::Files(Files::new(session, root)?),
         };
         let (base, waiting) = (image.clone(), Vec::new());
-        Ok(Self { session, stage, tracking, base, image, ground, layers, waiting })
+        Ok(Self { session, steps, tracking, base, image, ground, layers, waiting })
     }
 
-    /// Runs the steps and returns the stage's image and files.
+    /// Runs the steps and returns the image and files that they make, its config still that of the
+    /// base.
     pub(super) fn run(mut self, supply: &mut dyn Supply) -> Result<(Image, Held), BuildError> {
-        let stage = self.stage;
-        for (number, step) in stage.steps.iter().enumerate() {
+        for (number, step) in self.steps.iter() {
             self.session.interrupt.check()?;
-            let shown = event::Step {
-                stage: stage.index,
-                number: number + 1,
-                total: stage.steps.len(),
-                line: self.session.dockerfile.line_of(step),
-                text: step.text.clone(),
-            };
+            let shown = self.session.shown(self.steps.stage, number, step);
             let start = Instant::now();
             self.session.events.send(Event::StepStarted(shown.clone()));
             self.run_step_somehow(number, step, supply)
@@ -129,10 +145,6 @@ impl<'a> StageRun<'a> {
             self.session.events.send(Event::StepFinished { step: shown, elapsed });
         }
         self.append_waiting()?;
-        // The plan's image has what no single step says: labels of the command line, the platform
-        // of the result.
-        let image =
-            self.image.with_settings_of(&stage.image).with_created(self.session.created.clone());
         let held = match self.ground {
             Ground::Nothing => Held::Nothing,
             Ground::Outline(outline) => Held::Outline(outline),
@@ -142,7 +154,7 @@ impl<'a> StageRun<'a> {
                 home: files.home,
             }),
         };
-        Ok((image, held))
+        Ok((self.image, held))
     }
 
     /// Runs a step, on files where an outline does not do.
@@ -152,17 +164,22 @@ impl<'a> StageRun<'a> {
         step: &Step,
         supply: &mut dyn Supply,
     ) -> Result<(), StepError> {
-        match self.run_step(step, supply) {
+        match self.run_step(number, step, supply) {
             Err(StepError::Execute(error @ ExecuteError::NeedsFiles { .. })) => {
                 tracing::debug!(%error, "the stage is unpacked after all");
                 self.get_files(number, step, supply)?;
-                self.run_step(step, supply)
+                self.run_step(number, step, supply)
             }
             outcome => outcome,
         }
     }
 
-    fn run_step(&mut self, step: &Step, supply: &mut dyn Supply) -> Result<(), StepError> {
+    fn run_step(
+        &mut self,
+        number: usize,
+        step: &Step,
+        supply: &mut dyn Supply,
+    ) -> Result<(), StepError> {
         if self.is_recorded(&step.kind) {
             self.begin_record()?;
         }
@@ -189,6 +206,9 @@ impl<'a> StageRun<'a> {
                 self.snapshot(tracked)?
             }
         };
+        if let Some(caching) = self.steps.caching {
+            caching.made(self.steps.position, number, step, layer.as_ref());
+        }
         if layer.is_some() || history.is_some() {
             let history = history.unwrap_or_else(|| self.session.history(&step.text));
             self.append(layer, history);
@@ -212,7 +232,7 @@ impl<'a> StageRun<'a> {
     fn begin_record(&mut self) -> Result<(), StepError> {
         let (session, tracking) = (self.session, self.tracking);
         let runs = |step: &&Step| matches!(step.kind, StepKind::Run(_));
-        let run_count = self.stage.steps.iter().filter(runs).count();
+        let run_count = self.steps.iter().map(|(_, step)| step).filter(runs).count();
         let files = self.files();
         let is_first = files.record == Record::NotStarted;
         if is_first {

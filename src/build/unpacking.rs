@@ -40,7 +40,7 @@ impl Unpacking<'_> {
         events.send(Event::UnpackStarted { because_of: self.because_of.clone() });
         let unpacked = match unpack(rootfs, self.counted(layers), &options) {
             Ok(unpacked) => unpacked,
-            Err(error) => return Err(pulls.blame(error)),
+            Err(error) => return Err(self.bases.blame(pulls.blame(error))),
         };
         let elapsed = start.elapsed();
         pulls.finish()?;

@@ -36,7 +36,7 @@ mod way;
 
 use std::sync::Arc;
 
-use crate::http::HttpClient;
+use crate::http::{HttpClient, RetryPolicy};
 
 pub use ahead::PartsAhead;
 pub use credentials::{CredentialError, CredentialOrigin, HelperError, credential_file};
@@ -52,7 +52,7 @@ pub use pull::TransferStats;
 pub use push::{BlobUpload, OpenBlob, Presence, PushedBlob};
 pub use refusal::{Party, Refusal, ReportedError, ShownCredential};
 pub use relay::{Relay, RelayBody, RelayPlace, Relayed, Repository};
-pub use resolve::ResolvedImage;
+pub use resolve::{Found, ResolvedImage};
 
 use authorize::Authorizer;
 use credentials::Credentials;
@@ -92,5 +92,17 @@ impl Registry {
     /// As [`Registry::new`].
     pub fn through(&self, http: &HttpClient) -> Result<Self, RegistryError> {
         Self::new(http, RegistryOptions::clone(&self.options))
+    }
+
+    /// Returns the same registries for what may fail: tried again as `retry` says and no more, and
+    /// where a tag may not be overwritten, it stays what it is.
+    pub fn as_favour(&self, retry: RetryPolicy) -> Self {
+        let options = RegistryOptions {
+            pull_retry: retry,
+            push_retry: retry,
+            immutable_tags: ImmutableTags::Accept,
+            ..RegistryOptions::clone(&self.options)
+        };
+        Self { options: Arc::new(options), ..self.clone() }
     }
 }

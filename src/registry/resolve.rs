@@ -38,7 +38,42 @@ pub struct ResolvedImage {
     pub config_bytes: Vec<u8>,
 }
 
+/// What a repository says of a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An image's manifest, whatever it says.
+    Manifest(Vec<u8>),
+    /// There is none.
+    Absent,
+    /// The registry does not tell.
+    Denied,
+}
+
 impl Registry {
+    /// Looks whether an image's manifest is there, in one request a source, tried once.
+    ///
+    /// # Errors
+    /// When no source has answered with yes or no.
+    pub async fn look(&self, reference: &Reference) -> Result<Found, RegistryError> {
+        let mut sources = self.sources(reference, format!("look for `{reference}`"));
+        let name = reference.tag().unwrap_or("latest").to_owned();
+        let wanted = Wanted { name: &name, digest: None, media_type: None };
+        let mut found = None;
+        while let Some(target) = sources.next() {
+            match self.manifest_once(&target, &wanted).await {
+                Ok(fetched) => return Ok(Found::Manifest(fetched.bytes)),
+                Err(Cause::Refused(refusal)) if refusal.status == 404 => {
+                    found = Some(Found::Absent);
+                }
+                Err(Cause::Refused(refusal)) if matches!(refusal.status, 401 | 403) => {
+                    found = found.or(Some(Found::Denied));
+                }
+                Err(cause) => sources.failed(&target, cause),
+            }
+        }
+        found.map_or_else(|| Err(sources.into_error()), Ok)
+    }
+
     /// Fetches the manifest and config of an image, choosing from an index by `platform`.
     ///
     /// # Errors

@@ -147,6 +147,35 @@ pub enum Event {
         /// Digest of its manifest.
         digest: String,
     },
+    /// The layer cache was asked for a step.
+    CacheChecked {
+        /// The entry: `registry/repository:key`, or a file.
+        name: String,
+    },
+    /// The layer cache has what a step makes.
+    CacheHit {
+        /// The instruction.
+        text: String,
+        /// The step's key.
+        key: String,
+    },
+    /// The layer cache does not have it.
+    CacheMissed {
+        /// The instruction.
+        text: String,
+        /// The step's key.
+        key: String,
+    },
+    /// The layer cache has it, and it is too old.
+    CacheExpired {
+        /// The entry.
+        name: String,
+    },
+    /// A layer goes into the layer cache, in the background.
+    CachePushed {
+        /// The entry.
+        name: String,
+    },
     /// Work begins that may take long; it has ended when nobody holds its gauge any more.
     WorkStarted(Gauge),
     /// Time spent in one phase; may come several times and in parallel.
@@ -277,6 +306,8 @@ pub enum Phase {
     Context,
     /// Manifests and configs of base images.
     Resolve,
+    /// Asking the layer cache, and waiting for what is still to be stored in it.
+    Cache,
     /// Downloading base images, beside whoever reads them.
     Pull,
     /// Reading headers of base images that are not unpacked, and waiting for them.
@@ -312,6 +343,7 @@ impl Phase {
         match self {
             Self::Context => "context",
             Self::Resolve => "resolve",
+            Self::Cache => "cache",
             Self::Pull => "pull",
             Self::Headers => "headers",
             Self::Unpack => "unpack",

@@ -66,6 +66,18 @@ pub fn narrate(event: &Event) -> Option<Message> {
             ],
             ..info("Layer written")
         },
+        // kaniko's own words, down to the dots: pipelines look for them.
+        Event::CacheChecked { name } => info(format!("Checking for cached layer {name}...")),
+        Event::CacheHit { text, key } => Message {
+            fields: vec![("key", json!(key))],
+            ..info(format!("Using caching version of cmd: {text}"))
+        },
+        Event::CacheMissed { text, key } => Message {
+            fields: vec![("key", json!(key))],
+            ..info(format!("No cached layer found for cmd {text}"))
+        },
+        Event::CacheExpired { name } => info(format!("Cache entry expired: {name}")),
+        Event::CachePushed { name } => info(format!("Pushing layer {name} to cache now")),
         Event::PushStarted { destination } => info(format!("Pushing image to {destination}")),
         Event::Pushed { reference } => info(format!("Pushed {reference}")),
         Event::PushSkipped => info("Skipping push to container registry due to --no-push flag"),

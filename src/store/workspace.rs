@@ -150,6 +150,16 @@ impl Store {
         fs::remove_dir_all(root).map_err(StoreError::at("remove", root))
     }
 
+    /// Removes the roots of all stages, so that they can be made again.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] naming the folder that they are in.
+    pub fn remove_roots(&self) -> Result<(), StoreError> {
+        let folder = self.inner.folder.join(ROOTS);
+        fs::remove_dir_all(&folder).map_err(StoreError::at("remove", &folder))?;
+        fs::create_dir(&folder).map_err(StoreError::at("create", &folder))
+    }
+
     /// Removes everything this build kept, and says so when that fails.
     ///
     /// # Errors

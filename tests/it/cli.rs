@@ -73,9 +73,9 @@ fn a_refused_command_line_is_an_error_with_a_hint_and_no_usage() {
     );
     refused(
         "executor",
-        &["--no-push", "--cache-repo=r/c"],
+        &["--no-push", "--cache-dir=/d"],
         &[],
-        "error: `--cache-repo` is not supported yet\n",
+        "error: `--cache-dir` is not supported yet\n",
     );
     refused(
         "executor",
@@ -148,7 +148,7 @@ fn print_options_shows_flags_environment_and_defaults_and_touches_nothing() {
     assert_eq!(value["sources"]["kaniko-dir"], "environment");
     assert_eq!(value["sources"]["cache"], "command line");
     assert_eq!(value["sources"]["cache-ttl"], "default");
-    assert_eq!(value["support"]["cache"], "not supported yet");
+    assert_eq!(value["support"]["cache-dir"], "not supported yet");
     assert_eq!(value["support"]["destination"], "works");
     assert_eq!(value["environment"]["HTTPS_PROXY"], "http://***@proxy:3128");
     assert_eq!(

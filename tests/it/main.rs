@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails with it")]
 
 mod archive_witness;
+mod cache;
 mod cli;
 mod cli_spellings;
 mod contexts;

@@ -60,8 +60,8 @@ impl StageRun<'_> {
             self.begin_record()?;
         }
         // Done again, and not taken from the layers: times in those may be other ones.
-        let stage = self.stage;
-        for done in stage.steps.iter().take(number) {
+        let steps = self.steps.clone();
+        for (_, done) in steps.iter().take_while(|(its, _)| *its < number) {
             match self.execute(&done.kind, supply)? {
                 Touched::Paths(paths) if is_single => self.files().written.merge(paths),
                 Touched::Paths(paths) => {

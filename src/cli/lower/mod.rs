@@ -1,6 +1,7 @@
 //! From settled flags to options: values with a grammar are read, paths made absolute. Pure.
 
 mod broker;
+mod cache;
 mod cloud;
 mod execution;
 mod git;
@@ -42,6 +43,8 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
     let dockerfile = source::dockerfile(&args.source, facts)?;
     let credentials = registry::credentials(&args.credentials, facts)?;
     source::check_stdin(&context, &dockerfile, &credentials, &args.source)?;
+    let output = output::output(&args.output, facts)?;
+    let cache = cache::cache(&args.cache, &output.destinations, facts)?;
     let options = BuildOptions {
         context,
         dockerfile,
@@ -62,7 +65,8 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
             },
             threads: execution::threads(&args.execution)?,
         },
-        output: output::output(&args.output, facts)?,
+        output,
+        cache,
         registry: registry::access(args, &work_directory, environment, facts, &mut warnings)?,
         execution: execution::execution(&args.execution, facts, work_directory)?,
     };

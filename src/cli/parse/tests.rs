@@ -100,6 +100,7 @@ fn defaults() -> BuildOptions {
             image_name_tag_with_digest_file: None,
             benchmark_file: None,
         },
+        cache: None,
         registry: RegistryAccess {
             push: https,
             pull: https,
@@ -519,6 +520,7 @@ fn every_working_flag_changes_what_is_done() {
         ("watch-limit", "1"),
         ("ignore-path", "/i"),
         ("ignore-var-run", "false"),
+        ("cache", "true"),
         ("isolation", "namespaces"),
         ("force", "true"),
         ("pre-cleanup", "true"),
@@ -542,6 +544,17 @@ fn every_working_flag_changes_what_is_done() {
     let full = "--snapshot-mode=full";
     assert_ne!(request(&[full, "--use-new-run"]), request(&[full]));
     seen.insert("use-new-run");
+    for (name, value) in [
+        ("cache-repo", "r/c"),
+        ("cache-ttl", "1h"),
+        ("cache-copy-layers", "true"),
+        ("cache-run-layers", "false"),
+        ("no-push-cache", "true"),
+    ] {
+        let flag = format!("--{name}={value}");
+        assert_ne!(request(&["--cache", &flag]), request(&["--cache"]), "{flag} changes nothing");
+        seen.insert(name);
+    }
     let working: BTreeSet<&str> = BuildArgs::FLAGS
         .iter()
         .filter(|flag| flag.support == Support::Works)
@@ -574,17 +587,11 @@ fn clap_finds_no_fault_with_the_definitions() {
 
 #[test]
 fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
-    for flag in [
-        "--cache",
-        "--cache-repo=r/c",
-        "--cache-ttl=1h",
-        "--cache-run-layers=false",
-        "--force-build-metadata",
-    ] {
+    for flag in ["--cache-dir=/x", "--force-build-metadata"] {
         let name = flag.split('=').next().expect("a name");
         assert_eq!(error(&[flag]), format!("`{name}` is not supported yet"));
     }
-    for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache"] {
+    for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache", "--cache-repo=r/c"] {
         assert_eq!(options(&[flag]), defaults(), "{flag}");
     }
 }
@@ -978,7 +985,8 @@ fn programs_are_known_by_their_name() {
     assert!(print(&["executor", "-h"]).contains("Usage: executor [OPTIONS]"));
     assert!(print(&["zuwai", "build", "-h"]).contains("Usage: zuwai build [OPTIONS]"));
     assert!(
-        print(&["executor", "-h"]).contains("Reuse layers of earlier builds (not supported yet)")
+        print(&["executor", "-h"])
+            .contains("Directory with base images fetched by the warmer (not supported yet)")
     );
     match parsed(&["warmer", "-i", "x"], &[]) {
         Err(failure) => assert_eq!(failure.error.to_string(), "`warmer` is not supported yet"),
@@ -993,7 +1001,7 @@ fn a_plan_takes_the_flags_of_a_build_and_needs_no_destination() {
         other => panic!("{other:?}"),
     }
     match parsed(&["zuwai", "plan", "--cache"], &[]) {
-        Err(failure) => assert_eq!(failure.error.to_string(), "`--cache` is not supported yet"),
+        Ok(Invocation::Plan(request)) => assert_eq!(request.options.cache, None),
         other => panic!("{other:?}"),
     }
     match parsed(&["executor", "plan"], &[]) {

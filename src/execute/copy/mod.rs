@@ -8,6 +8,7 @@
 mod content;
 mod disk;
 mod ground;
+mod inputs;
 mod landing;
 mod source;
 mod target;
@@ -16,6 +17,7 @@ mod tree;
 use snapshot::{FileKind, NewDirectory, PathSet, RootfsPath};
 
 pub(in crate::execute) use ground::{Dress, From, Ground, Place};
+pub use inputs::{Input, InputContent, inputs};
 pub(in crate::execute) use source::Found;
 pub use source::Source;
 pub use target::Target;

@@ -157,6 +157,11 @@ impl Build {
         self
     }
 
+    /// Adds arguments.
+    pub fn args<'a>(self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        arguments.into_iter().fold(self, |build, argument| build.arg(argument))
+    }
+
     /// Names one of the bases of `hack/bases.sh`.
     pub fn base(self, name: &str, base: &str) -> Self {
         let layout = bases().join(base);

@@ -1,0 +1,48 @@
+//! Whether layers of earlier builds are used, and where they are.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oci_client::Reference;
+
+/// How layers of earlier builds are used (`--cache`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheOptions {
+    /// Where they are (`--cache-repo`).
+    pub place: CachePlace,
+    /// Age at which they are no longer used (`--cache-ttl`).
+    pub time_to_live: Duration,
+    /// Whether layers of COPY and ADD are among them (`--cache-copy-layers`).
+    pub copy_layers: Cached,
+    /// Whether layers of RUN are among them (`--cache-run-layers`).
+    pub run_layers: Cached,
+    /// Whether new ones are stored (`--no-push-cache`).
+    pub new_layers: NewLayers,
+}
+
+/// Where cached layers are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CachePlace {
+    /// In a registry's repository; the tag means nothing.
+    Repository(Reference),
+    /// In a directory.
+    Directory(PathBuf),
+}
+
+/// Whether the layers of a kind of step are cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cached {
+    /// They are.
+    Yes,
+    /// They are made anew each time.
+    No,
+}
+
+/// What becomes of new layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewLayers {
+    /// They go into the cache.
+    Stored,
+    /// The cache is only read.
+    NotStored,
+}

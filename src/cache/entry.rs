@@ -1,0 +1,280 @@
+//! What the cache holds of one step: an OCI manifest, so that any registry keeps it and any tool can
+//! look at it, whose annotations say what it is good for.
+//!
+//! The manifest alone is enough to use an entry, so that a lookup is one request. It names itself
+//! (key), what it was made upon (parent) and its layer, and a seal over all of that: a document that
+//! was torn, edited or put under another name does not fit any more.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+use snapshot::Digest;
+
+use super::key::{Key, KeyWriter};
+use crate::image::{
+    Descriptor, History, ImageConfig, ImageFormat, Layer, LayerCompression, Manifest, Platform,
+    RootFs, descriptor, digest_of, size_of,
+};
+
+/// Largest entry that is read, in bytes.
+pub(super) const LIMIT_BYTES: u64 = 1 << 20;
+
+const VERSION: &str = "zuwai.cache.version";
+const KEY: &str = "zuwai.cache.key";
+const PARENT: &str = "zuwai.cache.parent";
+const DIFF_ID: &str = "zuwai.cache.diff-id";
+const SEAL: &str = "zuwai.cache.seal";
+const CREATED: &str = "org.opencontainers.image.created";
+const THIS_VERSION: &str = "1";
+
+/// Stands for the layer of a step that changed nothing: image-spec wants one.
+const NO_LAYER_TYPE: &str = "application/vnd.oci.empty.v1+json";
+pub(super) const NO_LAYER: &[u8] = b"{}";
+
+/// What a step has made.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What the step was made of.
+    pub key: Key,
+    /// Names the very layers that it was made upon, not only what those were made of: what two
+    /// builders made of the same does not mix.
+    pub parent: Key,
+    /// Its layer; `None`: it changed nothing.
+    pub layer: Option<Layer>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Why an entry cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// It is no manifest.
+    #[error("it is no OCI manifest: {0}")]
+    Manifest(String),
+    /// An annotation is missing or malformed.
+    #[error("its annotation `{0}` is missing or malformed")]
+    Annotation(&'static str),
+    /// It is that of another step.
+    #[error("it is the entry of `{found}`")]
+    Key {
+        /// The key that it names.
+        found: String,
+    },
+    /// Its layers are not one, or of a kind that nobody can read.
+    #[error("its layer cannot be used: {0}")]
+    Layer(String),
+    /// Its parts are not from one hand.
+    #[error("its seal is broken")]
+    Seal,
+}
+
+/// An entry's documents.
+#[derive(Clone, Debug)]
+pub(super) struct EncodedEntry {
+    pub(super) manifest: Vec<u8>,
+    pub(super) config: Vec<u8>,
+    pub(super) config_descriptor: Descriptor,
+}
+
+impl Entry {
+    /// Returns the documents; `created_by` and `platform` are for people and tools that look at
+    /// them.
+    pub(super) fn encode(
+        &self,
+        created_by: &str,
+        platform: &Platform,
+    ) -> Result<EncodedEntry, serde_json::Error> {
+        let history = History {
+            created: Some(self.created.to_string()),
+            created_by: Some(created_by.to_owned()),
+            empty_layer: self.layer.is_none(),
+            ..History::default()
+        };
+        let diff_ids = self.layer.iter().map(|layer| layer.diff_id.to_string()).collect();
+        let config = ImageConfig {
+            created: Some(self.created.to_string()),
+            os: platform.os.clone(),
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
+            history: vec![history],
+            rootfs: RootFs { diff_ids, ..RootFs::default() },
+            ..ImageConfig::default()
+        };
+        let config = serde_json::to_vec(&config)?;
+        let format = ImageFormat::Oci;
+        let config_descriptor =
+            descriptor(format.config_type(), &Digest::of(&config), config.len() as u64);
+        let mut annotations = BTreeMap::from([
+            (VERSION.to_owned(), THIS_VERSION.to_owned()),
+            (KEY.to_owned(), self.key.hex()),
+            (PARENT.to_owned(), self.parent.hex()),
+            (CREATED.to_owned(), self.created.to_string()),
+            (SEAL.to_owned(), self.seal().hex()),
+        ]);
+        if let Some(layer) = &self.layer {
+            annotations.insert(DIFF_ID.to_owned(), layer.diff_id.to_string());
+        }
+        let layer = match &self.layer {
+            Some(layer) => layer.descriptor.clone(),
+            None => no_layer(),
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": format.manifest_type(),
+            "config": config_descriptor,
+            "layers": [layer],
+            "annotations": annotations,
+        });
+        Ok(EncodedEntry { manifest: serde_json::to_vec(&manifest)?, config, config_descriptor })
+    }
+
+    /// Reads the entry of `key`.
+    ///
+    /// # Errors
+    /// [`EntryError`] when it is not that, or not whole.
+    pub fn decode(manifest: &[u8], key: &Key) -> Result<Self, EntryError> {
+        let manifest: Manifest = serde_json::from_slice(manifest)
+            .map_err(|error| EntryError::Manifest(error.to_string()))?;
+        let annotations = manifest.annotations.unwrap_or_default();
+        let get = |name: &'static str| {
+            annotations.get(name).map(String::as_str).ok_or(EntryError::Annotation(name))
+        };
+        if get(VERSION)? != THIS_VERSION {
+            return Err(EntryError::Annotation(VERSION));
+        }
+        let named = |name| -> Result<Key, EntryError> {
+            Key::from_hex(get(name)?).ok_or(EntryError::Annotation(name))
+        };
+        let (its_key, its_parent) = (named(KEY)?, named(PARENT)?);
+        if its_key != *key {
+            return Err(EntryError::Key { found: its_key.hex() });
+        }
+        let created = get(CREATED)?.parse().map_err(|_| EntryError::Annotation(CREATED))?;
+        let unusable = |why: &dyn std::fmt::Display| EntryError::Layer(why.to_string());
+        let [layer] = manifest.layers.as_slice() else {
+            return Err(unusable(&format!("there are {}", manifest.layers.len())));
+        };
+        let layer = if layer.media_type == NO_LAYER_TYPE {
+            None
+        } else {
+            digest_of(layer).map_err(|error| unusable(&error))?;
+            size_of(layer).map_err(|error| unusable(&error))?;
+            LayerCompression::of_layer(&layer.media_type).map_err(|error| unusable(&error))?;
+            let diff_id = get(DIFF_ID)?.parse().map_err(|_| EntryError::Annotation(DIFF_ID))?;
+            // Of what else a descriptor can say (URLs, data), nothing is taken over.
+            let descriptor = Descriptor {
+                media_type: layer.media_type.clone(),
+                digest: layer.digest.clone(),
+                size: layer.size,
+                ..Descriptor::default()
+            };
+            Some(Layer { descriptor, diff_id })
+        };
+        let entry = Self { key: its_key, parent: its_parent, layer, created };
+        match get(SEAL)? == entry.seal().hex() {
+            true => Ok(entry),
+            false => Err(EntryError::Seal),
+        }
+    }
+
+    /// Returns a digest of all that counts. Whoever can write to a cache can compute it: it tells
+    /// damage, not intent, and is what a signature would be over.
+    fn seal(&self) -> Key {
+        let mut writer = KeyWriter::new("entry");
+        writer.key("key", &self.key);
+        writer.key("parent", &self.parent);
+        writer.text("created", &self.created.to_string());
+        writer.list("layers", usize::from(self.layer.is_some()));
+        if let Some(Layer { descriptor, diff_id }) = &self.layer {
+            writer.text("media type", &descriptor.media_type);
+            writer.text("digest", &descriptor.digest);
+            writer.bytes("size", &descriptor.size.to_be_bytes());
+            writer.digest("diff id", diff_id);
+        }
+        writer.finish()
+    }
+}
+
+/// Returns the blob that stands for no layer.
+pub(super) fn no_layer() -> Descriptor {
+    descriptor(NO_LAYER_TYPE, &Digest::of(NO_LAYER), NO_LAYER.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        KeyWriter::new(text).finish()
+    }
+
+    fn entry(has_layer: bool) -> Entry {
+        let kind = ImageFormat::Oci.layer_type(LayerCompression::Gzip).unwrap();
+        let layer = Layer {
+            descriptor: descriptor(kind, &Digest::of(b"blob"), 4),
+            diff_id: Digest::of(b"tar"),
+        };
+        Entry {
+            key: key("a"),
+            parent: key("b"),
+            layer: has_layer.then_some(layer),
+            created: "2026-01-02T03:04:05Z".parse().unwrap(),
+        }
+    }
+
+    fn encoded(entry: &Entry) -> Vec<u8> {
+        entry.encode("RUN x", &Platform::of_this_machine()).unwrap().manifest
+    }
+
+    #[test]
+    fn an_entry_is_read_back_as_it_was_written() {
+        for has_layer in [true, false] {
+            let written = entry(has_layer);
+            let read = Entry::decode(&encoded(&written), &key("a")).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{written:?}"));
+        }
+    }
+
+    #[test]
+    fn an_entry_of_something_else_is_refused() {
+        let written = encoded(&entry(true));
+        let found = key("a").hex();
+        let refused = Entry::decode(&written, &key("x")).unwrap_err();
+        assert_eq!(refused, EntryError::Key { found });
+    }
+
+    #[test]
+    fn no_damaged_byte_gives_another_entry() {
+        for has_layer in [true, false] {
+            let written = encoded(&entry(has_layer));
+            let whole = format!("{:?}", entry(has_layer));
+            for at in 0..written.len() {
+                for damage in [1, 0x20, 0x80] {
+                    let mut damaged = written.clone();
+                    damaged[at] ^= damage;
+                    if let Ok(read) = Entry::decode(&damaged, &key("a")) {
+                        assert_eq!(format!("{read:?}"), whole, "byte {at}");
+                    }
+                }
+                let torn = &written[..at];
+                assert!(Entry::decode(torn, &key("a")).is_err(), "torn at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_swapped_layer_breaks_the_seal() {
+        let text = String::from_utf8(encoded(&entry(true))).unwrap();
+        for (from, to) in [
+            (Digest::of(b"blob").hex(), Digest::of(b"other").hex()),
+            (Digest::of(b"tar").hex(), Digest::of(b"other").hex()),
+            ("2026-01-02T03".to_owned(), "2027-01-02T03".to_owned()),
+        ] {
+            let forged = text.replace(&from, &to);
+            assert_ne!(forged, text);
+            let read = Entry::decode(forged.as_bytes(), &key("a"));
+            assert_eq!(read.unwrap_err(), EntryError::Seal);
+        }
+    }
+}

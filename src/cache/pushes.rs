@@ -1,0 +1,143 @@
+//! Entries on their way into the cache while the build goes on.
+//!
+//! The first failure is the last thing that is tried: what comes after it is not begun, and whoever
+//! asks is told of it once.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::entry::Entry;
+use super::place::{CacheError, LayerCache};
+use crate::image::{Platform, Reference};
+use crate::store::Blob;
+
+/// Entries that are stored at once.
+const PARALLEL_PUSHES: usize = 4;
+
+/// An entry to store.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// What it says.
+    pub entry: Entry,
+    /// The layer's bytes, if it has one.
+    pub blob: Option<Blob>,
+    /// The instruction, for whoever looks at the cache.
+    pub created_by: String,
+    /// What it was made for, likewise.
+    pub platform: Platform,
+}
+
+/// The entries that one build stores.
+pub struct Pushes {
+    runtime: Handle,
+    cache: Arc<LayerCache>,
+    permits: Arc<Semaphore>,
+    failure: Arc<Mutex<Failure>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+enum Failure {
+    #[default]
+    None,
+    /// Nobody knows yet.
+    New(CacheError),
+    Told,
+}
+
+impl Pushes {
+    /// Prepares to store entries.
+    pub fn new(runtime: Handle, cache: Arc<LayerCache>) -> Self {
+        let permits = Arc::new(Semaphore::new(PARALLEL_PUSHES));
+        Self { runtime, cache, permits, failure: Arc::default(), tasks: Mutex::default() }
+    }
+
+    /// Stores an entry in the background once `ready` has said from which repositories its layer can
+    /// be mounted.
+    pub fn begin(
+        &self,
+        new: NewEntry,
+        ready: impl Future<Output = Vec<Reference>> + Send + 'static,
+    ) {
+        if self.has_failed() {
+            return;
+        }
+        let (cache, permits) = (Arc::clone(&self.cache), Arc::clone(&self.permits));
+        let failure = Arc::clone(&self.failure);
+        let task = self.runtime.spawn(async move {
+            let mount_from = ready.await;
+            let _permit = permits.acquire().await;
+            if !matches!(*locked(&failure), Failure::None) {
+                return;
+            }
+            if let Err(error) = cache.store(&new, mount_from).await {
+                fail(&failure, error);
+            }
+        });
+        locked(&self.tasks).push(task);
+    }
+
+    /// Notes that the cache cannot be used: nothing more is stored.
+    pub fn fail(&self, error: CacheError) {
+        fail(&self.failure, error);
+    }
+
+    /// Returns why nothing more is stored; once.
+    pub fn take_failure(&self) -> Option<CacheError> {
+        let mut failure = locked(&self.failure);
+        match std::mem::take(&mut *failure) {
+            Failure::None => None,
+            Failure::New(error) => {
+                *failure = Failure::Told;
+                Some(error)
+            }
+            Failure::Told => {
+                *failure = Failure::Told;
+                None
+            }
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        !matches!(*locked(&self.failure), Failure::None)
+    }
+
+    /// Waits until all entries are stored, or `longest` is over. Must not be called on a thread of
+    /// the runtime.
+    pub fn finish(&self, longest: Duration) {
+        let mut tasks = std::mem::take(&mut *locked(&self.tasks));
+        let all = async {
+            for task in &mut tasks {
+                // One that has panicked has stored nothing.
+                _ = task.await;
+            }
+        };
+        let finished = self.runtime.block_on(async { tokio::time::timeout(longest, all).await });
+        if finished.is_err() {
+            fail(&self.failure, CacheError::Unfinished);
+            tasks.iter().for_each(JoinHandle::abort);
+        }
+    }
+
+    /// Gives up what is not stored yet.
+    pub fn give_up(&self) {
+        std::mem::take(&mut *locked(&self.tasks)).iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn fail(failure: &Mutex<Failure>, error: CacheError) {
+    let mut failure = locked(failure);
+    if matches!(*failure, Failure::None) {
+        *failure = Failure::New(error);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is half-done while a lock is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,66 @@
+//! Whether layers of earlier builds are used.
+
+use std::time::Duration;
+
+use super::absolute;
+use crate::build::options::{CacheOptions, CachePlace, Cached, Destination, NewLayers};
+use crate::cli::args::CacheArgs;
+use crate::cli::env::Facts;
+use crate::cli::error::Error;
+use crate::image::Reference;
+
+const FLAG: &str = "--cache-repo";
+
+/// Lowers the flags of the layer cache; `None` where it is off, or nothing says where it is.
+pub fn cache(
+    args: &CacheArgs,
+    destinations: &[Destination],
+    facts: &Facts,
+) -> Result<Option<CacheOptions>, Error> {
+    if !args.cache {
+        return Ok(None);
+    }
+    let place = match (args.cache_repo.as_str(), destinations.first()) {
+        ("", Some(destination)) => Some(CachePlace::Repository(beside(&destination.reference))),
+        // A plan needs no destination.
+        ("", None) => None,
+        (text, _) => Some(place(text, facts)?),
+    };
+    let cached = |is_on| if is_on { Cached::Yes } else { Cached::No };
+    Ok(place.map(|place| CacheOptions {
+        place,
+        // Nothing is younger than no time at all.
+        time_to_live: Duration::from_nanos(
+            u64::try_from(args.cache_ttl.nanoseconds).unwrap_or_default(),
+        ),
+        copy_layers: cached(args.cache_copy_layers),
+        run_layers: cached(args.cache_run_layers),
+        new_layers: match args.no_push_cache {
+            true => NewLayers::NotStored,
+            false => NewLayers::Stored,
+        },
+    }))
+}
+
+fn beside(destination: &Reference) -> Reference {
+    let repository = format!("{}/cache", destination.repository());
+    Reference::with_tag(destination.registry().to_owned(), repository, "latest".to_owned())
+}
+
+fn place(text: &str, facts: &Facts) -> Result<CachePlace, Error> {
+    let wrong = |reason: String| Error::WrongValue { flag: FLAG, value: text.to_owned(), reason };
+    if let Some(path) = text.strip_prefix("oci:") {
+        return match path.is_empty() {
+            true => Err(wrong("expected a path after `oci:`".to_owned())),
+            false => Ok(CachePlace::Directory(absolute(path, facts))),
+        };
+    }
+    let reference: Reference =
+        text.parse().map_err(|error: oci_client::ParseError| wrong(error.to_string()))?;
+    let name = text.rsplit('/').next().unwrap_or(text);
+    let has_tag = name.contains(':') && text.contains('/');
+    if has_tag || reference.digest().is_some() {
+        return Err(wrong("expected a repository, without tag and digest".to_owned()));
+    }
+    Ok(CachePlace::Repository(reference))
+}

@@ -1,0 +1,162 @@
+//! The image with the cache cold, warm, and lacking an entry.
+
+use super::*;
+use crate::skip_unless_available;
+
+const DOCKERFILES: &[&str] = &[
+    "FROM base\nRUN echo a > /a\n",
+    "FROM base\nRUN true\n",
+    "FROM base\nRUN echo a > /a\nRUN echo b > /b\nRUN rm /a\n",
+    "FROM base\nCOPY one /one\nRUN cat /one > /b\nCOPY two /two\nRUN cat /two /b > /c\n",
+    "FROM base\nCOPY . /all\nRUN find /all | sort > /list\n",
+    "FROM base\nWORKDIR /w/x\nRUN pwd > out\nWORKDIR y\nRUN pwd > out\n",
+    "FROM base\nENV A=1\nRUN echo $A > /a\nENV A=2\nRUN echo $A > /b\n",
+    "FROM base\nARG A=1\nRUN echo $A > /a\nLABEL x=y\nRUN echo b > /b\n",
+    "FROM base AS one\nRUN echo a > /a\nFROM base\nCOPY --from=one /a /b\nRUN cat /b > /c\n",
+    "FROM base AS one\nRUN echo a > /a\nFROM one\nRUN echo b > /b\nCOPY one /one\n",
+    "FROM base AS one\nRUN echo a > /a\nFROM base AS two\nCOPY --from=one /a /a\nRUN echo 2 >> /a\n\
+     FROM scratch\nCOPY --from=two /a /a\nCOPY --from=one /a /b\n",
+    "FROM scratch\nCOPY tree /\nCOPY one two /d/\n",
+    "FROM base\nCOPY users/passwd /etc/passwd\nCOPY --chown=app one /one\nUSER app\nWORKDIR /home/app\n\
+     RUN id -u > me\n",
+    "FROM base\nCOPY --chmod=4711 run.sh /run.sh\nRUN /run.sh\n",
+    "FROM base\nRUN <<EOF\necho a > /a\necho b > /b\nEOF\nRUN cat /a /b > /c\n",
+    "FROM base\nCOPY <<one <<two /d/\nfirst\none\nsecond\ntwo\nRUN cat /d/* > /all\n",
+    "FROM base\nSHELL [\"/bin/sh\", \"-ec\"]\nRUN echo a > /a\nSHELL [\"/bin/sh\", \"-c\"]\nRUN echo b > /b\n",
+    "FROM base\nRUN mkdir /d && echo a > /d/a\nRUN rm -r /d\nRUN mkdir /d && echo b > /d/b\n",
+    "FROM base\nRUN ln -s a /link && mkdir /a\nCOPY one /link/one\nRUN cat /a/one > /b\n",
+    "FROM base\nCOPY t*e/deep /x\nRUN chmod 700 /x\nVOLUME /v\nEXPOSE 80\nCMD [\"a\"]\nRUN echo > /z\n",
+    "FROM base\nRUN echo a > /a\nRUN true\nRUN echo c > /c\nHEALTHCHECK CMD true\nSTOPSIGNAL 9\n",
+    "FROM base AS one\nRUN echo a > /a\nFROM base AS other\nRUN echo other > /o\nFROM one\n\
+     COPY --from=other /o /o\nRUN cat /a /o > /both\n",
+];
+
+#[test]
+fn every_image_is_the_one_that_is_built_without_a_cache() {
+    skip_unless_available!();
+    let tables = [&DOCKERFILES[..DOCKERFILES.len() / 2], &DOCKERFILES[DOCKERFILES.len() / 2..]];
+    std::thread::scope(|scope| {
+        for table in tables {
+            scope.spawn(move || table.iter().for_each(|dockerfile| check(dockerfile)));
+        }
+    });
+}
+
+fn check(dockerfile: &str) {
+    let context = context(dockerfile);
+    let context = context.path();
+    let (_, expected) = built(context, &[]);
+    let cache = Cache::new();
+    let (text, digest) = cache.build(context);
+    assert_eq!(digest, expected, "cold: {dockerfile}\n{text}");
+    assert_eq!(hits(&text), 0, "cold: {dockerfile}\n{text}");
+    let entries = cache.entries();
+    let (text, digest) = cache.build(context);
+    assert_eq!(digest, expected, "warm: {dockerfile}\n{text}");
+    assert_eq!((hits(&text), misses(&text)), (entries.len(), 0), "warm: {dockerfile}\n{text}");
+    assert_eq!(count(&text, "Taking snapshot"), 0, "warm: {dockerfile}\n{text}");
+    for (name, at) in [("first", 0), ("middle", entries.len() / 2), ("last", entries.len() - 1)] {
+        fs::remove_file(&entries[at]).unwrap();
+        let (text, digest) = cache.build(context);
+        assert_eq!(digest, expected, "{name} is missing: {dockerfile}\n{text}");
+        assert!(misses(&text) > 0, "{name} is missing: {dockerfile}\n{text}");
+        assert_eq!(warnings(&text), [""; 0], "{name} is missing: {dockerfile}");
+        assert!(entries[at].exists(), "{name} is there again");
+    }
+    let (text, _) = cache.build(context);
+    assert_eq!((hits(&text), misses(&text)), (entries.len(), 0), "{dockerfile}\n{text}");
+    // With kaniko's defaults, where what is copied is copied each time.
+    let (text, digest) = built(context, &["--cache", &cache.flag()]);
+    assert_eq!(digest, expected, "commands alone: {dockerfile}\n{text}");
+    assert_eq!(misses(&text), 0, "commands alone: {dockerfile}\n{text}");
+}
+
+#[test]
+fn another_checkout_hits() {
+    skip_unless_available!();
+    let dockerfile = "FROM base\nCOPY . /all\nRUN find /all | sort > /list\n";
+    let context = context(dockerfile);
+    let cache = Cache::new();
+    let (_, expected) = cache.build(context.path());
+    check_out_again(context.path());
+    let (text, digest) = cache.build(context.path());
+    assert_eq!((hits(&text), misses(&text), digest), (2, 0, expected), "{text}");
+}
+
+#[test]
+fn whatever_is_different_misses() {
+    skip_unless_available!();
+    let dockerfile = "FROM base\nARG A=1\nCOPY tree /t\nRUN echo $A > /a\n";
+    let context = context(dockerfile);
+    let path = context.path();
+    let tree = path.join("tree");
+    let cache = Cache::new();
+    cache.build(path);
+    let changes: &[(&str, &dyn Fn())] = &[
+        ("content", &|| fs::write(tree.join("a"), "b").unwrap()),
+        ("name", &|| fs::rename(tree.join("a"), tree.join("c")).unwrap()),
+        ("link", &|| {
+            fs::remove_file(tree.join("link")).unwrap();
+            symlink("c", tree.join("link")).unwrap();
+        }),
+        ("mode", &|| {
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(tree.join("c"), mode).unwrap();
+        }),
+        ("empty directory", &|| fs::create_dir(tree.join("more")).unwrap()),
+        ("kind", &|| {
+            fs::remove_dir(tree.join("more")).unwrap();
+            fs::write(tree.join("more"), "").unwrap();
+        }),
+        ("hard link", &|| {
+            fs::remove_file(tree.join("more")).unwrap();
+            fs::hard_link(tree.join("c"), tree.join("more")).unwrap();
+        }),
+    ];
+    for (name, change) in changes {
+        change();
+        let (text, digest) = cache.build(path);
+        assert_eq!((hits(&text), misses(&text)), (0, 1), "{name}\n{text}");
+        assert_eq!(digest, built(path, &[]).1, "{name}");
+        let (text, again) = cache.build(path);
+        assert_eq!((hits(&text), misses(&text), again), (2, 0, digest), "{name}\n{text}");
+    }
+    let other = |argument: &str| {
+        built(path, &["--cache", "--cache-copy-layers", &cache.flag(), argument]).0
+    };
+    let text = other("--build-arg=A=2");
+    assert_eq!((hits(&text), misses(&text)), (1, 1), "{text}");
+    let text = other("--ignore-path=/t/deep");
+    assert_eq!((hits(&text), misses(&text)), (0, 1), "{text}");
+    let text = other("--compression=zstd");
+    assert_eq!((hits(&text), misses(&text)), (0, 1), "{text}");
+    // What touches no file does not count.
+    let text = other("--label=a=b");
+    assert_eq!((hits(&text), misses(&text)), (2, 0), "{text}");
+}
+
+#[test]
+fn flags_say_what_is_cached() {
+    skip_unless_available!();
+    let context = context("FROM base\nCOPY one /one\nRUN echo a > /a\n");
+    let path = context.path();
+    let cache = Cache::new();
+    let flag = cache.flag();
+    let with = |arguments: &[&str]| {
+        let all = [&["--cache", flag.as_str()], arguments].concat();
+        let text = built(path, &all).0;
+        (hits(&text), misses(&text))
+    };
+    assert_eq!(with(&["--no-push-cache"]), (0, 1));
+    assert!(!cache.path().exists(), "nothing was stored");
+    assert_eq!(with(&["--cache-run-layers=false"]), (0, 0));
+    assert_eq!(with(&[]), (0, 1));
+    assert_eq!(with(&["--no-push-cache"]), (1, 0));
+    assert_eq!(with(&["--cache-copy-layers"]), (0, 1));
+    assert_eq!(with(&["--cache-copy-layers"]), (2, 0));
+    assert_eq!(with(&["--cache-copy-layers", "--cache-run-layers=false"]), (1, 0));
+    let text = built(path, &["--cache", &flag, "--cache-ttl=1ns"]).0;
+    assert_eq!((count(&text, "Cache entry expired: "), misses(&text)), (1, 1), "{text}");
+    let text = built(path, &["--cache", &flag, "--single-snapshot"]).0;
+    assert_eq!((hits(&text), misses(&text), warnings(&text).len()), (0, 0, 1), "{text}");
+}

@@ -1,0 +1,110 @@
+//! The cache in a registry: requests and bytes are counted.
+
+use super::*;
+use crate::regsim::{Auth, Fault, RegSim, Rule};
+use crate::skip_unless_available;
+
+const DOCKERFILE: &str = "FROM base AS one\nCOPY tree /t\nRUN head -c 40000 /bin/busybox > /a\n\
+                          FROM base\nCOPY --from=one /a /a\nRUN cat /a /a > /b\nCOPY one /c\nENV A=b\n";
+
+/// Builds and pushes to the repository `app`.
+async fn push(sim: &RegSim, context: &Path, arguments: &[&str]) -> String {
+    let digest = format!("--digest-file={}", digest_file(context).display());
+    let to = format!("--destination={}/app:v1", sim.host());
+    let build = Build::of(context)
+        .base("base", "busybox")
+        .args(["--reproducible", "--insecure", "--skip-push-permission-check", &digest, &to])
+        .args(arguments.iter().copied());
+    let built = tokio::task::spawn_blocking(move || build.run()).await.unwrap();
+    assert!(built.output.status.success(), "{}\n{:#?}", built.text(), sim.log());
+    built.text()
+}
+
+/// Returns how many bytes were sent in bodies of uploads, configs of images not counted.
+fn sent_bytes(sim: &RegSim, from: usize) -> u64 {
+    let requests = sim.requests().into_iter().skip(from);
+    let uploads = requests.filter(|request| request.path.contains("/blobs/uploads/"));
+    uploads.map(|request| request.body).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_is_all_cached_moves_no_layer() {
+    skip_unless_available!();
+    let sim = RegSim::start().await;
+    let context = context(DOCKERFILE);
+    let path = context.path();
+    let flags = ["--cache", "--cache-copy-layers"];
+    let text = push(&sim, path, &flags).await;
+    assert_eq!((hits(&text), warnings(&text).len()), (0, 0), "{text}");
+    let digest = fs::read_to_string(digest_file(path)).unwrap();
+    // New layers came from the destination they had gone to.
+    let mounted = sim.requests().iter().filter(|one| one.query("from") == ["app"]).count();
+    assert!(mounted > 0, "{:#?}", sim.log());
+
+    let before = sim.requests().len();
+    let text = push(&sim, path, &flags).await;
+    assert_eq!((hits(&text), misses(&text)), (5, 0), "{text}");
+    assert_eq!(fs::read_to_string(digest_file(path)).unwrap(), digest);
+    let log: Vec<String> = sim.log().into_iter().skip(before).collect();
+    assert_eq!(sent_bytes(&sim, before), 0, "{log:#?}");
+    assert!(
+        !log.iter().any(|line| line.starts_with("GET") && line.contains("/blobs/")),
+        "{log:#?}"
+    );
+    // A lookup a step, a question a blob, one config and the manifest.
+    assert_eq!(log.iter().filter(|line| line.contains("/cache/manifests/")).count(), 5, "{log:#?}");
+    assert!(log.len() <= 5 + 6 + 3, "{log:#?}");
+
+    // Into another repository, layers of the cache are mounted.
+    let before = sim.requests().len();
+    let cache = format!("--cache-repo={}/app/cache", sim.host());
+    let other = format!("--destination={}/other:v1", sim.host());
+    push(&sim, path, &["--cache", "--cache-copy-layers", &cache, &other]).await;
+    assert_eq!(sim.tag("other", "v1"), sim.tag("app", "v1"));
+    let from_cache =
+        sim.requests().iter().skip(before).filter(|one| one.query("from") == ["app/cache"]).count();
+    assert_eq!(from_cache, 3, "{:#?}", sim.log().split_off(before));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_is_gone_is_built_again() {
+    skip_unless_available!();
+    let sim = RegSim::start().await;
+    let context = context("FROM base\nRUN head -c 40000 /bin/busybox > /a\nRUN echo b > /b\n");
+    let path = context.path();
+    push(&sim, path, &["--cache"]).await;
+    let expected = sim.tag("app", "v1");
+    for repository in ["app", "app/cache"] {
+        let manifest = sim.manifest("app", "v1").unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let layers = manifest["layers"].as_array().unwrap();
+        let first = layers[layers.len() - 2]["digest"].as_str().unwrap().parse().unwrap();
+        sim.remove_blob(repository, &first);
+    }
+    let text = push(&sim, path, &["--cache"]).await;
+    assert_eq!(sim.tag("app", "v1"), expected);
+    assert_eq!((hits(&text), warnings(&text).len()), (2, 1), "{text}");
+    assert!(text.contains("the build begins again without what the layer cache has"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_refuses_or_fails_costs_one_warning() {
+    skip_unless_available!();
+    let context = context("FROM base\nRUN echo a > /a\nRUN echo b > /b\nRUN echo c > /c\n");
+    let path = context.path();
+    let (_, expected) = built(path, &[]);
+    for (method, status) in
+        [("GET", 500), ("GET", 403), ("GET", 429), ("POST", 403), ("POST", 500), ("PUT", 507)]
+    {
+        let sim = RegSim::start_with(Auth::None).await;
+        sim.rule(Rule::new(method, "/app/cache/", Fault::status(status)));
+        let text = push(&sim, path, &["--cache"]).await;
+        assert_eq!(fs::read_to_string(digest_file(path)).unwrap(), expected);
+        // Who may not look may still be allowed to write.
+        let expected = usize::from((method, status) != ("GET", 403));
+        assert_eq!(warnings(&text).len(), expected, "{method} {status}\n{text}");
+        let asked = sim.log().iter().filter(|line| line.contains("/app/cache/")).count();
+        assert!(asked < 40, "{method} {status}: {:#?}", sim.log());
+        assert_eq!(sim.open_sessions(), 0, "{method} {status}: {:#?}", sim.log());
+    }
+}
