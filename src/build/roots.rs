@@ -12,7 +12,8 @@ use super::error::BuildError;
 use super::foreign::{Foreign, Strangers};
 use super::islands;
 use super::options::{
-    BuildOptions, Cleanup, ContextSource, ExecutionOptions, Inhabitants, NamedContextSource,
+    BuildOptions, CacheOptions, CachePlace, Cleanup, ContextSource, ExecutionOptions, Inhabitants,
+    NamedContextSource,
 };
 use super::session::Session;
 use super::stay::Record;
@@ -225,6 +226,11 @@ impl Place {
 fn protected(options: &BuildOptions) -> Vec<PathBuf> {
     let mut protected = own_directories(&options.execution);
     if let ContextSource::Directory(path) = &options.context.source {
+        protected.push(path.clone());
+    }
+    if let Some(CacheOptions { place: CachePlace::Directory(path), .. }) = &options.cache
+        && path.exists()
+    {
         protected.push(path.clone());
     }
     for named in &options.context.named {

@@ -70,7 +70,14 @@ impl<'a> Caching<'a> {
             CachePlace::Repository(reference) => {
                 LayerCache::in_repository(&session.registry, reference, options.time_to_live)
             }
-            CachePlace::Directory(path) => LayerCache::in_directory(path, options.time_to_live),
+            CachePlace::Directory(path) => {
+                if options.new_layers == NewLayers::Stored {
+                    // Before the first stage: a build in `/` leaves alone what is there by then.
+                    // Where this fails, so does what is stored, which says so.
+                    _ = std::fs::create_dir_all(path);
+                }
+                LayerCache::in_directory(path, options.time_to_live)
+            }
         };
         let cache = Arc::new(cache);
         let runtime = session.runtime.handle().clone();
@@ -111,14 +118,23 @@ impl<'a> Caching<'a> {
                 }
             }
         }
-        let lookups = wanted.iter().map(|key| async { (*key, self.cache.look(key).await) });
-        let answers: Vec<(Key, Result<Looked, CacheError>)> = self
+        let (cache, has_failed) = (&self.cache, &Cell::new(false));
+        let lookups = wanted.into_iter().map(|key| async move {
+            // One that has failed is not asked again.
+            if has_failed.get() {
+                return None;
+            }
+            let answer = cache.look(&key).await;
+            has_failed.set(has_failed.get() || answer.is_err());
+            Some((key, answer))
+        });
+        let answers: Vec<Option<(Key, Result<Looked, CacheError>)>> = self
             .session
             .runtime
             .block_on(stream::iter(lookups).buffer_unordered(PARALLEL_LOOKUPS).collect());
         let mut found = std::collections::BTreeMap::new();
         let mut denied = 0;
-        for (key, answer) in answers {
+        for (key, answer) in answers.into_iter().flatten() {
             match answer {
                 Ok(Looked::Found(entry)) => {
                     found.insert(key, entry);
