@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::BuildError;
 use crate::interrupt::Interrupt;
+use crate::registry::Registry;
 use crate::uploads::Uploads;
 
 /// How long the phases of a build may take to end after the signal. What they leave is then left to
@@ -42,11 +43,17 @@ pub(super) fn listen(runtime: &Runtime, interrupt: &Interrupt) -> Result<(), Bui
     Ok(())
 }
 
-/// Gives up the uploads when `interrupt` is raised, whatever the build is busy with then.
-pub(super) fn give_up(runtime: &Runtime, interrupt: &Interrupt, uploads: &Uploads) {
-    let (interrupt, uploads) = (interrupt.clone(), uploads.clone());
+/// Gives up what is pushed when `interrupt` is raised, whatever the build is busy with then.
+pub(super) fn give_up(
+    runtime: &Runtime,
+    interrupt: &Interrupt,
+    registry: &Registry,
+    uploads: &Uploads,
+) {
+    let (interrupt, registry, uploads) = (interrupt.clone(), registry.clone(), uploads.clone());
     runtime.spawn(async move {
         interrupt.raised().await;
         uploads.give_up();
+        registry.give_up_pushes();
     });
 }

@@ -196,7 +196,7 @@ fn prepare<'a>(
         }
     }
     let uploads = Uploads::new(runtime.handle().clone(), registry.clone(), &destinations);
-    ending::give_up(&runtime, interrupt, &uploads);
+    ending::give_up(&runtime, interrupt, &registry, &uploads);
     let store = Store::open(&options.execution.work_directory)?;
     let means = Means { http: &network.http, runtime: runtime.handle(), events, interrupt };
     let sources = timed(events, Phase::Context, || sources::read(options, &store, &means))

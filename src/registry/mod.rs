@@ -35,6 +35,7 @@ mod upload;
 mod way;
 
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 use crate::http::{HttpClient, RetryPolicy};
 
@@ -66,6 +67,8 @@ pub struct Registry {
     options: Arc<RegistryOptions>,
     /// For parts of blobs that are fetched before their turn.
     ahead: Arc<ahead::Shared>,
+    /// Cancelled when nothing is to be pushed any more.
+    pushes: CancellationToken,
 }
 
 impl Registry {
@@ -83,7 +86,18 @@ impl Registry {
             Authorizer::new(http.clone(), credentials, options.pull_retry, options.push_retry);
         let transport = Transport { http: http.clone(), endpoints, authorizer };
         let ahead = Arc::new(ahead::Shared::new(options.parts_ahead));
-        Ok(Self { transport: Arc::new(transport), options: Arc::new(options), ahead })
+        Ok(Self {
+            transport: Arc::new(transport),
+            options: Arc::new(options),
+            ahead,
+            pushes: CancellationToken::new(),
+        })
+    }
+
+    /// Gives up what is being pushed, through this or any clone of it: its sessions are cancelled, and
+    /// each push ends with an error.
+    pub fn give_up_pushes(&self) {
+        self.pushes.cancel();
     }
 
     /// Returns the same, reached by another client.

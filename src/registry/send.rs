@@ -72,7 +72,12 @@ impl BodySender<'_> {
                     self.new_session().await?
                 }
             };
-            let error = match self.attempt(&mut upload, way, &mut offset).await {
+            let pushes = self.registry.pushes.clone();
+            let attempt = tokio::select! {
+                attempt = self.attempt(&mut upload, way, &mut offset) => attempt,
+                () = pushes.cancelled() => Ok(Attempt::GivenUp),
+            };
+            let error = match attempt {
                 Ok(Attempt::Completed) => {
                     known.learn(way);
                     return Ok(Sent::Uploaded(self.stats));
@@ -164,6 +169,7 @@ impl BodySender<'_> {
         tokio::select! {
             again = pause(&mut self.backoff, error, self.target, &Method::PATCH) => again,
             () = source.given_up() => false,
+            () = self.registry.pushes.cancelled() => false,
         }
     }
 

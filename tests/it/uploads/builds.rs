@@ -217,6 +217,21 @@ async fn a_build_that_is_asked_to_end_cancels_what_it_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_is_asked_to_end_while_it_pushes_cancels_that() {
+    skip_unless_available!();
+    // The base's layer is nothing of the build's own, and goes out when all else is done.
+    let (sim, context) = prepare(|_| "FROM base-small\nLABEL a=b\n".to_owned()).await;
+    sim.rule(Rule::new("PUT", "/uploads/", Fault::status(503)));
+    let running = prepared(&sim, context.path(), &["--push-retry=1000"]).start();
+    got_bytes(&mut sim.received()).await;
+    running.signal(Signal::SIGINT);
+    let built = tokio::task::spawn_blocking(|| running.end()).await.unwrap();
+    assert_eq!(built.output.status.code(), Some(130), "{}", built.text());
+    assert!(built.text().contains("error: the build was ended by SIGINT\n"), "{}", built.text());
+    assert_eq!((sim.open_sessions(), sim.tag("app", "v1")), (0, None), "{:#?}", sim.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_fails_moves_no_tag_and_writes_no_digest() {
     skip_unless_available!();
     let denied = Fault::error(403, "DENIED", "no");
