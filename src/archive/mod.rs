@@ -25,6 +25,7 @@ pub use place::{
 pub use sniff::is_tar;
 pub use tar::{
     BlockError, Entry, EntryKind, EntryProblem, PaxError, Reader, Segment, SparseError, TarError,
+    entry_path, symlink_target,
 };
 
 #[cfg(test)]

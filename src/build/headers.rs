@@ -5,15 +5,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::stream::{self, StreamExt};
 use snapshot::Digest;
 
-use super::bases::{Bases, Keeping};
+use super::bases::{Bases, Keeping, Origin};
 use super::error::BuildError;
 use super::session::Session;
 use crate::image::{Image, Layer, digest_of};
+use crate::registry::RegistryError;
 use crate::report::event::{Event, Phase};
 use crate::store::KeptStore;
-use crate::unpack::{HeaderIndex, ImageHeaders, UnpackOptions, read_headers};
+use crate::unpack::{
+    ContentsTable, HeaderIndex, ImageHeaders, TableError, TablePlace, UnpackOptions, read_headers,
+};
+
+/// Least size of a layer whose table of contents is asked for, in bytes: a smaller one is there as
+/// soon.
+const WORTH_A_TABLE: i64 = 256 << 10;
+
+/// Tables that are fetched at once.
+const PARALLEL_TABLES: usize = 4;
+
+/// Why a table of contents is not used; the layer is read then.
+#[derive(Debug, thiserror::Error)]
+enum TableFailure {
+    #[error(transparent)]
+    Fetch(#[from] RegistryError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Layer(#[from] BuildError),
+}
 
 /// The headers of all layers that a build has asked for.
 pub(super) struct Headers<'a> {
@@ -50,11 +72,15 @@ impl<'a> Headers<'a> {
             }
             digests.push(digest);
         }
+        let tables = self.read_tables(&missing);
+        missing.retain(|layer| {
+            tables.iter().all(|index| digest_of(&layer.descriptor).ok() != Some(index.digest))
+        });
         let layer_count = missing.len() as u64;
         let read = self.read(missing)?;
         read.iter().for_each(|index| self.keep(index));
         let mut known = self.known.borrow_mut();
-        known.extend(read.into_iter().map(|index| (index.digest, Arc::new(index))));
+        known.extend(tables.into_iter().chain(read).map(|index| (index.digest, Arc::new(index))));
         let layers: Vec<&HeaderIndex> =
             digests.iter().filter_map(|digest| known.get(digest)).map(Arc::as_ref).collect();
         let headers = match ImageHeaders::of(layers) {
@@ -91,6 +117,46 @@ impl<'a> Headers<'a> {
             Ok(stored) => kept.put(&index.digest, &stored),
             Err(error) => tracing::debug!(%error, "the headers of a layer are not kept"),
         }
+    }
+
+    /// Returns what layers say that have a table of contents, where it can be used.
+    fn read_tables(&self, layers: &[&Layer]) -> Vec<HeaderIndex> {
+        let with_table = layers.iter().filter_map(|layer| {
+            let place = TablePlace::of(&layer.descriptor)?;
+            (layer.descriptor.size >= WORTH_A_TABLE).then_some((*layer, place))
+        });
+        let work = with_table.map(|(layer, place)| async move {
+            match self.read_table(layer, &place).await {
+                Ok(index) => index,
+                Err(error) => {
+                    let digest = &layer.descriptor.digest;
+                    tracing::debug!(digest, %error, "a layer's table of contents is not used");
+                    None
+                }
+            }
+        });
+        let found = stream::iter(work).buffered(PARALLEL_TABLES).collect::<Vec<_>>();
+        self.session.runtime.block_on(found).into_iter().flatten().collect()
+    }
+
+    async fn read_table(
+        &self,
+        layer: &Layer,
+        place: &TablePlace,
+    ) -> Result<Option<HeaderIndex>, TableFailure> {
+        let digest = digest_of(&layer.descriptor).map_err(BuildError::from)?;
+        // What is on disk is read as quickly.
+        let Some(Origin::Registry(reference)) = self.bases.origin_of(&digest) else {
+            return Ok(None);
+        };
+        let registry = &self.session.registry;
+        let part = async |span| registry.pull_part(&reference, &layer.descriptor, span).await;
+        let table = ContentsTable::read(place, &part(place.span.clone()).await?)?;
+        let mut contents = Vec::new();
+        for wanted in table.wanted() {
+            contents.push(part(wanted.span.clone()).await?);
+        }
+        Ok(Some(table.into_index(digest, layer.diff_id, &contents)?))
     }
 
     /// Reads layers to their ends.

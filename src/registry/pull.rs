@@ -1,6 +1,7 @@
 //! Reading blobs as streams: verified, resumed where a connection broke, from any source that has them.
 
 use std::io::Write;
+use std::ops::Range;
 use std::time::Instant;
 
 use reqwest::Method;
@@ -58,6 +59,55 @@ impl Registry {
             }
         }
         Err(sources.into_error())
+    }
+
+    /// Fetches some bytes of a blob of `reference`'s repository. Whether they are the right ones is for
+    /// the caller to find out.
+    ///
+    /// # Errors
+    /// When no source has it, or none gives the part alone.
+    pub async fn pull_part(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        span: Range<u64>,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let action = format!("fetch a part of blob `{}` of `{reference}`", descriptor.digest);
+        let (digest, size) = match manifest::check_descriptor(reference.registry(), descriptor) {
+            Ok(checked) => checked,
+            Err(cause) => return Err(RegistryError::new(action, cause)),
+        };
+        let mut sources = self.sources(reference, action);
+        while let Some(target) = sources.next() {
+            match self.part(&target, &digest, size, &span).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(cause) => sources.failed(&target, cause),
+            }
+        }
+        Err(sources.into_error())
+    }
+
+    async fn part(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        size: u64,
+        span: &Range<u64>,
+    ) -> Result<Vec<u8>, Cause> {
+        let host = target.endpoint.host.as_str();
+        let mut response = self.ask(target, digest, span.start, Some(span.end)).await?;
+        check_range(&response, span.start, size, host)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+            if length_of(&bytes) > span.end - span.start {
+                break;
+            }
+        }
+        match length_of(&bytes) == span.end - span.start {
+            true => Ok(bytes),
+            false => Err(crate::http::HttpError::ended_early(host).into()),
+        }
     }
 
     /// Brings a transfer to its end at one source, resuming what broke.

@@ -17,8 +17,8 @@ use snapshot::{Index, Rootfs, RootfsPath};
 
 pub use error::{LayerError, UnpackError};
 pub use headers::{
-    HeaderEntry, HeaderIndex, HeaderKind, HeadersError, ImageHeaders, KEPT_FILE_BYTES, Kept,
-    follow_links, read_headers,
+    ContentsTable, HeaderEntry, HeaderIndex, HeaderKind, HeadersError, ImageHeaders,
+    KEPT_FILE_BYTES, Kept, TableError, TablePlace, follow_links, read_headers,
 };
 pub use layer::{LayerInput, OpenLayer};
 pub use whiteout::WhiteoutError;

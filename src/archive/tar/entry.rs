@@ -159,7 +159,7 @@ pub(super) fn entry(
     let name = raw_name(block, &extensions)?;
     let extended = extensions.extended.unwrap_or_default();
     let directory_name = matches!(name.rsplit(|&byte| byte == b'/').next(), Some(b"" | b"."));
-    let path = clean(&name)?;
+    let path = entry_path(&name)?;
     let link = || match (&extended.link_path, &extensions.long_link) {
         (Some(_), Some(_)) => Err(EntryProblem::TwoNames),
         (Some(link), None) | (None, Some(link)) => Ok(link.clone()),
@@ -214,7 +214,10 @@ pub(super) fn entry(
 
 /// Returns `name` as a path from the archive's root. A leading slash means nothing, as in GNU tar;
 /// `..` is refused: what it takes back differs with who looks at symbolic links.
-fn clean(name: &[u8]) -> Result<RootfsPath, EntryProblem> {
+///
+/// # Errors
+/// Also for no name at all, and one that is too long.
+pub fn entry_path(name: &[u8]) -> Result<RootfsPath, EntryProblem> {
     if name.is_empty() {
         return Err(EntryProblem::NoName);
     }
@@ -238,13 +241,17 @@ fn clean(name: &[u8]) -> Result<RootfsPath, EntryProblem> {
 }
 
 fn clean_target(target: &[u8]) -> Result<RootfsPath, EntryProblem> {
-    match clean(target) {
+    match entry_path(target) {
         Err(EntryProblem::NoName) => Err(EntryProblem::NoTarget),
         other => other,
     }
 }
 
-fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryProblem> {
+/// Returns `target` where a symbolic link can have it.
+///
+/// # Errors
+/// When it is empty, too long, or has a NUL byte in it.
+pub fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryProblem> {
     if target.is_empty() {
         return Err(EntryProblem::NoTarget);
     }

@@ -14,7 +14,7 @@ mod sparse;
 mod sparse_map;
 
 pub use block::BlockError;
-pub use entry::{Entry, EntryKind, EntryProblem};
+pub use entry::{Entry, EntryKind, EntryProblem, entry_path, symlink_target};
 pub use error::TarError;
 pub use pax::PaxError;
 pub use reader::{Reader, Segment};

@@ -6,11 +6,13 @@
 
 mod image;
 mod stored;
+mod table;
 
 use snapshot::xattr::belongs_in_image;
 use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
 
 pub use image::{HeadersError, ImageHeaders, Kept, follow_links};
+pub use table::{ContentsTable, TableError, TablePlace};
 
 use super::UnpackOptions;
 use super::error::{LayerError, UnpackError};
@@ -27,7 +29,7 @@ pub const KEPT_FILE_BYTES: u64 = 1 << 20;
 pub struct HeaderIndex {
     /// The layer's blob.
     pub digest: Digest,
-    /// What it decompresses to, which was checked.
+    /// What it decompresses to; checked where the layer was read.
     pub diff_id: Digest,
     headers: Vec<Header>,
 }

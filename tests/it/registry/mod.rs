@@ -15,6 +15,7 @@ mod pipeline;
 mod pull;
 mod push;
 mod real;
+mod tables;
 mod trust;
 
 use std::path::PathBuf;

@@ -36,7 +36,7 @@ fn layer(number: usize) -> (Digest, Vec<u8>) {
 }
 
 /// Puts an image of these layers into a registry as `base:v1`.
-fn put(sim: &RegSim, layers: &[(Digest, Vec<u8>)]) {
+pub fn put(sim: &RegSim, layers: &[(Digest, Vec<u8>)]) {
     let architecture = match std::env::consts::ARCH {
         "aarch64" => "arm64",
         _ => "amd64",
