@@ -68,6 +68,8 @@ struct Listed {
     path: Vec<u8>,
     /// Device and inode; `None` until it is there.
     inode: Option<(u64, u64)>,
+    /// When the directory that it is in was changed before.
+    above: (i64, u32),
 }
 
 impl Islands {
@@ -96,10 +98,13 @@ impl Islands {
             }
             tops.extend(self.topmost_missing(path)?);
         }
-        let mut listed: Vec<Listed> = tops
-            .iter()
-            .map(|path| Listed { path: path.as_bytes().to_vec(), inode: None })
-            .collect();
+        let mut listed = Vec::new();
+        for top in &tops {
+            let above = top.parent().unwrap_or_default();
+            let mtime = self.root.metadata(&above)?.map_or_else(Default::default, |it| it.mtime);
+            let above = (mtime.seconds, mtime.nanoseconds);
+            listed.push(Listed { path: top.as_bytes().to_vec(), inode: None, above });
+        }
         for (top, place) in tops.iter().zip(0..) {
             self.write_list(&listed)?;
             match self.show_one(sea.image, top) {
@@ -236,9 +241,9 @@ pub(super) fn settle_last(work: &Path) -> Result<(), BuildError> {
     match serde_json::from_slice::<Vec<Listed>>(&text) {
         Ok(listed) => {
             let root = Rootfs::open(Path::new("/"))?;
-            for Listed { path, inode } in listed {
+            for Listed { path, inode, above } in listed {
                 if let Ok(path) = RootfsPath::new(&path) {
-                    remove_listed(&root, &path, inode)?;
+                    remove_listed(&root, &path, inode, above)?;
                 }
             }
         }
@@ -253,6 +258,7 @@ fn remove_listed(
     root: &Rootfs,
     path: &RootfsPath,
     inode: Option<(u64, u64)>,
+    above: (i64, u32),
 ) -> Result<(), RootfsError> {
     let Some(found) = root.metadata(path)? else { return Ok(()) };
     let is_ours = match inode {
@@ -260,7 +266,12 @@ fn remove_listed(
         None if found.kind == FileKind::Directory => root.read_dir(path)?.is_empty(),
         None => found.kind == FileKind::Regular && found.size == 0,
     };
-    if is_ours { root.remove_all(path) } else { Ok(()) }
+    if !is_ours {
+        return Ok(());
+    }
+    root.remove_all(path)?;
+    let (seconds, nanoseconds) = above;
+    root.set_mtime(&path.parent().unwrap_or_default(), Timestamp { seconds, nanoseconds })
 }
 
 /// Tells whether a path is the kernel's or the program's own.
