@@ -148,7 +148,7 @@ fn print_options_shows_flags_environment_and_defaults_and_touches_nothing() {
     assert_eq!(value["sources"]["kaniko-dir"], "environment");
     assert_eq!(value["sources"]["cache"], "command line");
     assert_eq!(value["sources"]["cache-ttl"], "default");
-    assert_eq!(value["support"]["cache-dir"], "not supported yet");
+    assert_eq!(value["support"]["cache"], "works");
     assert_eq!(value["support"]["destination"], "works");
     assert_eq!(value["environment"]["HTTPS_PROXY"], "http://***@proxy:3128");
     assert_eq!(
