@@ -164,10 +164,7 @@ pub const BUILD: &[Flag] = &[
     works("ignore-path"),
     works("ignore-var-run"),
     works("cache"),
-    differs(
-        "cache-repo",
-        "a directory (`oci:`) may be shared by several builds; entries of kaniko's are not read",
-    ),
+    differs("cache-repo", "a directory (`oci:`) may be shared; entries of kaniko's are not read"),
     not_yet("cache-dir"),
     works("cache-ttl"),
     works("cache-copy-layers"),

@@ -105,7 +105,9 @@ async fn a_gauge_shows_what_has_arrived_however_often_it_was_sent() {
 async fn a_part_may_be_answered_with_any_success() {
     for status in [201, 204] {
         let log = arrives(vec![Rule::new("PATCH", "", Fault::Status(status))]).await;
-        assert_eq!(log.len(), 3, "{log:?}");
+        // Where the rest is there early, it is asked first whether the registry has it all.
+        let sent = log.iter().filter(|request| !request.starts_with("HEAD")).count();
+        assert_eq!(sent, 3, "{log:?}");
     }
 }
 
