@@ -5,15 +5,15 @@
 //! of a process of the step's own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::Pod;
+use crate::registry::broker::Broker;
 use crate::registry::build;
 use crate::regsim::{Auth, RegSim};
 use crate::witness::harness::{bases, run};
@@ -197,58 +197,14 @@ async fn namespaces_hide_what_is_mounted() {
     assert!(!loot.text.contains("NEIGHBOUR zuwai\n"), "{}", loot.text);
 }
 
-/// A broker that is ended by SIGTERM.
-struct Broker {
-    child: Child,
-    folder: TempDir,
-    log: PathBuf,
-}
-
-impl Broker {
-    /// Starts one for the registry, as a sidecar has it: with files of its own, of which builds see
-    /// the socket's directory alone.
-    fn start(sim: &RegSim) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("docker")).unwrap();
-        fs::create_dir(folder.path().join("socket")).unwrap();
-        fs::write(folder.path().join("docker/config.json"), document(sim)).unwrap();
-        let log = folder.path().join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_zuwai"))
-            .args(["broker", "--log-format=text", "--verbosity=debug"])
-            .arg(format!("--listen={}", folder.path().join("socket/broker").display()))
-            .arg(format!("--allow-push={}/team/app:v1", sim.host()))
-            .env_clear()
-            .env("DOCKER_CONFIG", folder.path().join("docker"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, folder, log }
-    }
-
-    fn directory(&self) -> PathBuf {
-        self.folder.path().join("socket")
-    }
-
-    /// Ends it and returns what it said.
-    fn end(mut self) -> String {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let status = self.child.wait().unwrap();
-        let log = fs::read_to_string(&self.log).unwrap();
-        assert!(status.success(), "{status} {log}");
-        assert!(!log.contains(PASSWORD), "{log}");
-        log
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_a_broker_are_found_nowhere_and_commands_cannot_use_it() {
     let test = "credentials_of_a_broker_are_found_nowhere_and_commands_cannot_use_it";
     let Some(pod) = Pod::new(test) else { return };
     let sim = registry().await;
-    let broker = Broker::start(&sim);
+    let allowed = format!("--allow-push={}/team/app:v1", sim.host());
+    let config = serde_json::from_str(&document(&sim)).unwrap();
+    let broker = Broker::start(&config, &[allowed]);
     // A socket of their own in its place gets no connection of the build.
     let replace = "RUN /attack replace /broker/broker\n";
     write_context(&pod.path("context"), &sim, replace);
@@ -276,6 +232,7 @@ async fn credentials_of_a_broker_are_found_nowhere_and_commands_cannot_use_it() 
         ]
     );
     let log = broker.end();
+    assert!(!log.contains(PASSWORD), "{log}");
     assert_eq!(log.matches("a build has claimed the broker").count(), 1, "{log}");
     assert_eq!(sim.open_sessions(), 0);
     let is_allowed = |path: &str| path == "/v2/" || path.starts_with("/v2/team/app/");

@@ -5,6 +5,7 @@
 mod auth;
 mod bases;
 mod behind;
+pub mod broker;
 pub mod build;
 mod download;
 mod flags;
