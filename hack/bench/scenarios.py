@@ -53,8 +53,6 @@ class Scenario:
         costs = {name: [] for name in self.contenders}
         for number in range(runs):
             for name, contender in self.contenders.items():
-                # What was deleted goes back to the machine's memory, which the next one needs.
-                run(["fstrim", self.folder])
                 cost = contender()
                 print(f"  {number + 1}/{runs} {name}: {cost.figures()}", file=sys.stderr)
                 costs[name].append(cost)
