@@ -17,7 +17,8 @@ bases=${ZUWAI_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/bases}
 scratch=$(mktemp -d)
 image=/dev/shm/zuwai-test-$$.ext4
 clean_up() {
-  as_root umount "$scratch" 2>/dev/null || true
+  # At once where nothing is left in it, else when what is left has gone: that is no failed test.
+  as_root umount "$scratch" 2>/dev/null || as_root umount -l "$scratch" 2>/dev/null || true
   rm -f "$image"
   rm -rf "$scratch"
 }
