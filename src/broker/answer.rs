@@ -24,9 +24,9 @@ use super::door::Door;
 use super::refusal::{Refused, errors};
 use super::uploads::{Upload, Uploads};
 use crate::registry::{
-    Cause, Registry, RegistryError, Relay, RelayBody, RelayPlace, Relayed, Repository, one_line,
+    Cause, Registry, RegistryError, Relay, RelayBody, RelayPlace, Relayed, Repository,
 };
-use crate::report::fault::Fault;
+use crate::report::fault::{Fault, one_line};
 
 /// Largest manifest that is passed on, in bytes, as registries have it.
 const LARGEST_MANIFEST: usize = 4 << 20;

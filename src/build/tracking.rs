@@ -19,7 +19,7 @@ use super::session::Session;
 use super::trial::TrialPlace;
 use crate::plan::{PlannedStage, StepKind};
 use crate::report::event::{Event, SnapshotWork};
-use crate::report::fault::{Class, Fault};
+use crate::report::fault::{Class, Fault, one_line};
 use crate::sandbox::memory_limit_bytes;
 
 /// The trackers that record something, best first.
@@ -138,7 +138,7 @@ impl Tracking {
             Err(error) if self.choice.force == Force::Asked => Err(refused(kind, &error)),
             // The walk takes its place; its trial went well, so this is worth a word.
             Err(error) => {
-                let reason = format!("{kind}: {}", with_causes(&error));
+                let reason = format!("{kind}: {}", one_line(&error));
                 let tracker = TrackerKind::Walk.to_string();
                 session.events.send(Event::TrackerChosen { tracker, reason });
                 Ok(None)
@@ -165,7 +165,7 @@ impl Tracking {
                 if self.choice.force == Force::Asked {
                     return Err(refused(kind, &error));
                 }
-                let reason = format!("{kind}: {}", with_causes(&error));
+                let reason = format!("{kind}: {}", one_line(&error));
                 let tracker = TrackerKind::Walk.to_string();
                 session.events.send(Event::TrackerChosen { tracker, reason });
                 Ok(None)
@@ -268,19 +268,7 @@ fn in_words(passed_over: &[PassedOver]) -> String {
 }
 
 fn refused(kind: TrackerKind, error: &TrackError) -> BuildError {
-    TrackerRefused { kind, reason: with_causes(error) }.into()
-}
-
-/// Returns an error's message with those of its causes.
-fn with_causes(error: &TrackError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    TrackerRefused { kind, reason: one_line(error) }.into()
 }
 
 /// Says what a snapshot took, but for its outcome and its time.
@@ -291,7 +279,7 @@ pub(super) fn snapshot_work(
 ) -> SnapshotWork {
     let fallback = match (snapshotter.tracker(), stats.everything_because) {
         (Some(tracker), Some(reason)) => {
-            Some(tracker.failure().map_or_else(|| reason.to_string(), with_causes))
+            Some(tracker.failure().map_or_else(|| reason.to_string(), |error| one_line(error)))
         }
         _ => None,
     };

@@ -18,6 +18,7 @@ use crate::build::{
 };
 use crate::interrupt::Interrupt;
 use crate::report::event::EventSink;
+use crate::report::fault::one_line;
 
 /// What a measured process has to know beside the build's flags.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ pub fn measure(
             None => Ok(()),
         },
         Err(error) => {
-            let text = chain(error);
+            let text = one_line(error);
             record.error = Some(text.clone());
             Err(CompareError::Build(text))
         }
@@ -81,13 +82,6 @@ pub fn measure(
 pub(super) fn document_at(path: &Path) -> impl FnOnce(serde_json::Error) -> CompareError {
     let path = path.to_owned();
     move |source| CompareError::Document { path, source }
-}
-
-/// Returns an error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }
 
 /// Compares what changed on disk with the layers of the image.

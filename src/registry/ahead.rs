@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 
 use super::Registry;
 use super::endpoint::Target;
-use super::error::{Cause, one_line};
+use super::error::Cause;
 use super::pull::Span;
+use crate::report::fault::one_line;
 
 /// Parts that may fail before a blob is fetched over one connection only: one that broke is an
 /// accident, several are a registry that has had enough.

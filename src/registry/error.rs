@@ -7,7 +7,7 @@ use snapshot::Digest;
 use super::credentials::{CredentialError, CredentialOrigin};
 use super::refusal::Refusal;
 use crate::http::{HttpError, RedirectError};
-use crate::report::fault::{Class, Fault};
+use crate::report::fault::{Class, Fault, one_line};
 
 /// A failed exchange with a registry: what was being done, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -318,19 +318,4 @@ fn tls_hint(host: &str, error: &rustls::Error) -> String {
 fn list(errors: &[RegistryError]) -> String {
     let texts: Vec<String> = errors.iter().map(|error| one_line(error)).collect();
     texts.join("; ")
-}
-
-/// Returns an error and its causes in one line.
-pub fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

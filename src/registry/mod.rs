@@ -41,7 +41,7 @@ use crate::http::{HttpClient, RetryPolicy};
 
 pub use ahead::PartsAhead;
 pub use credentials::{CredentialError, CredentialOrigin, HelperError, credential_file};
-pub use error::{Cause, RegistryError, Unsupported, one_line};
+pub use error::{Cause, RegistryError, Unsupported};
 pub use growth::{GrowingBlob, Growth};
 pub use host::RegistryHost;
 pub use options::{

@@ -22,6 +22,7 @@ use super::upload::{Start, Started, Upload};
 use crate::http::Backoff;
 use crate::image::{Descriptor, Reference};
 use crate::report::event::Gauge;
+use crate::report::fault::one_line;
 
 /// Repositories that are asked for a mount before the bytes are sent.
 const MOUNT_LIMIT: usize = 3;
@@ -231,7 +232,7 @@ impl Registry {
                 }
                 // A mount is a favour: its failure must not fail the push.
                 Err(error) => {
-                    let error = super::error::one_line(&error);
+                    let error = one_line(&error);
                     tracing::debug!(%digest, from, error, "blob cannot be mounted");
                 }
             }

@@ -8,10 +8,11 @@ use url::Url;
 
 use super::challenge::{self, Challenge};
 use super::endpoint::{ClearText, Endpoint};
-use super::error::{Cause, one_line};
+use super::error::Cause;
 use super::host::RegistryHost;
 use super::transport::{drain, invalid_host};
 use crate::http::{HttpClient, HttpError, Outgoing, Reach};
+use crate::report::fault::one_line;
 
 /// Returns the root of a registry's API, finding out the scheme where that is open.
 ///

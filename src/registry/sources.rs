@@ -2,8 +2,9 @@
 
 use super::Registry;
 use super::endpoint::Target;
-use super::error::{Cause, RegistryError, one_line};
+use super::error::{Cause, RegistryError};
 use crate::image::Reference;
+use crate::report::fault::one_line;
 
 /// Maps and mirrors of a registry, then the registry itself, and what went wrong with those tried.
 pub(super) struct Sources {

@@ -19,6 +19,7 @@ use crate::http::{
     Backoff, HttpClient, Origin, Outgoing, OutgoingBody, Reach, Response, RetryPolicy, Trust,
     is_redirect, redirect_target,
 };
+use crate::report::fault::one_line;
 use crate::secret::Secret;
 
 /// Largest answer of a token server that is read, in bytes; as in containers/image.
@@ -151,7 +152,7 @@ impl Tokens {
                 host = request.realm.host_str(),
                 attempt = backoff.failures(),
                 limit = backoff.limit(),
-                error = super::error::one_line(&error),
+                error = one_line(&error),
                 "token request failed, trying again"
             );
             tokio::time::sleep(wait).await;

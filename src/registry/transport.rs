@@ -9,7 +9,7 @@ use super::authorize::{Authorized, Authorizer};
 use super::challenge;
 use super::credentials::CredentialOrigin;
 use super::endpoint::{Endpoint, Endpoints, Target};
-use super::error::{Cause, one_line};
+use super::error::Cause;
 use super::host::RegistryHost;
 use super::refusal::{Party, Refusal};
 use super::scheme;
@@ -18,6 +18,7 @@ use crate::http::{
     Backoff, HttpClient, Origin, Outgoing, OutgoingBody, Reach, Response, RetryPolicy, Trust,
     is_redirect, redact, redirect_target,
 };
+use crate::report::fault::one_line;
 
 /// Largest body that is read only to keep a connection usable, in bytes.
 const DRAIN_LIMIT: u64 = 64 << 10;

@@ -19,6 +19,7 @@ use super::error::Cause;
 use super::scope::Scopes;
 use super::transport::{Call, Transport, drain};
 use crate::http::{OutgoingBody, Response, RetryPolicy};
+use crate::report::fault::one_line;
 
 /// The bytes of a request's body as they are made.
 pub(super) type Pieces = BoxStream<'static, io::Result<Bytes>>;
@@ -113,7 +114,7 @@ impl Upload {
             Ok(reply) => drain(reply.response).await,
             Err(error) => tracing::debug!(
                 host = %self.target.endpoint.host,
-                error = super::error::one_line(&error),
+                error = one_line(&error),
                 "upload could not be cancelled"
             ),
         }
@@ -170,7 +171,7 @@ impl Upload {
         let response = match self.transport.call(&call, self.retry, &[204]).await {
             Ok(response) => response,
             Err(error) => {
-                let error = super::error::one_line(&error);
+                let error = one_line(&error);
                 tracing::debug!(error, "upload session cannot be asked how far it came");
                 return None;
             }

@@ -11,7 +11,7 @@ use super::rights::Right;
 use super::run::{self, Supervisor};
 use super::wire::{NamespaceRoot, Reply, Request, SetupAction, TrackerTrial};
 use super::{Form, HOSTNAME, Sandbox, SandboxError, SandboxOptions, THIS_BINARY};
-use crate::report::fault::Fault;
+use crate::report::fault::{Fault, one_line};
 
 /// Why a form of sandbox cannot be used here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Refusal {
             }
             _ => None,
         };
-        Self { action, reason: with_causes(error), hint: error.hint() }
+        Self { action, reason: one_line(error), hint: error.hint() }
     }
 }
 
@@ -65,18 +65,6 @@ pub(super) fn user_namespace_here() -> Reply {
         Ok(()) => Reply::Works,
         Err(error) => Reply::Refused(Refusal::of(&error)),
     }
-}
-
-/// Returns an error's message with those of its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Tries to enter namespaces and mount everything that a RUN gets.

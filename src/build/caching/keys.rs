@@ -163,11 +163,12 @@ impl Reader<'_> {
             writer.bytes("content", &file.content);
         }
         match from {
-            CopySource::Context => self.files(&mut writer, copy, Some(&self.session.context))?,
-            CopySource::NamedContext(name) => {
-                let directory = self.session.named_directory(name).ok();
-                self.files(&mut writer, copy, directory)?;
-            }
+            CopySource::Context => self.files(&mut writer, copy, &self.session.context)?,
+            CopySource::NamedContext(name) => match self.session.named_directory(name) {
+                Ok(directory) => self.files(&mut writer, copy, directory)?,
+                // The step will say what is wrong with it.
+                Err(_) => return Ok(None),
+            },
             // What the stage is made of decides what is in it: no file of it has to be there.
             CopySource::Stage(source) => match known.last(*source) {
                 Some(last) => writer.key("stage", &last),
@@ -187,9 +188,8 @@ impl Reader<'_> {
         &self,
         writer: &mut KeyWriter,
         copy: &CopyStep,
-        context: Option<&BuildContext>,
+        context: &BuildContext,
     ) -> Result<(), ExecuteError> {
-        let Some(context) = context else { return Ok(()) };
         let keeps = |path: &RootfsPath| context.contains(path);
         let source = Source::context(context.root(), &keeps);
         writer.text("files", "context");

@@ -17,7 +17,6 @@ mod lineage;
 mod plan;
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use crate::cache::{CacheError, Entry, Key, LayerCache, Looked, NewEntry, Pushes}
 use crate::image::{Layer, Reference, digest_of};
 use crate::plan::{Plan, Step, StepKind};
 use crate::report::event::Event;
+use crate::report::fault::one_line;
 use crate::store::Layout;
 use keys::Keys;
 use lineage::Lineage;
@@ -179,7 +179,7 @@ impl<'a> Caching<'a> {
         match Layout::open(self.cache.directory()?) {
             Ok(layout) => Some(Origin::Layout(layout)),
             Err(error) => {
-                self.warn(format!("the layer cache is not used: {}", chain(&error)));
+                self.warn(format!("the layer cache is not used: {}", one_line(&error)));
                 None
             }
         }
@@ -285,7 +285,7 @@ impl<'a> Caching<'a> {
 
     /// Says that a layer of the cache turned out to be no good, and that it is done without.
     pub(super) fn give_up_hits(&self, error: &BuildError) {
-        let why = chain(error);
+        let why = one_line(error);
         let text = format!("the build begins again without what the layer cache has: {why}");
         self.session.events.send(Event::Warning { text });
         *self.lineage.borrow_mut() = Lineage::new(&self.keys);
@@ -304,20 +304,5 @@ impl<'a> Caching<'a> {
 }
 
 fn unusable(error: &CacheError) -> String {
-    format!("the layer cache is left alone from here on: {}", chain(error))
-}
-
-/// Returns an error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let its = error.to_string();
-        if !text.ends_with(&its) {
-            text.push_str(": ");
-            text.push_str(&its);
-        }
-        cause = error.source();
-    }
-    text
+    format!("the layer cache is left alone from here on: {}", one_line(error))
 }

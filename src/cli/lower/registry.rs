@@ -29,6 +29,23 @@ pub fn access(
 ) -> Result<RegistryAccess, Error> {
     let (push, pull, hosts) = (&args.push, &args.pull, &args.pull.hosts);
     warn_of_switches(hosts, warnings);
+    let credentials = credentials(&args.credentials, facts)?;
+    if let CredentialSource::Broker(_) = credentials
+        && (push.insecure
+            || push.skip_tls_verify
+            || pull.insecure_pull
+            || pull.skip_tls_verify_pull
+            || !hosts.insecure_registry.is_empty()
+            || !hosts.skip_tls_verify_registry.is_empty()
+            || !hosts.registry_certificate.is_empty()
+            || !hosts.registry_client_cert.is_empty())
+    {
+        warnings.push(
+            "with `--registry-broker` the broker alone reaches registries: flags on plain HTTP and \
+             certificates have no effect here, give them to `zuwai broker`"
+                .to_owned(),
+        );
+    }
     let transport = |plain_http, skip| TransportSecurity {
         plain_http: if plain_http { PlainHttp::Allowed } else { PlainHttp::Refused },
         verification: if skip { Verification::Skipped } else { Verification::Required },
@@ -45,7 +62,7 @@ pub fn access(
             true => RegistryFallback::Fail,
             false => RegistryFallback::Origin,
         },
-        credentials: credentials(&args.credentials, facts)?,
+        credentials,
         credential_directories: credential_directories(work_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
         helper_environment: environment.all(),

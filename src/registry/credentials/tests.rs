@@ -48,7 +48,7 @@ async fn look(options: &CredentialOptions, host: &str, repository: &str) -> Resu
 }
 
 fn chain(error: &CredentialError) -> String {
-    crate::registry::error::one_line(error)
+    crate::report::fault::one_line(error)
 }
 
 async fn credential(text: &str, host: &str, repository: &str) -> Option<Credential> {
