@@ -86,6 +86,14 @@ impl Broker {
     }
 }
 
+impl Drop for Broker {
+    /// A test that failed, or that does not ask what was said, leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A registry that gives tokens to one user, and the broker before it.
 async fn sim_and_broker(flags: &[&str]) -> (RegSim, Broker) {
     let sim = RegSim::start_with(Auth::Bearer(None)).await;
