@@ -26,3 +26,4 @@ pub mod secret;
 pub mod store;
 pub mod unpack;
 pub mod uploads;
+pub mod warm;

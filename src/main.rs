@@ -10,6 +10,8 @@ use zuwai::interrupt::{Interrupt, Interrupted};
 use zuwai::report::Terminal;
 use zuwai::report::fault::Fault;
 use zuwai::report::settings::{Format, ReportSettings};
+use zuwai::store::{Access, SharedStore, StoreError};
+use zuwai::warm::WarmError;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         Ok(Invocation::Plan(request)) => plan(*request),
         Ok(Invocation::Doctor(request)) => doctor(*request),
         Ok(Invocation::Broker(request)) => broker(&request),
+        Ok(Invocation::Warm(request)) => warm(*request),
+        Ok(Invocation::Cache(request)) => cache(&request),
         Ok(Invocation::Compare(request)) => compare(*request),
         Ok(Invocation::Measure { job, request }) => measure(&job, *request),
         Ok(Invocation::Step(step)) => perform(&step),
@@ -93,6 +97,42 @@ fn broker(request: &cli::BrokerRequest) -> ExitCode {
     match zuwai::broker::run(&request.options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn warm(request: cli::WarmRequest) -> ExitCode {
+    let terminal = Terminal::open(request.report);
+    terminal.capture_logs();
+    request.warnings.iter().for_each(|warning| terminal.warn(warning));
+    let warmed = interrupt()
+        .map_err(WarmError::Runtime)
+        .and_then(|interrupt| zuwai::warm::warm(&request.options, &terminal, &interrupt));
+    match warmed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&terminal, &error),
+    }
+}
+
+fn cache(request: &cli::CacheRequest) -> ExitCode {
+    let terminal = Terminal::open(request.report);
+    terminal.capture_logs();
+    let store = SharedStore::open(&request.directory, Access::Read);
+    let is_json = request.report.format == Format::Json;
+    let looked = match &request.wish {
+        None => store.items().map(|items| if is_json { items.json() } else { items.table() }),
+        Some(wish) => {
+            store.prune(wish).map(|pruned| if is_json { pruned.json() } else { pruned.table() })
+        }
+    };
+    match looked {
+        Ok(text) => {
+            terminal.print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(source) => {
+            let (action, path) = ("look after", store.folder().to_path_buf());
+            fail(&terminal, &StoreError::Io { action, path, source })
+        }
     }
 }
 

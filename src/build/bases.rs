@@ -107,11 +107,18 @@ impl<'a> Bases<'a> {
         let reference: Reference = text
             .parse()
             .map_err(|source| BuildError::Reference { text: text.to_owned(), source })?;
+        if let Some(kept) = self.session.kept.find(self.session.events, &reference, platform) {
+            match image_of(text, &kept.manifest, kept.config, &kept.media_type) {
+                Ok(image) => {
+                    let origin = Origin::Registry(reference);
+                    return Ok(Resolved { image: self.in_format(image), origin });
+                }
+                Err(error) => tracing::debug!(text, %error, "what is kept of it is not used"),
+            }
+        }
         let found = self.session.registry.resolve(&reference, platform).await?;
-        let format = ImageFormat::of_manifest(&found.media_type)
-            .map_err(|source| BuildError::BaseType { image: text.to_owned(), source })?;
-        let image = Image::from_parts(&found.manifest, found.config, format)
-            .map_err(|source| BuildError::BaseImage { image: text.to_owned(), source })?;
+        self.session.kept.resolved(&found, platform);
+        let image = image_of(text, &found.manifest, found.config, &found.media_type)?;
         Ok(Resolved { image: self.in_format(image), origin: Origin::Registry(reference) })
     }
 
@@ -141,10 +148,7 @@ impl<'a> Bases<'a> {
         let config = layout.document(&config).map_err(base)?;
         let config: ImageConfig =
             serde_json::from_slice(&config).map_err(|error| invalid("config", &error))?;
-        let format = ImageFormat::of_manifest(&found.media_type)
-            .map_err(|source| BuildError::BaseType { image: name.to_owned(), source })?;
-        let image = Image::from_parts(&manifest, config, format)
-            .map_err(|source| BuildError::BaseImage { image: name.to_owned(), source })?;
+        let image = image_of(name, &manifest, config, &found.media_type)?;
         Ok(Resolved { image: self.in_format(image), origin: Origin::Layout(layout) })
     }
 
@@ -179,12 +183,34 @@ impl<'a> Bases<'a> {
     pub(super) fn blame(&self, error: BuildError) -> BuildError {
         match &error {
             BuildError::Unpack(UnpackError::Layer { digest, .. })
-                if self.is_cached(digest) && error.class() != Class::Disk =>
+                if self.is_doubtful(digest) && error.class() != Class::Disk =>
             {
                 BuildError::CachedLayer(*digest, Box::new(error))
             }
             _ => error,
         }
+    }
+
+    /// Tells whether a layer comes from a place that others write to.
+    fn is_doubtful(&self, digest: &Digest) -> bool {
+        self.is_cached(digest) || self.session.kept.is_used(digest)
+    }
+
+    /// Tells whether an error is about a layer of the shared directory, which is not used again.
+    pub(super) fn distrust(&self, error: &BuildError) -> bool {
+        error.cached_layer().is_some_and(|digest| self.session.kept.distrust(digest))
+    }
+
+    /// Returns the layers that were downloaded, of bases and of the layer cache.
+    pub(super) fn pulled(&self) -> Vec<Blob> {
+        let images = self.images.borrow();
+        let layers = images.values().flat_map(|resolved| resolved.image.layers());
+        let digests = layers.filter_map(|layer| digest_of(&layer.descriptor).ok());
+        let cached = self.cached.borrow();
+        // What cannot be read is not kept.
+        let blobs =
+            digests.chain(cached.keys().copied()).map(|digest| self.session.store.blob(&digest));
+        blobs.filter_map(|blob| blob.ok().flatten()).collect()
     }
 
     /// Returns where the layer of a base or of the layer cache comes from; `None` for layers that
@@ -267,13 +293,18 @@ impl<'a> Bases<'a> {
 
     pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Blob, BuildError> {
         let digest = digest_of(layer)?;
-        match self.place_of(layer)? {
-            Place::Disk(blob) => self.checked(blob),
-            Place::Registry(reference) => {
-                let target = PullTarget::Stored(self.session.store.expect_blob());
-                let pulled = self.pull(reference, layer, digest, target).run().await?;
-                self.session.events.send(pulled.event);
-                Ok(self.session.store.stored(&digest)?)
+        loop {
+            match self.place_of(layer)? {
+                Place::Disk(blob) => match self.checked(blob) {
+                    Err(error) if self.distrust(&error) => {}
+                    checked => return checked,
+                },
+                Place::Registry(reference) => {
+                    let target = PullTarget::Stored(self.session.store.expect_blob());
+                    let pulled = self.pull(reference, layer, digest, target).run().await?;
+                    self.session.events.send(pulled.event);
+                    return Ok(self.session.store.stored(&digest)?);
+                }
             }
         }
     }
@@ -281,7 +312,7 @@ impl<'a> Bases<'a> {
     /// Checks the bytes of a layer that is in a directory of the layer cache, which others write to.
     fn checked(&self, blob: Blob) -> Result<Blob, BuildError> {
         let digest = blob.digest;
-        if !self.is_cached(&digest) || self.session.store.blob(&digest)?.is_some() {
+        if !self.is_doubtful(&digest) || self.session.store.blob(&digest)?.is_some() {
             return Ok(blob);
         }
         let copied = blob.open().and_then(|mut file| {
@@ -303,6 +334,10 @@ impl<'a> Bases<'a> {
     fn place_of(&self, layer: &Descriptor) -> Result<Place, BuildError> {
         let digest = digest_of(layer)?;
         if let Some(blob) = self.session.store.blob(&digest)? {
+            return Ok(Place::Disk(blob));
+        }
+        let size_bytes = size_of(layer)?;
+        if let Some(blob) = self.session.kept.blob(&self.session.store, &digest, size_bytes) {
             return Ok(Place::Disk(blob));
         }
         if is_foreign_layer(&layer.media_type) {
@@ -343,6 +378,19 @@ impl<'a> Bases<'a> {
 enum Place {
     Disk(Blob),
     Registry(Reference),
+}
+
+/// Returns the image that a manifest and its config describe.
+fn image_of(
+    name: &str,
+    manifest: &Manifest,
+    config: ImageConfig,
+    media_type: &str,
+) -> Result<Image, BuildError> {
+    let format = ImageFormat::of_manifest(media_type)
+        .map_err(|source| BuildError::BaseType { image: name.to_owned(), source })?;
+    Image::from_parts(manifest, config, format)
+        .map_err(|source| BuildError::BaseImage { image: name.to_owned(), source })
 }
 
 /// Returns how a request's image is called in messages.

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_millis(800);
 ///
 /// # Errors
 /// [`BuildError::Runtime`] when the signals cannot be listened for.
-pub(super) fn listen(runtime: &Runtime, interrupt: &Interrupt) -> Result<(), BuildError> {
+pub(crate) fn listen(runtime: &Runtime, interrupt: &Interrupt) -> Result<(), BuildError> {
     let _within = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).map_err(BuildError::Runtime)?;
     let mut interactive = signal(SignalKind::interrupt()).map_err(BuildError::Runtime)?;

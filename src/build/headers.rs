@@ -11,7 +11,7 @@ use snapshot::Digest;
 use super::bases::{Bases, Keeping, Origin};
 use super::error::BuildError;
 use super::session::Session;
-use crate::image::{Image, Layer, digest_of};
+use crate::image::{Image, Layer, digest_of, size_of};
 use crate::registry::RegistryError;
 use crate::report::event::{Event, Phase};
 use crate::store::KeptStore;
@@ -101,20 +101,26 @@ impl<'a> Headers<'a> {
 
     /// Returns what an earlier build has kept of a layer, if that is the one that the image means.
     fn kept(&self, layer: &Layer, digest: &Digest) -> Option<HeaderIndex> {
-        let stored = self.kept.as_ref()?.get(digest)?;
-        let index = HeaderIndex::from_stored(&stored)?;
+        let shared = || self.session.kept.headers().get(digest);
+        let own = || self.kept.as_ref()?.get(digest);
         // Where the image's config says something else, who reads the layer will say so.
-        (index.digest == *digest && index.diff_id == layer.diff_id).then_some(index)
+        let fits = |index: &HeaderIndex| index.digest == *digest && index.diff_id == layer.diff_id;
+        let read = |stored: Vec<u8>| HeaderIndex::from_stored(&stored).filter(fits);
+        shared().and_then(read).or_else(|| own().and_then(read))
     }
 
     /// Keeps what a base's layer says; those of this build will hardly be asked for again.
     fn keep(&self, index: &HeaderIndex) {
-        let Some(kept) = &self.kept else { return };
+        let shared = self.session.kept.store();
+        if self.kept.is_none() && !shared.is_writable() {
+            return;
+        }
         if self.bases.origin_of(&index.digest).is_none() {
             return;
         }
         match index.to_stored() {
-            Ok(stored) => kept.put(&index.digest, &stored),
+            Ok(stored) if shared.is_writable() => shared.headers().put(&index.digest, &stored),
+            Ok(stored) => self.kept.iter().for_each(|kept| kept.put(&index.digest, &stored)),
             Err(error) => tracing::debug!(%error, "the headers of a layer are not kept"),
         }
     }
@@ -146,6 +152,9 @@ impl<'a> Headers<'a> {
     ) -> Result<Option<HeaderIndex>, TableFailure> {
         let digest = digest_of(&layer.descriptor).map_err(BuildError::from)?;
         // What is on disk is read as quickly.
+        if self.session.kept.has(&digest, size_of(&layer.descriptor).map_err(BuildError::from)?) {
+            return Ok(None);
+        }
         let Some(Origin::Registry(reference)) = self.bases.origin_of(&digest) else {
             return Ok(None);
         };

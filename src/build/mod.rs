@@ -16,6 +16,8 @@ mod headers;
 mod ignored;
 mod in_dockerfile;
 mod islands;
+mod kept;
+mod known;
 mod layers;
 mod mirror;
 mod needs;
@@ -37,13 +39,14 @@ mod trial;
 mod unpacking;
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Instant;
 
 use snapshot::Digest;
 use tokio::runtime;
 
 pub use error::BuildError;
-pub use network::registry;
+pub use network::{connect_for, fetch, registry};
 pub use options::BuildOptions;
 pub use outlook::{ChosenSandbox, ChosenTracker, FormTrial, Outlook, TrackerTrial, outlook};
 
@@ -57,9 +60,13 @@ use crate::report::event::{Event, EventSink, Phase};
 use crate::sandbox::hide_process;
 use crate::store::Store;
 use crate::uploads::Uploads;
+pub(crate) use ending::listen;
+pub(crate) use session::{unparsed, unplanned};
+
 use bases::Bases;
 use caching::{Cached, Caching, Hits};
 use commands::Commands;
+use kept::Kept;
 use options::{NamedContextSource, PermissionCheck, Push};
 use record::Recorder;
 use session::{DockerfileText, Session};
@@ -86,6 +93,7 @@ pub fn build(
     let recorder = Recorder::new(events);
     let (session, dockerfile) = prepare(options, &recorder, interrupt)?;
     let digest = make(&session, &dockerfile);
+    session.kept.tell(&recorder);
     // Whatever became of the build, no registry keeps half a layer of it.
     session.uploads.close();
     // What failed because everything was to end is not worth a word.
@@ -141,8 +149,27 @@ fn run<'a>(
     plan: &Plan,
     cached: Option<Cached<'a>>,
 ) -> Result<Digest, BuildError> {
-    let image = Stages::new(session, bases, plan, cached)?.run(plan)?;
-    Ok(output::deliver(session, bases, &image)?.digest)
+    loop {
+        match run_once(session, bases, plan, cached) {
+            // The registry has what the shared directory has lost.
+            Err(error) if bases.distrust(&error) => session.store.remove_roots()?,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn run_once<'a>(
+    session: &'a Session<'a>,
+    bases: &'a Bases<'a>,
+    plan: &Plan,
+    cached: Option<Cached<'a>>,
+) -> Result<Digest, BuildError> {
+    let image = Stages::new(session, bases, plan, cached).and_then(|stages| stages.run(plan));
+    let keep = session.kept.keeper(bases.pulled(), session.interrupt);
+    thread::scope(|scope| {
+        scope.spawn(keep);
+        Ok(output::deliver(session, bases, &image?)?.digest)
+    })
 }
 
 /// Returns what a build would do, as text; resolves bases and touches nothing else.
@@ -205,10 +232,12 @@ fn prepare<'a>(
     let file = sources.dockerfile.name;
     let parsed = dockerfile::parse(&sources.dockerfile.text)
         .map_err(|error| session::unparsed(&file, error))?;
+    let kept = Kept::open(&options.shared);
     let session = Session {
         options,
         events,
         store,
+        kept,
         commands,
         interrupt,
         runtime,

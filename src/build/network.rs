@@ -49,7 +49,15 @@ pub(super) fn open(options: &BuildOptions) -> Result<Network, BuildError> {
 /// # Errors
 /// When certificates or credentials cannot be read.
 pub fn registry(access: &options::RegistryAccess) -> Result<Registry, BuildError> {
-    connect(access, registry_options(access)).map(|(_, registry)| registry)
+    connect_for(access).map(|(_, registry)| registry)
+}
+
+/// Returns the HTTP client and the way to registries, for who builds nothing.
+///
+/// # Errors
+/// When certificates or credentials cannot be read.
+pub fn connect_for(access: &options::RegistryAccess) -> Result<(HttpClient, Registry), BuildError> {
+    connect(access, registry_options(access))
 }
 
 /// Returns the registries of a build: through its broker, which is claimed now, where it has one.
@@ -177,11 +185,10 @@ fn retry(count: RetryCount) -> RetryPolicy {
 }
 
 /// Downloads a small file.
-pub(super) async fn fetch(
-    http: &HttpClient,
-    url: &Url,
-    limit: u64,
-) -> Result<Vec<u8>, DownloadError> {
+///
+/// # Errors
+/// [`DownloadError`], also for a file of more than `limit` bytes.
+pub async fn fetch(http: &HttpClient, url: &Url, limit: u64) -> Result<Vec<u8>, DownloadError> {
     // What the user named may be anywhere.
     let (reach, retry) = (Reach::Anywhere, RetryPolicy::default());
     let wanted = Download { url, reach, limit, retry, gauge: None };

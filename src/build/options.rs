@@ -5,6 +5,7 @@
 
 mod cache;
 mod registry;
+mod shared;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use registry::{
     PlainHttp, ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount,
     TransportSecurity, Verification,
 };
+pub use shared::{NewContent, SharedOptions, TagLookup};
 
 /// Everything that one build was asked to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +53,8 @@ pub struct BuildOptions {
     pub output: OutputOptions,
     /// How layers of earlier builds are used; `None`: not at all (`--cache`).
     pub cache: Option<CacheOptions>,
+    /// What is done with the directory that builds and warmers share (`--cache-dir`).
+    pub shared: SharedOptions,
     /// How registries are reached.
     pub registry: RegistryAccess,
     /// Where and how commands run.

@@ -14,6 +14,7 @@ use url::Url;
 use super::commands::Commands;
 use super::error::{BuildError, FailedStep, StepError};
 use super::in_dockerfile::InDockerfile;
+use super::kept::Kept;
 use super::options::{
     BuildOptions, CompressionChoice, Isolation, NamedContextSource, SnapshotFrequency,
     SnapshotMode, Timestamps,
@@ -36,6 +37,8 @@ pub(super) struct Session<'a> {
     pub(super) options: &'a BuildOptions,
     pub(super) events: &'a dyn EventSink,
     pub(super) store: Store,
+    /// What earlier builds and warmers have left.
+    pub(super) kept: Kept,
     pub(super) commands: Commands,
     /// Asked before anything that takes long is begun.
     pub(super) interrupt: &'a Interrupt,
@@ -76,13 +79,18 @@ impl DockerfileText {
     }
 
     pub(super) fn unplanned(&self, error: PlanError) -> BuildError {
-        let snippet = error.snippet.clone();
-        BuildError::Plan(Box::new(InDockerfile { error, file: self.file.clone(), snippet }))
+        unplanned(&self.file, error)
     }
 }
 
+/// Attaches the Dockerfile's name to what cannot be planned of it.
+pub(crate) fn unplanned(file: &str, error: PlanError) -> BuildError {
+    let snippet = error.snippet.clone();
+    BuildError::Plan(Box::new(InDockerfile { error, file: file.to_owned(), snippet }))
+}
+
 /// Attaches the Dockerfile's name to a mistake in it.
-pub(super) fn unparsed(file: &str, error: ParseError) -> BuildError {
+pub(crate) fn unparsed(file: &str, error: ParseError) -> BuildError {
     let snippet = Some(error.snippet.clone());
     BuildError::Parse(Box::new(InDockerfile { error, file: file.to_owned(), snippet }))
 }

@@ -15,9 +15,6 @@ use crate::context::{
 use crate::http::redact;
 use crate::store::Store;
 
-/// The name of the root that an archive context is unpacked to.
-const CONTEXT_ROOT: &str = "context";
-
 /// What a build has read.
 pub(super) struct Sources {
     pub(super) context: BuildContext,
@@ -48,8 +45,7 @@ pub(super) fn read(
     store: &Store,
     means: &Means<'_>,
 ) -> Result<Sources, BuildError> {
-    let room =
-        || -> Result<Rootfs, BuildError> { Ok(Rootfs::open(&store.create_root(CONTEXT_ROOT)?)?) };
+    let room = || -> Result<Rootfs, BuildError> { Ok(Rootfs::open(&store.create_context()?)?) };
     let mut root = context::open(&options.context.source, means, room)?;
     if let Some(sub_path) = &options.context.sub_path {
         root = context::enter(&root, sub_path)?;

@@ -1,19 +1,24 @@
 //! Layers of earlier builds, by what they were made of: keys, entries, and where entries are kept.
 //!
 //! Owns how a key is computed from fields ([`KeyWriter`]), what an entry says ([`Entry`]), and its
-//! places: a registry's repository, or a directory that several builders share ([`LayerCache`]).
+//! places: a registry's repository, or a directory that several builders share ([`LayerCache`]);
+//! and beside them base images that a warmer has fetched ([`BaseImages`]).
 //! Must not know Dockerfiles: which fields a step has is `build`'s to say. The idea to hold in mind:
 //! a cache is a favour. Nothing that it says, does or fails to do may fail a build or change what
 //! the image is; what cannot be verified is a miss.
 
 mod directory;
 mod entry;
+mod images;
+mod kaniko;
 mod key;
 mod place;
 mod pushes;
 mod repository;
 
 pub use entry::{Entry, EntryError};
+pub use images::{BaseImages, KeptImage, Sought};
+pub use kaniko::{KanikoDirectory, KanikoTarball};
 pub use key::{Key, KeyWriter};
 pub use place::{CacheError, LayerCache, Looked};
 pub use pushes::{NewEntry, Pushes};

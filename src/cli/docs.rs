@@ -2,7 +2,9 @@
 //!
 //! Made from clap's definitions and the table in `flags`, so that they cannot fall behind.
 
-use super::args::{self, BrokerArgs, BuildArgs, ComparisonArgs, FlagSet, WarmerArgs};
+use super::args::{
+    self, BrokerArgs, BuildArgs, CacheListArgs, CachePruneArgs, ComparisonArgs, FlagSet, WarmerArgs,
+};
 use super::flags::{Flag, Origin, Support, VARIABLES};
 use super::spelling::OldName;
 
@@ -27,6 +29,13 @@ pub fn flags() -> String {
     );
     page.push_str("\n## `zuwai broker`\n");
     section::<BrokerArgs>(&mut page);
+    page.push_str(
+        "\n## `zuwai cache ls`\n\nPrints JSON with `--log-format=json`, as `zuwai cache prune` \
+         does.\n",
+    );
+    section::<CacheListArgs>(&mut page);
+    page.push_str("\n## `zuwai cache prune`\n");
+    section::<CachePruneArgs>(&mut page);
     page.push_str(
         "\n## `zuwai compare-modes`\n\nThe flags of `zuwai build` hold for each build that it \
          makes, but for those that the comparison decides. \

@@ -88,6 +88,9 @@ pub enum Error {
     /// Nothing to do with the image.
     #[error("you must provide --destination, or use --no-push")]
     NoDestination,
+    /// `zuwai cache` without what to do.
+    #[error("`zuwai cache` is `zuwai cache ls` or `zuwai cache prune`")]
+    NoCacheCommand,
     /// The place of the layer cache cannot be inferred.
     #[error("if using cache with --no-push, specify cache repo with --cache-repo")]
     NoCacheRepository,

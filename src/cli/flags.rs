@@ -165,8 +165,16 @@ pub const BUILD: &[Flag] = &[
     works("ignore-var-run"),
     works("cache"),
     differs("cache-repo", "a directory (`oci:`) may be shared; entries of kaniko's are not read"),
-    not_yet("cache-dir"),
-    works("cache-ttl"),
+    differs(
+        "cache-dir",
+        "blobs that are there are used with and without `--cache`; with `--cache`, what the warmer \
+         says that a tag names needs no registry, and the build keeps there what it downloads",
+    ),
+    ours("cache-dir-limit"),
+    differs(
+        "cache-ttl",
+        "what has a digest does not age: of base images, only what a tag named does",
+    ),
     works("cache-copy-layers"),
     differs("cache-run-layers", "layers of WORKDIR are cached with either of the two"),
     works("no-push-cache"),
@@ -200,27 +208,31 @@ pub const BUILD: &[Flag] = &[
 
 /// The flags of `zuwai warm` and `warmer`, in the order of `--help`.
 pub const WARM: &[Flag] = &[
-    not_yet("image"),
-    not_yet("dockerfile"),
-    not_yet("build-arg"),
-    not_yet("cache-dir"),
-    not_yet("force"),
-    not_yet("cache-ttl"),
-    Flag {
-        name: "custom-platform",
-        origin: Origin::Kaniko,
-        support: Support::NotYet,
-        difference: "kaniko knows only `--customPlatform`, which works too",
-    },
-    not_yet("insecure-pull"),
-    not_yet("skip-tls-verify-pull"),
-    not_yet("insecure-registry"),
-    not_yet("skip-tls-verify-registry"),
-    not_yet("registry-certificate"),
-    not_yet("registry-client-cert"),
-    not_yet("registry-map"),
-    not_yet("registry-mirror"),
-    not_yet("skip-default-registry-fallback"),
+    works("image"),
+    differs("dockerfile", "images of `COPY --from` are fetched too"),
+    works("build-arg"),
+    differs(
+        "cache-dir",
+        "holds an OCI layout in the folder `zuwai`, which several warmers and builds may use at a \
+         time; kaniko's executor does not read it",
+    ),
+    ours("cache-dir-limit"),
+    differs("force", "blobs that are there are downloaded again; else only what is missing is"),
+    differs(
+        "cache-ttl",
+        "an image that is older is looked up anew, as any other is; kaniko never refreshes one \
+         without `--force`",
+    ),
+    differs("custom-platform", "kaniko knows only `--customPlatform`, which works too"),
+    works("insecure-pull"),
+    differs("skip-tls-verify-pull", "does what it says; kaniko never reads it"),
+    works("insecure-registry"),
+    works("skip-tls-verify-registry"),
+    works("registry-certificate"),
+    works("registry-client-cert"),
+    differs("registry-map", "a target may be a URL; `http://` allows plain HTTP for it"),
+    differs("registry-mirror", "may be a URL; `http://` allows plain HTTP for it"),
+    works("skip-default-registry-fallback"),
     not_yet("azure-container-registry-config"),
     works("verbosity"),
     differs("log-format", "`NO_COLOR` is obeyed"),
@@ -239,6 +251,26 @@ pub const BROKER: &[Flag] = &[
     works("registry-client-cert"),
     ours("registry-auth-stdin"),
     ours("registry-auth-fd"),
+    works("verbosity"),
+    differs("log-format", "`NO_COLOR` is obeyed"),
+    works("log-timestamp"),
+    ours("print-options"),
+];
+
+/// The flags of `zuwai cache ls`, in the order of `--help`.
+pub const CACHE_LIST: &[Flag] = &[
+    ours("cache-dir"),
+    works("verbosity"),
+    differs("log-format", "`NO_COLOR` is obeyed"),
+    works("log-timestamp"),
+    ours("print-options"),
+];
+
+/// The flags of `zuwai cache prune`, in the order of `--help`.
+pub const CACHE_PRUNE: &[Flag] = &[
+    ours("cache-dir"),
+    ours("keep"),
+    ours("older-than"),
     works("verbosity"),
     differs("log-format", "`NO_COLOR` is obeyed"),
     works("log-timestamp"),

@@ -24,6 +24,9 @@ pub enum ValueError {
     /// No `=` in a `key=value`.
     #[error("expected `key=value`")]
     KeyValue,
+    /// Not a size.
+    #[error("expected a size such as `500M` or `20Gi`")]
+    Size,
     /// Neither gzip nor zstd.
     #[error("expected `gzip` or `zstd`")]
     Compression,

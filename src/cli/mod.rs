@@ -23,7 +23,10 @@ pub mod spelling;
 
 pub use env::{Environment, Facts};
 pub use error::Error;
-pub use parse::{BrokerRequest, BuildRequest, CompareRequest, Failure, Invocation, parse};
+pub use parse::{
+    BrokerRequest, BuildRequest, CacheRequest, CompareRequest, Failure, Invocation, WarmRequest,
+    parse,
+};
 
 /// Where kaniko's image keeps its programs and work, and where pipelines mount credentials.
 const KANIKO_DIRECTORY: &str = "/kaniko";

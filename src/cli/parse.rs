@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::args::{self, BuildArgs, FlagSet, WarmerArgs};
+use super::args::{self, BuildArgs, FlagSet};
 use super::env::{Environment, Facts};
 use super::error::Error;
 use super::flags::{Flag, Support};
@@ -17,10 +17,14 @@ use crate::report::settings::ReportSettings;
 mod broker;
 mod compare;
 mod help;
+mod store;
+mod warm;
 
 pub use broker::BrokerRequest;
 pub use compare::CompareRequest;
 use help::{HELP, help, version};
+pub use store::CacheRequest;
+pub use warm::WarmRequest;
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +37,10 @@ pub enum Invocation {
     Doctor(Box<BuildRequest>),
     /// A broker.
     Broker(Box<BrokerRequest>),
+    /// Images to fetch.
+    Warm(Box<WarmRequest>),
+    /// A look after the directory that builds and warmers share.
+    Cache(Box<CacheRequest>),
     /// A comparison of ways to find changes.
     Compare(Box<CompareRequest>),
     /// One build of a comparison.
@@ -180,6 +188,7 @@ impl Line<'_> {
             "plan" => self.build(rest, Purpose::Plan),
             DOCTOR => self.build(rest, Purpose::Examine),
             "warm" => self.warm(rest),
+            store::COMMAND => self.cache(rest),
             "broker" => self.broker(rest),
             compare::COMMAND => self.compare(rest),
             crate::compare::MEASURE => self.measure(rest),
@@ -244,35 +253,6 @@ impl Line<'_> {
             Purpose::Plan => Invocation::Plan(request),
             Purpose::Examine => Invocation::Doctor(request),
         })
-    }
-
-    fn warm(&self, words: &[String]) -> Result<Invocation, Failure> {
-        let spelled = match self.spelled::<WarmerArgs>(words, "warm")? {
-            Ok(spelled) => spelled,
-            Err(text) => return Ok(Invocation::Print(text)),
-        };
-        let typed: WarmerArgs = typed(&spelled).map_err(|error| self.early(error))?;
-        let report =
-            settle::report(&typed.log, &spelled, self.environment, self.facts, self.program)
-                .map_err(|error| self.early(error))?;
-        let fail = |error| Failure { error, report };
-        let settled = settle::warm(typed, self.environment).map_err(fail)?;
-        if settled.args.log.print_options {
-            return Ok(Invocation::Print(print::options(&print::Understood {
-                program: self.program.name(),
-                command: "warm",
-                args: &settled.args,
-                from_environment: &settled.from_environment,
-                spelled: &spelled,
-                environment: self.environment,
-                warnings: &spelled.warnings,
-            })));
-        }
-        let flag = match self.program {
-            Program::Warmer => "warmer",
-            Program::Zuwai | Program::Executor => "zuwai warm",
-        };
-        Err(fail(Error::NotSupported { flag: flag.to_owned() }))
     }
 
     /// Reads the grammar, sub-command words included; `Err` inside is a text to print instead.

@@ -83,6 +83,17 @@ pub fn find(typed: &Path, host: &Path, context: &Rootfs) -> Result<FoundDockerfi
     Err(ContextError::NoDockerfile { typed: typed.to_owned(), host: host.to_owned() })
 }
 
+/// Reads a Dockerfile by path, where there is no context.
+///
+/// # Errors
+/// [`ContextError::NoDockerfile`] when it is not there, and when it cannot be read.
+pub fn read_file(typed: &Path, host: &Path) -> Result<FoundDockerfile, ContextError> {
+    match read_host(host)? {
+        Some(text) => Ok(FoundDockerfile::from_text(&typed.display().to_string(), text)),
+        None => Err(ContextError::NoDockerfile { typed: typed.to_owned(), host: host.to_owned() }),
+    }
+}
+
 /// Reads a Dockerfile from standard input, or from whatever stands in for it.
 ///
 /// # Errors

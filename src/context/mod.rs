@@ -9,6 +9,7 @@ pub mod dockerfile;
 pub mod dockerignore;
 mod error;
 pub mod git;
+mod known;
 pub mod object;
 pub mod pattern;
 mod source;
@@ -16,6 +17,7 @@ mod stream;
 mod tree;
 
 pub use error::ContextError;
+pub use known::KnownFiles;
 pub use source::{ContextSource, enter, open, open_directory, unpack};
 pub use stream::Means;
 pub use tree::BuildContext;

@@ -18,6 +18,24 @@ pub enum Event {
         /// The image as the Dockerfile names it.
         reference: String,
     },
+    /// What a base image is was remembered, so that no registry is asked.
+    ImageRemembered {
+        /// The image with its registry and tag or digest.
+        reference: String,
+        /// The digest of its manifest.
+        digest: String,
+        /// The directory that remembers it.
+        place: String,
+    },
+    /// A base image is whole in the directory that builds share.
+    ImageKept {
+        /// The image as typed.
+        reference: String,
+        /// The digest of its manifest.
+        digest: String,
+        /// Layers that had to be downloaded.
+        downloaded_count: u64,
+    },
     /// A stage begins.
     StageStarted {
         /// Index of the stage in the Dockerfile, from 0.

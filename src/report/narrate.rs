@@ -12,6 +12,19 @@ pub fn narrate(event: &Event) -> Option<Message> {
         Event::ResolvingImage { reference } => {
             info(format!("Retrieving image manifest {reference}"))
         }
+        Event::ImageRemembered { reference, digest, place } => Message {
+            fields: vec![("digest", json!(digest))],
+            ..info(format!("Found {reference} in {place}"))
+        },
+        // kaniko's words.
+        Event::ImageKept { reference, digest, downloaded_count: 0 } => Message {
+            fields: vec![("digest", json!(digest))],
+            ..info(format!("Image already in cache: {reference}"))
+        },
+        Event::ImageKept { reference, digest, downloaded_count } => Message {
+            fields: vec![("digest", json!(digest)), ("layers", json!(downloaded_count))],
+            ..info(format!("Wrote {reference} to cache"))
+        },
         Event::StageStarted { index, base, base_index } => info(format!(
             "Building stage '{base}' [idx: '{index}', base-idx: '{}']",
             base_index.map_or_else(|| "-1".to_owned(), |index| index.to_string())

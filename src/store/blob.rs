@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use snapshot::{Digest, Digester};
 
@@ -10,19 +12,35 @@ use super::arrival::{Announcer, ArrivingBlob};
 use super::workspace::{Store, StoreError};
 
 /// A blob on disk, complete and verified when it was stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Blob {
     /// Digest of its bytes.
     pub digest: Digest,
     /// Its size.
     pub size_bytes: u64,
     path: PathBuf,
+    /// Its file, where others may remove it.
+    held: Option<Arc<File>>,
 }
+
+impl PartialEq for Blob {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.digest, self.size_bytes, &self.path)
+            == (&other.digest, other.size_bytes, &other.path)
+    }
+}
+
+impl Eq for Blob {}
 
 impl Blob {
     /// Returns the blob that a file outside the store holds, such as one of an OCI layout.
     pub(super) fn at(path: PathBuf, digest: Digest, size_bytes: u64) -> Self {
-        Self { digest, size_bytes, path }
+        Self { digest, size_bytes, path, held: None }
+    }
+
+    /// Returns the blob that an open file holds, which others may remove.
+    pub(super) fn held(path: PathBuf, file: File, digest: Digest, size_bytes: u64) -> Self {
+        Self { digest, size_bytes, path, held: Some(Arc::new(file)) }
     }
 
     pub(super) fn find(folder: &Path, digest: &Digest) -> Result<Option<Self>, StoreError> {
@@ -39,6 +57,12 @@ impl Blob {
     /// # Errors
     /// [`StoreError::Io`] naming the file.
     pub fn open(&self) -> Result<File, StoreError> {
+        // The same file, read from its start, whatever has become of its name.
+        if let Some(held) = &self.held
+            && let Ok(file) = File::open(format!("/proc/self/fd/{}", held.as_raw_fd()))
+        {
+            return Ok(file);
+        }
         File::open(&self.path).map_err(StoreError::at("open", &self.path))
     }
 

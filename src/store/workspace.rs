@@ -73,6 +73,7 @@ const LOCK: &str = "lock";
 const BLOBS: &str = "blobs";
 const SPOOL: &str = "spool";
 const ROOTS: &str = "roots";
+const CONTEXT: &str = "context";
 
 impl Store {
     /// Makes this build's folder below `work`, after removing those of dead builds.
@@ -138,6 +139,16 @@ impl Store {
     /// [`StoreError::Io`] when it exists or cannot be made.
     pub fn create_root(&self, name: &str) -> Result<PathBuf, StoreError> {
         let path = self.inner.folder.join(ROOTS).join(name);
+        fs::create_dir(&path).map_err(StoreError::at("create", &path))?;
+        Ok(path)
+    }
+
+    /// Makes an empty directory for the files of an archive that is the context.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it exists or cannot be made.
+    pub fn create_context(&self) -> Result<PathBuf, StoreError> {
+        let path = self.inner.folder.join(CONTEXT);
         fs::create_dir(&path).map_err(StoreError::at("create", &path))?;
         Ok(path)
     }

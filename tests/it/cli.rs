@@ -73,9 +73,9 @@ fn a_refused_command_line_is_an_error_with_a_hint_and_no_usage() {
     );
     refused(
         "executor",
-        &["--no-push", "--cache-dir=/d"],
+        &["--no-push", "--force-build-metadata"],
         &[],
-        "error: `--cache-dir` is not supported yet\n",
+        "error: `--force-build-metadata` is not supported yet\n",
     );
     refused(
         "executor",
@@ -84,7 +84,12 @@ fn a_refused_command_line_is_an_error_with_a_hint_and_no_usage() {
         "error: invalid value `flase` of the environment variable `KANIKO_NO_PUSH`\n\
          cause: expected a boolean: 1, t, T, TRUE, true, True, 0, f, F, FALSE, false or False\n",
     );
-    refused("warmer", &["-i", "debian:12"], &[], "error: `warmer` is not supported yet\n");
+    refused(
+        "warmer",
+        &[],
+        &[],
+        "error: you must select at least one image to cache or a dockerfilepath to parse\n",
+    );
 }
 
 #[test]

@@ -26,4 +26,5 @@ mod tree;
 mod unpack;
 mod uploads;
 mod user;
+mod warm;
 mod witness;

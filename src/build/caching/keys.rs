@@ -8,6 +8,7 @@
 use snapshot::RootfsPath;
 
 use crate::build::bases::Bases;
+use crate::build::known::KnownContexts;
 use crate::build::options::{CompressionChoice, Timestamps, VarRun};
 use crate::build::session::Session;
 use crate::cache::{Key, KeyWriter};
@@ -37,11 +38,13 @@ struct StageKeys {
 impl Keys {
     pub(super) fn of(session: &Session<'_>, bases: &Bases<'_>, plan: &Plan) -> Self {
         let mut keys = Self { stages: Vec::new(), platform: Platform::of_this_machine() };
-        let reader = Reader { session, bases };
+        let known = KnownContexts::open(session);
+        let reader = Reader { session, bases, known: &known };
         for stage in &plan.stages {
             let stage = reader.stage(stage, &keys);
             keys.stages.push(stage);
         }
+        known.keep();
         if let Some(target) = plan.target_stage() {
             keys.platform = target.platform.clone();
         }
@@ -80,6 +83,7 @@ impl Keys {
 struct Reader<'r> {
     session: &'r Session<'r>,
     bases: &'r Bases<'r>,
+    known: &'r KnownContexts<'r>,
 }
 
 impl Reader<'_> {
@@ -191,7 +195,8 @@ impl Reader<'_> {
         context: &BuildContext,
     ) -> Result<(), ExecuteError> {
         let keeps = |path: &RootfsPath| context.contains(path);
-        let source = Source::context(context.root(), &keeps);
+        let known = self.known.of(context);
+        let source = Source::context(context.root(), &keeps).with_known(known);
         writer.text("files", "context");
         inputs(copy, &source, &mut |input| input_fields(writer, &input))
     }

@@ -3,7 +3,11 @@
 use clap::{ArgAction, Args};
 use serde::Serialize;
 
+use super::ByteSize;
 use crate::cli::go_values::{GoDuration, parse_bool};
+
+/// Where kaniko has its base image cache.
+pub const DEFAULT_CACHE_DIRECTORY: &str = "/cache";
 
 /// Whether layers are cached, where, and which.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
@@ -21,9 +25,22 @@ pub struct CacheArgs {
     #[arg(long, value_name = "REPOSITORY", default_value = "", hide_default_value = true)]
     pub cache_repo: String,
 
-    /// Directory with base images fetched by the warmer
-    #[arg(long, value_name = "DIRECTORY", default_value = "/cache")]
+    /// Directory that builds and warmers share
+    ///
+    /// Blobs that are there are not downloaded, be they the warmer's, another build's, or in kaniko's
+    /// own tarballs. With `--cache`, or where another directory than the default one is named, what
+    /// the warmer says that a tag names counts without asking the registry, and what the build
+    /// downloads and finds out is kept there for later builds, where it can be written: another
+    /// directory is made, the default one is only used where it exists.
+    #[arg(long, value_name = "DIRECTORY", default_value = DEFAULT_CACHE_DIRECTORY)]
     pub cache_dir: String,
+
+    /// Room that the shared directory may take
+    ///
+    /// Bytes, or with a unit: `500M`, `20G`, `20Gi`. What was not used for longest is removed. Not
+    /// given, a tenth of the file system is left free.
+    #[arg(long, value_name = "SIZE")]
+    pub cache_dir_limit: Option<ByteSize>,
 
     /// Age at which cached layers and base images are no longer used
     #[arg(long, value_name = "DURATION", default_value = "336h")]

@@ -15,6 +15,7 @@ mod output;
 mod registry;
 mod snapshot;
 mod source;
+mod store;
 mod value;
 mod warm;
 
@@ -22,7 +23,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use serde::Serialize;
 
 pub use broker::{BrokerArgs, ServingArgs};
-pub use cache::CacheArgs;
+pub use cache::{CacheArgs, DEFAULT_CACHE_DIRECTORY};
 pub use compare::ComparisonArgs;
 pub use credentials::{CredentialArgs, DocumentArgs};
 pub use execution::ExecutionArgs;
@@ -32,7 +33,8 @@ pub use output::OutputArgs;
 pub use registry::{HostArgs, PullArgs, PushArgs};
 pub use snapshot::SnapshotArgs;
 pub use source::{DEFAULT_CONTEXT, SourceArgs};
-pub use value::{CompressionName, GitOption, KeyValue, KeyValues};
+pub use store::{CacheLimitArgs, CacheListArgs, CachePlaceArgs, CachePruneArgs};
+pub use value::{ByteSize, CompressionName, GitOption, KeyValue, KeyValues};
 pub use warm::WarmArgs;
 
 use super::flags::{self, Flag};
@@ -132,6 +134,16 @@ impl FlagSet for WarmerArgs {
 
 impl FlagSet for BrokerArgs {
     const FLAGS: &'static [Flag] = flags::BROKER;
+    const OLD_NAMES: &'static [OldName] = &[];
+}
+
+impl FlagSet for CacheListArgs {
+    const FLAGS: &'static [Flag] = flags::CACHE_LIST;
+    const OLD_NAMES: &'static [OldName] = &[];
+}
+
+impl FlagSet for CachePruneArgs {
+    const FLAGS: &'static [Flag] = flags::CACHE_PRUNE;
     const OLD_NAMES: &'static [OldName] = &[];
 }
 

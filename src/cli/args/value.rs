@@ -94,3 +94,74 @@ impl FromStr for CompressionName {
         }
     }
 }
+
+/// A size in bytes, as Kubernetes and Docker write them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize {
+    /// The size.
+    pub bytes: u64,
+}
+
+impl FromStr for ByteSize {
+    type Err = ValueError;
+
+    /// Reads a whole number and perhaps a unit: `k`, `M`, `G`, `T` are powers of 1000, `Ki`, `Mi`,
+    /// `Gi`, `Ti` of 1024; a `B` may follow.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        let number: u64 = digits.parse().map_err(|_| ValueError::Size)?;
+        let unit = unit.strip_suffix('B').unwrap_or(unit);
+        let (letter, base) = match unit.strip_suffix('i') {
+            Some(letter) => (letter, 1024_u64),
+            None => (unit, 1000),
+        };
+        let power = match letter {
+            "" if base == 1000 => 0,
+            "k" | "K" => 1,
+            "M" => 2,
+            "G" => 3,
+            "T" => 4,
+            _ => return Err(ValueError::Size),
+        };
+        let bytes = number.checked_mul(base.pow(power)).ok_or(ValueError::Size)?;
+        Ok(Self { bytes })
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_whole_numbers_with_a_unit_or_without() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("12", Some(12)),
+            ("12B", Some(12)),
+            ("5k", Some(5_000)),
+            ("5Ki", Some(5 * 1024)),
+            ("20G", Some(20_000_000_000)),
+            ("20GB", Some(20_000_000_000)),
+            ("20Gi", Some(20 << 30)),
+            ("20GiB", Some(20 << 30)),
+            ("1T", Some(1_000_000_000_000)),
+            ("", None),
+            ("G", None),
+            ("1.5G", None),
+            ("-1", None),
+            ("1i", None),
+            ("1X", None),
+            ("99999999999T", None),
+        ] {
+            let found = text.parse::<ByteSize>().ok().map(|size| size.bytes);
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use clap::{ArgAction, Args};
 use serde::Serialize;
 
+use super::{ByteSize, DEFAULT_CACHE_DIRECTORY};
 use crate::cli::go_values::{GoDuration, parse_bool};
 
 /// Which images are fetched, and where to.
@@ -22,15 +23,27 @@ pub struct WarmArgs {
     pub build_arg: Vec<String>,
 
     /// Directory to write the images to
-    #[arg(long, short = 'c', value_name = "DIRECTORY", default_value = "/cache")]
+    ///
+    /// That of `--cache-dir` of builds. It is made where it is missing.
+    #[arg(long, short = 'c', value_name = "DIRECTORY", default_value = DEFAULT_CACHE_DIRECTORY)]
     pub cache_dir: String,
 
-    /// Fetch images that are there already
+    /// Room that the directory may take
+    ///
+    /// Bytes, or with a unit: `500M`, `20G`, `20Gi`. What was not used for longest is removed. Not
+    /// given, a tenth of the file system is left free.
+    #[arg(long, value_name = "SIZE")]
+    pub cache_dir_limit: Option<ByteSize>,
+
+    /// Download blobs that are there already
     #[arg(long, short = 'f', value_name = "BOOL", value_parser = parse_bool,
         action = ArgAction::Set, default_value = "false")]
     pub force: bool,
 
-    /// Age at which an image counts as missing
+    /// Age up to which what a tag named does for an image whose registry does not answer
+    ///
+    /// The registry is always asked what a tag names now; layers that are there are not downloaded
+    /// again, however old they are. How long a build believes it is that build's `--cache-ttl`.
     #[arg(long, value_name = "DURATION", default_value = "336h")]
     pub cache_ttl: GoDuration,
 

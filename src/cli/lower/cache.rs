@@ -1,8 +1,7 @@
 //! Whether layers of earlier builds are used.
 
-use std::time::Duration;
-
 use super::absolute;
+use super::shared::lifetime;
 use crate::build::options::{CacheOptions, CachePlace, Cached, Destination, NewLayers};
 use crate::cli::args::CacheArgs;
 use crate::cli::env::Facts;
@@ -29,10 +28,7 @@ pub fn cache(
     let cached = |is_on| if is_on { Cached::Yes } else { Cached::No };
     Ok(place.map(|place| CacheOptions {
         place,
-        // Nothing is younger than no time at all.
-        time_to_live: Duration::from_nanos(
-            u64::try_from(args.cache_ttl.nanoseconds).unwrap_or_default(),
-        ),
+        time_to_live: lifetime(args.cache_ttl),
         copy_layers: cached(args.cache_copy_layers),
         run_layers: cached(args.cache_run_layers),
         new_layers: match args.no_push_cache {

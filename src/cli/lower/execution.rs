@@ -3,22 +3,28 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::{absolute, filled};
+use super::{absolute, filled, shared};
 use crate::build::options::{
     Cleanup, ExecutionOptions, Inhabitants, Isolation, Overwrite, Unpacking,
 };
 use crate::cli::KANIKO_DIRECTORY;
-use crate::cli::args::ExecutionArgs;
+use crate::cli::args::{BuildArgs, ExecutionArgs};
 use crate::cli::env::Facts;
 use crate::cli::error::Error;
 use crate::sandbox;
 
 /// Lowers the flags of the execution.
 pub fn execution(
-    args: &ExecutionArgs,
+    build_args: &BuildArgs,
     facts: &Facts,
     work_directory: PathBuf,
 ) -> Result<ExecutionOptions, Error> {
+    let args = &build_args.execution;
+    // The program is there, and what was mounted for it: kaniko's own never touches it either.
+    let mut kept_directories = vec![PathBuf::from(KANIKO_DIRECTORY)];
+    if shared::is_used(&build_args.cache) {
+        kept_directories.push(absolute(&build_args.cache.cache_dir, facts));
+    }
     let isolation = match args.isolation.as_str() {
         "auto" => Isolation::Auto,
         "namespaces" => Isolation::Namespaces,
@@ -46,8 +52,7 @@ pub fn execution(
         surroundings: sandbox::Surroundings { is_kubernetes: facts.is_kubernetes },
         cleanup: if args.cleanup { Cleanup::Removed } else { Cleanup::Kept },
         work_directory,
-        // The program is there, and what was mounted for it: kaniko's own never touches it either.
-        kept_directories: vec![PathBuf::from(KANIKO_DIRECTORY)],
+        kept_directories,
         supervisor: PathBuf::from(sandbox::THIS_BINARY),
         unpacking: Unpacking::WhenNeeded,
     })

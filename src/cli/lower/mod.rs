@@ -7,12 +7,15 @@ mod execution;
 mod git;
 mod output;
 mod registry;
+mod shared;
 mod source;
 mod tracking;
+mod warm;
 
 use std::path::PathBuf;
 
 pub use broker::broker;
+pub use warm::warm;
 
 use super::args::{BuildArgs, CompressionName, ImageArgs, SnapshotArgs};
 use super::env::{Environment, Facts};
@@ -67,8 +70,9 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
         },
         output,
         cache,
+        shared: shared::shared(&args.cache, facts),
         registry: registry::access(args, &work_directory, environment, facts, &mut warnings)?,
-        execution: execution::execution(&args.execution, facts, work_directory)?,
+        execution: execution::execution(args, facts, work_directory)?,
     };
     Ok(Lowered { options, warnings })
 }
@@ -79,7 +83,7 @@ fn filled(text: &str) -> Option<&str> {
 }
 
 /// Makes a path absolute.
-fn absolute(text: &str, facts: &Facts) -> PathBuf {
+pub(super) fn absolute(text: &str, facts: &Facts) -> PathBuf {
     facts.current_directory.join(text)
 }
 

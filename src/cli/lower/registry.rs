@@ -9,7 +9,7 @@ use crate::build::options::{
     TransportSecurity, Verification,
 };
 use crate::cli::args::{
-    BrokerArgs, BuildArgs, CredentialArgs, DocumentArgs, HostArgs, KeyValue, PullArgs,
+    BrokerArgs, BuildArgs, CredentialArgs, DocumentArgs, HostArgs, KeyValue, PullArgs, WarmerArgs,
 };
 use crate::cli::env::{Environment, Facts};
 use crate::cli::error::Error;
@@ -79,6 +79,54 @@ pub fn access(
             true => PermissionCheck::Skipped,
             false => PermissionCheck::Checked,
         },
+    })
+}
+
+/// Lowers the registry flags of the warmer, which pushes nothing.
+pub fn warmer(
+    args: &WarmerArgs,
+    environment: &Environment,
+    facts: &Facts,
+    warnings: &mut Vec<String>,
+) -> Result<RegistryAccess, Error> {
+    let (pull, hosts) = (&args.pull, &args.pull.hosts);
+    warn_of_switches(hosts, warnings);
+    let kaniko_directory = Path::new(crate::cli::KANIKO_DIRECTORY);
+    Ok(RegistryAccess {
+        push: TransportSecurity {
+            plain_http: PlainHttp::Refused,
+            verification: Verification::Required,
+        },
+        pull: TransportSecurity {
+            plain_http: match pull.insecure_pull {
+                true => PlainHttp::Allowed,
+                false => PlainHttp::Refused,
+            },
+            verification: match pull.skip_tls_verify_pull {
+                true => Verification::Skipped,
+                false => Verification::Required,
+            },
+        },
+        plain_http_hosts: names(&hosts.insecure_registry),
+        unverified_hosts: names(&hosts.skip_tls_verify_registry),
+        certificates: certificates(&hosts.registry_certificate, facts),
+        client_certificates: client_certificates(hosts, facts)?,
+        maps: maps(pull),
+        fallback: match pull.skip_default_registry_fallback {
+            true => RegistryFallback::Fail,
+            false => RegistryFallback::Origin,
+        },
+        credentials: CredentialSource::Files,
+        credential_directories: credential_directories(kaniko_directory, environment, facts),
+        helper_directories: environment.paths("PATH"),
+        helper_environment: environment.all(),
+        ca_file: ca_file(environment, facts),
+        ca_directories: ca_directories(environment, facts),
+        proxy: proxy(environment)?,
+        push_retry_count: RetryCount::Default,
+        download_retry_count: RetryCount::Default,
+        immutable_tags: ImmutableTags::Fail,
+        permission_check: PermissionCheck::Skipped,
     })
 }
 

@@ -170,7 +170,11 @@ pub fn sub_path(text: &str) -> Result<Option<PathBuf>, Error> {
 
 /// Lowers `--dockerfile`.
 pub fn dockerfile(args: &SourceArgs, facts: &Facts) -> Result<DockerfileSource, Error> {
-    let text = args.dockerfile.as_str();
+    dockerfile_at(&args.dockerfile, facts)
+}
+
+/// Lowers where a Dockerfile is.
+pub fn dockerfile_at(text: &str, facts: &Facts) -> Result<DockerfileSource, Error> {
     let wrong = |reason: String| Error::WrongValue {
         flag: "--dockerfile",
         value: masks::url(text),

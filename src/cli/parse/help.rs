@@ -48,6 +48,7 @@ Commands:
   plan     Shows what a build would do
   doctor   Tells whether a build can run here, and what the container lacks
   warm     Fetches base images into a directory that builds read
+  cache    Lists what that directory holds, or removes what is not used
   broker   Holds credentials and talks to registries for a build in another container
   compare-modes
            Measures the ways to find changes, and what each misses

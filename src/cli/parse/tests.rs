@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Arg;
 use snapshot::track::TrackerKind;
@@ -7,7 +8,7 @@ use url::Url;
 
 use super::*;
 use crate::build::options::*;
-use crate::cli::args::ComparisonArgs;
+use crate::cli::args::{CacheListArgs, CachePruneArgs, ComparisonArgs, WarmerArgs};
 use crate::cli::env::{Stderr, Surroundings, User};
 use crate::context::git::{
     Depth, GitCredentials, GitSource, Reference as GitReference, Submodules, Wanted,
@@ -101,6 +102,13 @@ fn defaults() -> BuildOptions {
             benchmark_file: None,
         },
         cache: None,
+        shared: SharedOptions {
+            directory: "/cache".into(),
+            tags: TagLookup::Registry,
+            new_content: NewContent::NotKept,
+            time_to_live: Duration::from_secs(336 * 3600),
+            limit_bytes: None,
+        },
         registry: RegistryAccess {
             push: https,
             pull: https,
@@ -521,6 +529,8 @@ fn every_working_flag_changes_what_is_done() {
         ("ignore-path", "/i"),
         ("ignore-var-run", "false"),
         ("cache", "true"),
+        ("cache-dir", "/c"),
+        ("cache-dir-limit", "1G"),
         ("isolation", "namespaces"),
         ("force", "true"),
         ("pre-cleanup", "true"),
@@ -564,6 +574,87 @@ fn every_working_flag_changes_what_is_done() {
 }
 
 #[test]
+fn every_working_flag_of_the_warmer_changes_what_is_done() {
+    let request = |flags: &[&str]| match parsed(&[&["warmer", "--image=a"], flags].concat(), &[]) {
+        Ok(Invocation::Warm(request)) => *request,
+        other => panic!("{flags:?}: {other:?}"),
+    };
+    let mut seen: BTreeSet<&str> = BTreeSet::from(["print-options"]);
+    for (name, value) in [
+        ("image", "b"),
+        ("dockerfile", "Dockerfile"),
+        ("build-arg", "A=1"),
+        ("cache-dir", "/c"),
+        ("cache-dir-limit", "1G"),
+        ("force", "true"),
+        ("cache-ttl", "1h"),
+        ("custom-platform", "linux/arm64"),
+        ("insecure-pull", "true"),
+        ("skip-tls-verify-pull", "true"),
+        ("insecure-registry", "h"),
+        ("skip-tls-verify-registry", "h"),
+        ("registry-certificate", "h=c"),
+        ("registry-client-cert", "h=c,k"),
+        ("registry-map", "a=b"),
+        ("registry-mirror", "m"),
+        ("skip-default-registry-fallback", "true"),
+        ("verbosity", "warn"),
+        ("log-format", "json"),
+        ("log-timestamp", "true"),
+    ] {
+        let flag = format!("--{name}={value}");
+        assert_ne!(request(&[&flag]), request(&[]), "{flag} changes nothing");
+        seen.insert(name);
+    }
+    let working: BTreeSet<&str> = WarmerArgs::FLAGS
+        .iter()
+        .filter(|flag| flag.support == Support::Works)
+        .map(|flag| flag.name)
+        .collect();
+    assert_eq!(seen, working);
+}
+
+#[test]
+fn the_shared_directory_is_used_as_it_is_asked_for() {
+    let shared = |flags: &[&str]| {
+        let shared = options(flags).shared;
+        (shared.directory, shared.tags, shared.new_content)
+    };
+    let cache = PathBuf::from("/cache");
+    assert_eq!(shared(&[]), (cache.clone(), TagLookup::Registry, NewContent::NotKept));
+    assert_eq!(shared(&["--cache"]), (cache, TagLookup::Remembered, NewContent::KeptWhereItIs));
+    let named = (PathBuf::from("/project/c"), TagLookup::Remembered, NewContent::Kept);
+    assert_eq!(shared(&["--cache-dir=c"]), named);
+    let kept = options(&["--cache-dir=c"]).execution.kept_directories;
+    assert_eq!(kept, [PathBuf::from("/kaniko"), PathBuf::from("/project/c")]);
+}
+
+#[test]
+fn the_shared_directory_is_looked_after() {
+    let request = |words: &[&str]| match parsed(words, &[]) {
+        Ok(Invocation::Cache(request)) => (request.directory.clone(), request.wish),
+        other => panic!("{words:?}: {other:?}"),
+    };
+    let wish = |keep_bytes, seconds: Option<u64>| {
+        Some(crate::store::Wish { keep_bytes, unused_for: seconds.map(Duration::from_secs) })
+    };
+    let cache = || PathBuf::from("/cache");
+    assert_eq!(request(&["zuwai", "cache", "ls"]), (cache(), None));
+    assert_eq!(request(&["zuwai", "cache", "ls", "-c", "x"]), ("/project/x".into(), None));
+    let prune = |flags: &[&str]| request(&[&["zuwai", "cache", "prune"], flags].concat());
+    assert_eq!(prune(&[]), (cache(), wish(None, Some(0))));
+    assert_eq!(prune(&["--keep=1k"]), (cache(), wish(Some(1000), None)));
+    assert_eq!(prune(&["--older-than=1m", "--keep=0"]), (cache(), wish(Some(0), Some(60))));
+    for words in [&["zuwai", "cache"][..], &["zuwai", "cache", "rm"]] {
+        let failure = parsed(words, &[]).expect_err("no command");
+        assert_eq!(
+            failure.error.to_string(),
+            "`zuwai cache` is `zuwai cache ls` or `zuwai cache prune`"
+        );
+    }
+}
+
+#[test]
 fn every_flag_has_one_row_and_every_row_a_flag() {
     fn check<A: FlagSet>() {
         let command = args::command::<A>();
@@ -576,6 +667,8 @@ fn every_flag_has_one_row_and_every_row_a_flag() {
     }
     check::<BuildArgs>();
     check::<WarmerArgs>();
+    check::<CacheListArgs>();
+    check::<CachePruneArgs>();
     check::<ComparisonArgs>();
 }
 
@@ -583,14 +676,13 @@ fn every_flag_has_one_row_and_every_row_a_flag() {
 fn clap_finds_no_fault_with_the_definitions() {
     args::command::<BuildArgs>().debug_assert();
     args::command::<WarmerArgs>().debug_assert();
+    args::command::<CacheListArgs>().debug_assert();
+    args::command::<CachePruneArgs>().debug_assert();
 }
 
 #[test]
 fn flags_not_built_yet_end_the_build_unless_they_have_their_default() {
-    for flag in ["--cache-dir=/x", "--force-build-metadata"] {
-        let name = flag.split('=').next().expect("a name");
-        assert_eq!(error(&[flag]), format!("`{name}` is not supported yet"));
-    }
+    assert_eq!(error(&["--force-build-metadata"]), "`--force-build-metadata` is not supported yet");
     for flag in ["--cache=false", "--cache-ttl=20160m", "--cache-dir=/cache", "--cache-repo=r/c"] {
         assert_eq!(options(&[flag]), defaults(), "{flag}");
     }
@@ -986,12 +1078,8 @@ fn programs_are_known_by_their_name() {
     assert!(print(&["zuwai", "build", "-h"]).contains("Usage: zuwai build [OPTIONS]"));
     assert!(
         print(&["executor", "-h"])
-            .contains("Directory with base images fetched by the warmer (not supported yet)")
+            .contains("Write a layer for every instruction, even an empty one (not supported yet)")
     );
-    match parsed(&["warmer", "-i", "x"], &[]) {
-        Err(failure) => assert_eq!(failure.error.to_string(), "`warmer` is not supported yet"),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

@@ -124,16 +124,7 @@ impl Walk<'_> {
         };
         let content = match (first, metadata.kind) {
             (Some(first), _) => InputContent::SameAs(first),
-            (None, FileKind::Regular) => {
-                let digest =
-                    rootfs.open_file(path).map_err(ExecuteError::from).and_then(|file| {
-                        digest(file).map_err(|source| {
-                            let path = path.clone();
-                            ExecuteError::Content { path, source }
-                        })
-                    })?;
-                InputContent::Bytes(digest)
-            }
+            (None, FileKind::Regular) => InputContent::Bytes(self.digest(path, metadata)?),
             (None, FileKind::Symlink) => InputContent::Target(rootfs.read_link(path)?),
             (None, FileKind::CharDevice | FileKind::BlockDevice) => {
                 InputContent::Device(metadata.rdev_major, metadata.rdev_minor)
@@ -157,6 +148,23 @@ impl Walk<'_> {
             content,
         });
         Ok(())
+    }
+}
+
+impl Walk<'_> {
+    /// Returns the digest of a file's content, reading it where it is not known.
+    fn digest(&self, path: &RootfsPath, metadata: &Metadata) -> Result<Digest, ExecuteError> {
+        let known = self.source.known();
+        if let Some(digest) = known.and_then(|known| known.digest(metadata)) {
+            return Ok(digest);
+        }
+        let file = self.source.rootfs().open_file(path)?;
+        let digest =
+            digest(&file).map_err(|source| ExecuteError::Content { path: path.clone(), source })?;
+        if let Some(known) = known {
+            known.learn(metadata, &file, &digest);
+        }
+        Ok(digest)
     }
 }
 

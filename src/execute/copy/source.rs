@@ -3,6 +3,7 @@
 use snapshot::{FileKind, Metadata, Rootfs, RootfsPath};
 
 use crate::archive::is_tar;
+use crate::context::KnownFiles;
 use crate::context::pattern::go_match;
 use crate::execute::ExecuteError;
 use crate::execute::error::BUILD_CONTEXT;
@@ -13,6 +14,7 @@ pub struct Source<'a> {
     keeps: Option<&'a dyn Fn(&RootfsPath) -> bool>,
     keeps_owner: bool,
     place: &'static str,
+    known: Option<&'a KnownFiles>,
 }
 
 /// A named source, links followed.
@@ -25,12 +27,22 @@ impl<'a> Source<'a> {
     /// Takes a build context or a named one: only the paths that `keeps` answers true for are
     /// there (the directories above a kept path among them), and all files belong to root.
     pub fn context(rootfs: &'a Rootfs, keeps: &'a dyn Fn(&RootfsPath) -> bool) -> Self {
-        Self { rootfs, keeps: Some(keeps), keeps_owner: false, place: BUILD_CONTEXT }
+        Self { rootfs, keeps: Some(keeps), keeps_owner: false, place: BUILD_CONTEXT, known: None }
     }
 
     /// Takes the root file system of a stage or an image: all of it is there, owners included.
     pub fn root(rootfs: &'a Rootfs) -> Self {
-        Self { rootfs, keeps: None, keeps_owner: true, place: "the source of `--from`" }
+        let place = "the source of `--from`";
+        Self { rootfs, keeps: None, keeps_owner: true, place, known: None }
+    }
+
+    /// Takes what is known of the files' content, where it is only asked what it is.
+    pub fn with_known(self, known: &'a KnownFiles) -> Self {
+        Self { known: Some(known), ..self }
+    }
+
+    pub(super) fn known(&self) -> Option<&'a KnownFiles> {
+        self.known
     }
 
     pub(super) fn rootfs(&self) -> &'a Rootfs {

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 
 use k8s_openapi::api::core::v1::Container;
 use zuwai::broker::BrokerOptions;
 use zuwai::build::BuildOptions;
 use zuwai::cli::env::{Stderr, Surroundings, User};
 use zuwai::cli::{Environment, Facts, Invocation};
+use zuwai::warm::WarmOptions;
 
 /// The environment of the image.
 const ENVIRONMENT: [(&str, &str); 5] = [
@@ -43,6 +45,36 @@ pub fn broker(container: &Container) -> BrokerOptions {
         }
         other => panic!("no broker: {other:?}"),
     }
+}
+
+/// Understands what a warmer in the image is given.
+pub fn warmer(container: &Container) -> WarmOptions {
+    let command = ["/kaniko/warmer"];
+    assert_eq!(container.command.as_deref(), Some(&command.map(str::to_owned)[..]));
+    match understood(&command, container.args.as_deref().unwrap_or_default(), &[]) {
+        Invocation::Warm(request) => {
+            assert_eq!(request.warnings, Vec::<String>::new());
+            request.options
+        }
+        other => panic!("no warmer: {other:?}"),
+    }
+}
+
+/// Understands what a shell script gives to the executor in a Pod of an Indexed Job.
+pub fn scripted(container: &Container, index: u32) -> BuildOptions {
+    let [script] = container.args.as_deref().unwrap_or_default() else { panic!("one script") };
+    let printing = script.replace("exec /kaniko/executor", "exec printf '%s\\n'");
+    assert_ne!(&printing, script, "the executor is started");
+    let output = Command::new("sh")
+        .args(["-euc", &printing])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("JOB_COMPLETION_INDEX", index.to_string())
+        .output()
+        .expect("sh");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    executor(&text.lines().map(str::to_owned).collect::<Vec<_>>(), &[])
 }
 
 fn understood(

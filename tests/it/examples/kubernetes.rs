@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, PersistentVolumeClaim, Pod, PodSpec, Secret,
 };
@@ -11,17 +11,19 @@ use zuwai::broker::Allowed;
 use zuwai::build::BuildOptions;
 use zuwai::build::options::CredentialSource;
 
-use super::containers::{broker, container};
+use super::containers::{broker, container, scripted, warmer};
 use super::{documents, typed};
 
 pub const FILES: &[&str] = &[
     "kubernetes/broker-pod.yaml",
     "kubernetes/gvisor-pod.yaml",
     "kubernetes/job.yaml",
+    "kubernetes/monorepo-job.yaml",
     "kubernetes/own-authority.yaml",
     "kubernetes/pod.yaml",
     "kubernetes/registry-secret.yaml",
     "kubernetes/user-namespace-pod.yaml",
+    "kubernetes/warmer.yaml",
 ];
 
 /// Reads an object, and what it gives to zuwai if it runs it.
@@ -31,6 +33,13 @@ pub fn object(value: &Value) -> Option<BuildOptions> {
         "Job" => {
             let job: Job = typed(value);
             Some(pod(&job.spec.and_then(|spec| spec.template.spec).expect("a Pod")))
+        }
+        "CronJob" => {
+            let job: CronJob = typed(value);
+            let template =
+                job.spec.and_then(|spec| spec.job_template.spec).expect("a Job").template;
+            warming(&template.spec.expect("a Pod"));
+            None
         }
         "Secret" => {
             let secret: Secret = typed(value);
@@ -53,8 +62,18 @@ pub fn object(value: &Value) -> Option<BuildOptions> {
     }
 }
 
-/// Checks what Kubernetes would refuse although each field is known, and understands zuwai's words.
-fn pod(spec: &PodSpec) -> BuildOptions {
+/// Checks a Pod of the warmer: what it writes is mounted.
+fn warming(spec: &PodSpec) {
+    let main = mounted(spec);
+    let options = warmer(main);
+    let mounts: Vec<&str> =
+        main.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str()).collect();
+    assert!(mounts.contains(&"/kaniko/.docker"), "{mounts:?}");
+    assert!(mounts.iter().any(|mount| Path::new(mount) == options.directory), "{mounts:?}");
+}
+
+/// Checks what Kubernetes would refuse although each field is known; returns the only container.
+fn mounted(spec: &PodSpec) -> &Container {
     let [main] = spec.containers.as_slice() else { panic!("one container") };
     let volumes: Vec<&str> =
         spec.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
@@ -64,8 +83,29 @@ fn pod(spec: &PodSpec) -> BuildOptions {
         assert!(Path::new(&mount.mount_path).is_absolute(), "{}", mount.mount_path);
     }
     assert_eq!(spec.automount_service_account_token, Some(false));
-    assert_eq!(main.image.as_deref(), Some("registry.example.com/zuwai:latest"));
-    let options = container(main);
+    let image = match main.command.as_deref() {
+        Some([shell, ..]) if shell == "/busybox/sh" => "registry.example.com/zuwai:debug",
+        _ => "registry.example.com/zuwai:latest",
+    };
+    assert_eq!(main.image.as_deref(), Some(image));
+    main
+}
+
+/// Checks a Pod that builds, and understands zuwai's words.
+fn pod(spec: &PodSpec) -> BuildOptions {
+    let main = mounted(spec);
+    let options = match main.command.as_deref() {
+        Some([shell, ..]) if shell == "/busybox/sh" => {
+            // It has as many images as the Job has Pods, each another.
+            let builds = [0, 1, 2].map(|index| scripted(main, index));
+            let names = builds.clone().map(|build| build.output.destinations[0].typed.clone());
+            let expected = ["api", "web", "worker"];
+            assert_eq!(names, expected.map(|name| format!("registry.example.com/team/{name}:v1")));
+            let [first, ..] = builds;
+            first
+        }
+        _ => container(main),
+    };
     let mounts: Vec<&Path> = main
         .volume_mounts
         .iter()

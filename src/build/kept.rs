@@ -1,0 +1,198 @@
+//! What earlier builds and warmers have left in the shared directory, for one build.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use jiff::Timestamp;
+use snapshot::Digest;
+
+use super::options::{NewContent, SharedOptions, TagLookup};
+use crate::cache::{BaseImages, KanikoDirectory, KanikoTarball, KeptImage, Sought};
+use crate::image::{Platform, Reference};
+use crate::interrupt::Interrupt;
+use crate::registry::ResolvedImage;
+use crate::report::event::{Event, EventSink};
+use crate::store::{Access, Blob, Documents, SharedStore, Store};
+
+/// The shared directory of one build.
+pub(super) struct Kept {
+    images: BaseImages,
+    kaniko: KanikoDirectory,
+    options: SharedOptions,
+    /// Blobs that were handed out from there.
+    used: RefCell<BTreeSet<Digest>>,
+    /// Blobs that were not what they are named by.
+    damaged: RefCell<BTreeSet<Digest>>,
+    /// kaniko's tarballs of images that are used; `None` where one cannot be read.
+    tarballs: RefCell<BTreeMap<Digest, Option<KanikoTarball>>>,
+}
+
+impl Kept {
+    pub(super) fn open(options: &SharedOptions) -> Self {
+        let directory = options.directory.as_path();
+        let access = match options.new_content {
+            NewContent::Kept => Access::Write,
+            NewContent::KeptWhereItIs if directory.is_dir() => Access::Write,
+            NewContent::KeptWhereItIs | NewContent::NotKept => Access::Read,
+        };
+        let store = SharedStore::open(directory, access);
+        Self {
+            images: BaseImages::new(store, options.time_to_live),
+            kaniko: KanikoDirectory::new(directory),
+            options: options.clone(),
+            used: RefCell::default(),
+            damaged: RefCell::default(),
+            tarballs: RefCell::default(),
+        }
+    }
+
+    pub(super) fn store(&self) -> &SharedStore {
+        self.images.store()
+    }
+
+    /// Returns what layers say in their headers.
+    pub(super) fn headers(&self) -> Documents {
+        self.store().headers()
+    }
+
+    /// Returns the image that a reference named when a warmer asked for it, so that no registry has
+    /// to be.
+    pub(super) fn find(
+        &self,
+        events: &dyn EventSink,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Option<KeptImage> {
+        let is_pinned = reference.digest().is_some();
+        if self.options.tags == TagLookup::Registry && !is_pinned {
+            return None;
+        }
+        match self.images.find(reference, platform, Timestamp::now()) {
+            Sought::Found(image) => {
+                let place = self.store().folder().display().to_string();
+                let reference = reference.whole();
+                let digest = image.digest.to_string();
+                events.send(Event::ImageRemembered { reference, digest, place });
+                self.use_tarball(&image.digest);
+                return Some(*image);
+            }
+            Sought::Absent => {}
+            Sought::Expired { checked } => {
+                tracing::debug!(%reference, %checked, "what it named then is too long ago");
+            }
+        }
+        let digest = reference.digest()?.parse().ok()?;
+        let image = self.kaniko.image(&digest)?;
+        let place = self.options.directory.display().to_string();
+        let (reference, digest) = (reference.whole(), image.digest.to_string());
+        events.send(Event::ImageRemembered { reference, digest, place });
+        self.use_tarball(&image.digest);
+        Some(image)
+    }
+
+    /// Notes what a registry has said that a reference names.
+    pub(super) fn resolved(&self, image: &ResolvedImage, platform: &Platform) {
+        self.use_tarball(&image.digest);
+        // What a tag named is for warmers to say: who runs them wants it to be remembered.
+        if image.reference.digest().is_some() {
+            self.images.keep(image, platform, Timestamp::now());
+        }
+    }
+
+    fn use_tarball(&self, digest: &Digest) {
+        if self.kaniko.contains(digest) {
+            self.tarballs
+                .borrow_mut()
+                .entry(*digest)
+                .or_insert_with(|| self.kaniko.tarball(digest));
+        }
+    }
+
+    /// Returns a layer that is there; `None`: it has to come from elsewhere. kaniko's are copied to
+    /// `store`, and checked on the way.
+    pub(super) fn blob(&self, store: &Store, digest: &Digest, size_bytes: u64) -> Option<Blob> {
+        if self.damaged.borrow().contains(digest) {
+            return None;
+        }
+        if let Some(blob) = self.store().blob(digest, size_bytes) {
+            self.used.borrow_mut().insert(*digest);
+            return Some(blob);
+        }
+        let tarballs = self.tarballs.borrow();
+        let mut layers = tarballs.values().flatten().filter_map(|tarball| tarball.layer(digest));
+        let mut layer = layers.next()?;
+        let copied = store.spool().and_then(|mut writer| {
+            // What cannot be read is not what was promised either.
+            let read = io::copy(&mut layer, &mut writer);
+            if let Err(error) = read {
+                tracing::debug!(%digest, %error, "a layer of kaniko's tarball cannot be read");
+            }
+            writer.commit(Some((digest, size_bytes)))
+        });
+        match copied {
+            Ok(blob) => Some(blob),
+            Err(error) => {
+                tracing::debug!(%digest, %error, "a layer of kaniko's tarball is not used");
+                self.damaged.borrow_mut().insert(*digest);
+                None
+            }
+        }
+    }
+
+    /// Tells whether a layer could be had from there, without reading it.
+    pub(super) fn has(&self, digest: &Digest, size_bytes: u64) -> bool {
+        !self.damaged.borrow().contains(digest) && self.store().has_blob(digest, size_bytes)
+    }
+
+    /// Tells whether a layer was handed out from there, and is trusted still.
+    pub(super) fn is_used(&self, digest: &Digest) -> bool {
+        self.used.borrow().contains(digest)
+    }
+
+    /// Notes that a layer is not what it is named by; tells whether it came from there.
+    pub(super) fn distrust(&self, digest: &Digest) -> bool {
+        let was_used = self.used.borrow_mut().remove(digest);
+        if was_used {
+            self.store().distrust(digest);
+            self.damaged.borrow_mut().insert(*digest);
+        }
+        was_used
+    }
+
+    /// Returns what keeps blobs of the build for others; may run in a thread of its own.
+    pub(super) fn keeper(&self, blobs: Vec<Blob>, interrupt: &Interrupt) -> impl FnOnce() + Send {
+        let (store, interrupt) = (self.store().clone(), interrupt.clone());
+        let limit_bytes = self.options.limit_bytes;
+        move || {
+            let is_worth_it = store.is_writable();
+            for blob in blobs {
+                store.put_blob(&blob, &interrupt);
+            }
+            if is_worth_it && interrupt.check().is_ok() {
+                store.keep_within(limit_bytes);
+            }
+        }
+    }
+
+    /// Tells, once, what was wrong with the directory.
+    pub(super) fn tell(&self, events: &dyn EventSink) {
+        if let Some(trouble) = self.store().take_trouble() {
+            let text = format!("nothing more is kept for later builds: {}", trouble.text);
+            events.send(Event::Warning { text });
+        }
+        let mut damaged = std::mem::take(&mut *self.damaged.borrow_mut());
+        damaged.extend(self.store().take_distrusted());
+        if let Some(first) = damaged.first() {
+            let place = self.options.directory.display();
+            let count = damaged.len();
+            let text = match count {
+                1 => format!("the blob `{first}` in `{place}` is damaged and was not used"),
+                count => format!(
+                    "{count} blobs in `{place}`, the first `{first}`, are damaged and were not used"
+                ),
+            };
+            events.send(Event::Warning { text });
+        }
+    }
+}

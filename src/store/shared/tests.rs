@@ -1,0 +1,256 @@
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use snapshot::Digest;
+use tempfile::TempDir;
+
+use super::*;
+use crate::interrupt::Interrupt;
+use crate::store::Store;
+
+fn open() -> (TempDir, SharedStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SharedStore::open(folder.path(), Access::Write);
+    assert!(store.is_writable());
+    (folder, store)
+}
+
+fn read(blob: &crate::store::Blob) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    blob.open().unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn put(store: &SharedStore, bytes: &[u8]) -> Digest {
+    store.put_bytes(bytes);
+    Digest::of(bytes)
+}
+
+fn interrupt() -> Interrupt {
+    Interrupt::new(|_| {}).unwrap()
+}
+
+/// Says that a file was last used so many seconds ago.
+fn age(path: &Path, seconds: u64) {
+    let time = SystemTime::now() - Duration::from_secs(seconds);
+    File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_blob_has_its_name_only_when_it_is_what_was_promised() {
+    let (_folder, store) = open();
+    let promised = Digest::of(b"hello");
+    let mut writer = store.write_blob().unwrap();
+    writer.write_all(b"hullo").unwrap();
+    assert!(!writer.commit(&promised));
+    assert!(store.blob(&promised, 5).is_none());
+    let mut writer = store.write_blob().unwrap();
+    writer.write_all(b"hello").unwrap();
+    assert!(writer.commit(&promised));
+    assert_eq!(read(&store.blob(&promised, 5).unwrap()), b"hello");
+    assert_eq!(names(&store.path(DRAFTS)), [""; 0]);
+}
+
+#[test]
+fn a_blob_stays_readable_when_somebody_removes_it() {
+    let (_folder, store) = open();
+    let digest = put(&store, b"hello");
+    let blob = store.blob(&digest, 5).unwrap();
+    let pruned = store.prune(&Wish { keep_bytes: Some(0), unused_for: None }).unwrap();
+    assert_eq!(pruned.kept_bytes, 0);
+    assert!(store.blob(&digest, 5).is_none());
+    assert_eq!((read(&blob), read(&blob)), (b"hello".to_vec(), b"hello".to_vec()));
+}
+
+#[test]
+fn what_is_damaged_is_not_used_again_and_can_be_replaced() {
+    let (_folder, store) = open();
+    let (short, document) = (put(&store, b"short"), put(&store, b"document"));
+    fs::write(store.blob_path(&short), b"sho").unwrap();
+    fs::write(store.blob_path(&document), b"dokument").unwrap();
+    assert!(store.blob(&short, 5).is_none());
+    assert_eq!(store.document(&document, 100), None);
+    let mut expected = vec![short, document];
+    expected.sort();
+    assert_eq!((store.take_distrusted(), store.take_distrusted()), (expected, vec![]));
+    assert_eq!(names(&store.path(BLOBS)), [""; 0]);
+    put(&store, b"short");
+    assert_eq!(read(&store.blob(&short, 5).unwrap()), b"short");
+}
+
+#[test]
+fn a_builds_blob_is_kept_whatever_file_system_it_is_on() {
+    let (_folder, store) = open();
+    let work = tempfile::tempdir().unwrap();
+    let build = Store::open(work.path()).unwrap();
+    let mut writer = build.spool().unwrap();
+    writer.write_all(b"layer").unwrap();
+    let blob = writer.commit(None).unwrap();
+    store.put_blob(&blob, &interrupt());
+    build.remove().unwrap();
+    assert_eq!(read(&store.blob(&blob.digest, 5).unwrap()), b"layer");
+}
+
+#[test]
+fn where_nothing_can_be_written_nothing_fails_and_it_is_said_once() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let store = SharedStore::open(file.path(), Access::Write);
+    assert!(!store.is_writable());
+    let text = store.take_trouble().unwrap().text;
+    assert!(text.starts_with("cannot write to `") && text.contains("zuwai`: "), "{text}");
+    assert_eq!(store.take_trouble(), None);
+    store.put_bytes(b"x");
+    store.headers().put(&Digest::of(b"x"), b"y");
+    assert_eq!(store.headers().get(&Digest::of(b"x")), None);
+    assert!(store.write_blob().is_none());
+    store.keep_within(Some(0));
+    drop(store.lock(&Digest::of(b"x")));
+    assert_eq!(store.take_trouble(), None);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_empty_and_is_not_made_to_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SharedStore::open(folder.path(), Access::Read);
+    assert_eq!(store.items().unwrap(), Items::default());
+    assert_eq!(store.prune(&Wish::default()).unwrap(), Pruned::default());
+    assert!(store.blob(&Digest::of(b"x"), 1).is_none());
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn what_was_not_used_for_longest_goes_first() {
+    let (_folder, store) = open();
+    let blobs: Vec<Digest> = (0_u8..5).map(|number| put(&store, &[number; 5000])).collect();
+    for (number, digest) in blobs.iter().enumerate() {
+        age(&store.blob_path(digest), 1000 - number as u64);
+    }
+    // It is used.
+    store.blob(&blobs[0], 5000).unwrap();
+    let before = store.items().unwrap();
+    let one = before.items.iter().map(|item| item.size_bytes).max().unwrap();
+    assert_eq!(before.total_bytes, 5 * one);
+    let wish = Wish { keep_bytes: Some(3 * one), unused_for: None };
+    let pruned = store.prune(&wish).unwrap();
+    let removed: Vec<String> = pruned.removed.iter().map(|item| item.name.clone()).collect();
+    assert_eq!(removed, [blobs[1].hex(), blobs[2].hex()]);
+    assert_eq!((pruned.removed_bytes, pruned.kept_bytes), (2 * one, 3 * one));
+    assert_eq!(store.prune(&wish).unwrap().removed, []);
+    let old = Wish { keep_bytes: None, unused_for: Some(Duration::from_millis(996_500)) };
+    let removed: Vec<Item> = store.prune(&old).unwrap().removed;
+    assert_eq!(removed.iter().map(|item| &item.name).collect::<Vec<_>>(), [&blobs[3].hex()]);
+}
+
+#[test]
+fn what_the_dead_left_half_written_is_removed_and_the_livings_is_not() {
+    let (_folder, store) = open();
+    let writer = store.write_blob().unwrap();
+    let living = names(&store.path(DRAFTS));
+    let dead = store.path(DRAFTS).join("dead");
+    fs::write(&dead, "half").unwrap();
+    age(&dead, 3600);
+    age(&store.path(DRAFTS).join(&living[0]), 3600);
+    fs::create_dir_all(store.path(TRASH).join("dead/deep")).unwrap();
+    store.prune(&Wish::default()).unwrap();
+    assert_eq!(names(&store.path(DRAFTS)), living);
+    assert_eq!(names(&store.path(TRASH)), [""; 0]);
+    drop(writer);
+    assert_eq!(names(&store.path(DRAFTS)), [""; 0]);
+}
+
+#[test]
+fn a_cache_mount_is_made_once_and_used_as_it_is_shared() {
+    let (_folder, store) = open();
+    let volumes = store.volumes();
+    let mut made = 0;
+    let mut prepare = |path: &Path| {
+        made += 1;
+        fs::write(path.join("seed"), "1")
+    };
+    let interrupt = interrupt();
+    let one = volumes.open("id", Sharing::Shared, &interrupt, &mut prepare).unwrap();
+    let two = volumes.open("id", Sharing::Shared, &interrupt, &mut prepare).unwrap();
+    assert_eq!(one.path(), two.path());
+    assert_eq!(fs::read_to_string(two.path().join("seed")).unwrap(), "1");
+    let other = volumes.open("id", Sharing::Private, &interrupt, &mut prepare).unwrap();
+    assert_ne!(other.path(), one.path());
+    // Whoever wants it alone waits, until the build is to end.
+    interrupt.raise(nix::sys::signal::Signal::SIGTERM);
+    let refused = volumes.open("id", Sharing::Locked, &interrupt, &mut prepare);
+    assert!(matches!(refused, Err(VolumeError::Interrupted(_))), "{refused:?}");
+    assert_eq!(made, 2);
+}
+
+#[test]
+fn who_waits_for_a_cache_mount_gets_it() {
+    let (_folder, store) = open();
+    let (volumes, interrupt) = (store.volumes(), interrupt());
+    let held = volumes.open("id", Sharing::Locked, &interrupt, &mut |_| Ok(())).unwrap();
+    let path = held.path().to_path_buf();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let volume = volumes.open("id", Sharing::Locked, &interrupt, &mut |_| Ok(())).unwrap();
+            fs::read(volume.path().join("written")).unwrap()
+        });
+        fs::write(path.join("written"), "first").unwrap();
+        drop(held);
+        assert_eq!(waiting.join().unwrap(), b"first");
+    });
+}
+
+#[test]
+fn a_cache_mount_whose_making_failed_is_made_anew() {
+    let (_folder, store) = open();
+    let (volumes, interrupt) = (store.volumes(), interrupt());
+    let mut fails = |path: &Path| {
+        fs::write(path.join("half"), "")?;
+        Err(io::Error::other("no"))
+    };
+    volumes.open("id", Sharing::Shared, &interrupt, &mut fails).unwrap_err();
+    let volume = volumes.open("id", Sharing::Shared, &interrupt, &mut |_| Ok(())).unwrap();
+    assert_eq!(names(volume.path()), [""; 0]);
+    assert_eq!(names(volume.path().parent().unwrap()), ["data", "id", "lock"]);
+}
+
+#[test]
+fn a_cache_mount_in_use_stays_and_another_goes() {
+    let (_folder, store) = open();
+    let (volumes, interrupt) = (store.volumes(), interrupt());
+    let open = |id| volumes.open(id, Sharing::Shared, &interrupt, &mut |_| Ok(())).unwrap();
+    let used = open("used");
+    fs::write(open("free").path().join("file"), [1; 5000]).unwrap();
+    let wish = Wish { keep_bytes: None, unused_for: Some(Duration::ZERO) };
+    let pruned = store.prune(&wish).unwrap();
+    let ids = |items: &[Item]| items.iter().map(|item| item.name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(&pruned.removed), ids(&pruned.busy)),
+        (vec!["free".into()], vec!["used".into()])
+    );
+    assert!(pruned.removed_bytes >= 5000, "{pruned:?}");
+    fs::write(used.path().join("still"), "there").unwrap();
+    assert_eq!(names(&store.path(VOLUMES)), [Digest::of(b"used").hex()]);
+    drop(used);
+    assert_eq!(ids(&store.prune(&wish).unwrap().removed), ["used"]);
+    assert_eq!(names(&store.path(TRASH)), [""; 0]);
+}
+
+#[test]
+fn documents_are_whole_and_replaced() {
+    let (_folder, store) = open();
+    let digest = Digest::of(b"subject");
+    store.tags().put(&digest, b"one");
+    store.tags().put(&digest, b"two");
+    assert_eq!(store.tags().get(&digest), Some(b"two".to_vec()));
+    assert_eq!(store.headers().get(&digest), None);
+    assert_eq!(store.tags().all(), [(digest, b"two".to_vec())]);
+}
