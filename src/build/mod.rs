@@ -117,7 +117,7 @@ fn make(
     };
     let hits = timed(session.events, Phase::Cache, || caching.look_up(&bases, &plan));
     let digest = make_cached(session, &bases, &plan, &caching, &hits);
-    timed(session.events, Phase::Cache, || caching.finish());
+    timed(session.events, Phase::Cache, || caching.finish(digest.is_ok()));
     digest
 }
 

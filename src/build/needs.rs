@@ -53,7 +53,7 @@ pub(super) fn needs(plan: &Plan, uses: &[Uses], unpacking: WhenUnpacked) -> Vec<
     let mut needs = vec![Needs::Nothing; plan.stages.len()];
     for (position, stage) in plan.stages.iter().enumerate().rev() {
         let its_uses = uses.get(position).copied().unwrap_or_default();
-        let touches_files = stage.steps.iter().any(|step| !matches!(step.kind, StepKind::Metadata));
+        let touches_files = stage.steps.iter().any(changes_files);
         let is_always = unpacking == WhenUnpacked::Always;
         let is_read = its_uses.is_copied || is_always && its_uses.last_reader.is_some();
         let Some(need) = needs.get_mut(position) else { continue };
@@ -71,6 +71,10 @@ pub(super) fn needs(plan: &Plan, uses: &[Uses], unpacking: WhenUnpacked) -> Vec<
         }
     }
     needs
+}
+
+pub(super) fn changes_files(step: &Step) -> bool {
+    !matches!(step.kind, StepKind::Metadata)
 }
 
 pub(super) fn runs(step: &Step) -> bool {
@@ -93,7 +97,15 @@ pub(super) fn is_in_target(plan: &Plan, position: usize) -> bool {
 }
 
 pub(super) fn copied_stages(stage: &PlannedStage) -> impl Iterator<Item = usize> + '_ {
-    stage.steps.iter().filter_map(|step| match &step.kind {
+    copied_stages_before(stage, stage.steps.len())
+}
+
+/// Returns the stages that the first `count` steps of a stage copy from.
+pub(super) fn copied_stages_before(
+    stage: &PlannedStage,
+    count: usize,
+) -> impl Iterator<Item = usize> + '_ {
+    stage.steps.iter().take(count).filter_map(|step| match &step.kind {
         StepKind::Copy(copy) => match copy.from {
             CopySource::Stage(position) => Some(position),
             CopySource::Context | CopySource::NamedContext(_) | CopySource::Image(_) => None,

@@ -11,7 +11,7 @@ use super::error::BuildError;
 use super::exposure;
 use super::headers::Headers;
 use super::layers::Layers;
-use super::needs::{Needs, Uses, copied_stages, is_in_target, needs, runs, uses};
+use super::needs::{Needs, Uses, changes_files, copied_stages, is_in_target, needs, runs, uses};
 use super::roots::{Home, Root, Roots};
 use super::session::Session;
 use super::steps::{Held, StageRun, Steps, Supply};
@@ -19,7 +19,7 @@ use super::tracking::Tracking;
 use super::unpacking::Unpacking;
 use crate::execute::Outline;
 use crate::image::Image;
-use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage, Step, StepKind};
+use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage};
 use crate::report::event::Event;
 
 /// A finished stage.
@@ -133,8 +133,10 @@ impl<'a> Stages<'a> {
         let (image, first) = self.run_cached(part, tracking, layers)?;
         // What is above the base is in no root yet.
         let part = Part { on_base: first == 0, ..part };
+        let rest = stage.steps.get(first..).unwrap_or_default();
         let held = match need {
             Needs::Nothing => Held::Nothing,
+            Needs::Outline if !rest.iter().any(changes_files) => Held::Nothing,
             Needs::Outline => self.outline_or_root(part, &image)?,
             Needs::Files => Held::Files(self.base_root(part, &image)?),
         };
@@ -165,7 +167,6 @@ impl<'a> Stages<'a> {
     fn is_done_without(&self, part: Part<'_>) -> bool {
         let is_all_there = self.cached.and_then(|cached| cached.hits).is_some();
         let uses = part.uses.get(part.position).copied().unwrap_or_default();
-        let changes_files = |step: &Step| !matches!(step.kind, StepKind::Metadata);
         is_all_there
             && !uses.layers
             && uses.last_reader.is_none()
@@ -225,7 +226,6 @@ impl<'a> Stages<'a> {
         tracking: &Tracking,
         layers: Layers,
     ) -> Result<Image, BuildError> {
-        let changes_files = |step: &Step| !matches!(step.kind, StepKind::Metadata);
         let its_steps = part.stage.steps.get(steps.range.clone()).unwrap_or_default();
         let held = match its_steps.iter().any(changes_files) {
             false => Held::Nothing,
@@ -284,7 +284,7 @@ impl<'a> Stages<'a> {
         if let Some(root) = self.inherit(part, needs_place) {
             return Ok(root);
         }
-        let first = stage.steps.iter().find(|step| !matches!(step.kind, StepKind::Metadata));
+        let first = stage.steps.iter().find(|step| changes_files(step));
         let because_of = first.map_or_else(|| stage.text.clone(), |step| step.text.clone());
         if needs_place {
             self.make_room();

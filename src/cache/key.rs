@@ -10,7 +10,7 @@ use snapshot::{Digest, Digester};
 
 /// Begins every key. A new number makes all entries of older versions misses: to be counted up
 /// whenever the meaning of a field changes, or what this program makes of the same fields.
-const VERSION: &[u8] = b"zuwai.cache.v1";
+const VERSION: &[u8] = b"zuwai.cache.v2";
 
 /// Names what a step makes of what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -107,9 +107,9 @@ impl Pushes {
         !matches!(*locked(&self.failure), Failure::None)
     }
 
-    /// Waits until all entries are stored, or `longest` is over. Must not be called on a thread of
-    /// the runtime.
-    pub fn finish(&self, longest: Duration) {
+    /// Waits until all entries are stored, `longest` is over, or `ended` is; what is not stored by
+    /// then is given up. Must not be called on a thread of the runtime.
+    pub fn finish(&self, longest: Duration, ended: impl Future<Output = ()>) {
         let mut tasks = std::mem::take(&mut *locked(&self.tasks));
         let all = async {
             for task in &mut tasks {
@@ -117,16 +117,17 @@ impl Pushes {
                 _ = task.await;
             }
         };
-        let finished = self.runtime.block_on(async { tokio::time::timeout(longest, all).await });
-        if finished.is_err() {
+        let is_finished = self.runtime.block_on(async {
+            tokio::select! {
+                () = all => true,
+                () = tokio::time::sleep(longest) => false,
+                () = ended => false,
+            }
+        });
+        if !is_finished {
             fail(&self.failure, CacheError::Unfinished);
             tasks.iter().for_each(JoinHandle::abort);
         }
-    }
-
-    /// Gives up what is not stored yet.
-    pub fn give_up(&self) {
-        std::mem::take(&mut *locked(&self.tasks)).iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -176,7 +176,10 @@ pub const BUILD: &[Flag] = &[
         "what has a digest does not age: of base images, only what a tag named does",
     ),
     works("cache-copy-layers"),
-    differs("cache-run-layers", "layers of WORKDIR are cached with either of the two"),
+    differs(
+        "cache-run-layers",
+        "layers of WORKDIR and of `COPY --from` are cached with either of the two",
+    ),
     works("no-push-cache"),
     ours("isolation"),
     differs(

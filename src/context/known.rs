@@ -12,10 +12,10 @@
 //! row: inode │ size │ mtime seconds, nanoseconds │ ctime seconds, nanoseconds │ digest
 //! ```
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{fstatfs, fstatvfs};
@@ -41,7 +41,8 @@ pub struct KnownFiles {
     file_system: Option<FileSystem>,
     /// By inode.
     rows: Vec<Row>,
-    seen: RefCell<Vec<Row>>,
+    /// Told by several threads.
+    seen: Mutex<Vec<Row>>,
     /// What is newer than this is not learnt.
     newest: SystemTime,
 }
@@ -106,7 +107,7 @@ impl KnownFiles {
     /// Knows nothing, and learns nothing.
     pub fn nothing() -> Self {
         let newest = SystemTime::UNIX_EPOCH;
-        Self { file_system: None, rows: Vec::new(), seen: RefCell::default(), newest }
+        Self { file_system: None, rows: Vec::new(), seen: Mutex::default(), newest }
     }
 
     /// Takes what was kept of the files below `root`, as of now. What is not understood, not whole,
@@ -115,7 +116,7 @@ impl KnownFiles {
         let file_system = file_system_of(root);
         let rows = file_system.and_then(|one| parse(stored?, &one.identity)).unwrap_or_default();
         let newest = SystemTime::now().checked_sub(AGE).unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { file_system, rows, seen: RefCell::default(), newest }
+        Self { file_system, rows, seen: Mutex::default(), newest }
     }
 
     /// Returns the digest of a file's content, if it is known.
@@ -127,7 +128,7 @@ impl KnownFiles {
         let state = State::of(metadata);
         let place = self.rows.binary_search_by_key(&state.inode, |row| row.state.inode).ok()?;
         let row = self.rows.get(place).filter(|row| row.state == state)?;
-        self.seen.borrow_mut().push(*row);
+        self.seen().push(*row);
         Some(row.digest)
     }
 
@@ -138,14 +139,19 @@ impl KnownFiles {
         let state = State::of(before);
         let is_same = State::of_file(file) == Some((file_system.device, state));
         if is_same && state.is_older_than(self.newest) {
-            self.seen.borrow_mut().push(Row { state, digest: *digest });
+            self.seen().push(Row { state, digest: *digest });
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Vec<Row>> {
+        // Nothing is half-done while the lock is held.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what to keep of all files that were asked for; `None` where it is what is kept.
     pub fn to_stored(&self) -> Option<Vec<u8>> {
         let file_system = self.file_system?;
-        let mut rows = self.seen.borrow().clone();
+        let mut rows = self.seen().clone();
         rows.sort_by_key(|row| row.state);
         rows.dedup_by_key(|row| row.state.inode);
         if rows == self.rows {

@@ -11,7 +11,7 @@ fn known(root: &Rootfs, stored: Option<&[u8]>) -> KnownFiles {
     KnownFiles {
         file_system: Some(file_system),
         rows,
-        seen: RefCell::default(),
+        seen: Mutex::default(),
         newest: SystemTime::now() + Duration::from_secs(3600),
     }
 }
@@ -71,10 +71,10 @@ fn what_changed_just_before_it_was_read_is_not_learnt() {
     let time = fs::metadata(folder.path().join("a")).unwrap().modified().unwrap();
     known.newest = time;
     learn(&known, &root, "a");
-    assert_eq!(*known.seen.borrow(), []);
+    assert_eq!(*known.seen(), []);
     known.newest = time + Duration::from_secs(1);
     learn(&known, &root, "a");
-    assert_eq!(known.seen.borrow().len(), 1);
+    assert_eq!(known.seen().len(), 1);
     // And as it is used, not for two seconds.
     let fresh = KnownFiles::new(&root, None);
     assert!(fresh.newest < SystemTime::now() - Duration::from_secs(1));
@@ -91,7 +91,7 @@ fn what_changes_while_it_is_read_is_not_learnt() {
     let file = File::open(&path).unwrap();
     write_over(&path, "b");
     known.learn(&before, &file, &Digest::of(b"a"));
-    assert_eq!(*known.seen.borrow(), []);
+    assert_eq!(*known.seen(), []);
 }
 
 #[test]

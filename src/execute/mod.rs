@@ -11,7 +11,7 @@ mod outline;
 mod run;
 mod workdir;
 
-pub use copy::{Copied, Input, InputContent, Source, Target, copy, inputs};
+pub use copy::{ContentDigests, Copied, Input, InputContent, Source, Target, copy, inputs};
 pub use error::ExecuteError;
 pub use outline::Outline;
 pub use run::run;

@@ -23,6 +23,9 @@ pub(super) fn read(
     }
     history.push_str("# buildkit");
     let mut environment = state.variables.clone();
+    let is_undeclared = |name: &&String| environment.get(name).is_none();
+    let undeclared =
+        reader.proxies.iter().map(|(name, _)| name).filter(is_undeclared).cloned().collect();
     for (name, value) in &reader.proxies {
         environment.set(name, value);
     }
@@ -36,6 +39,7 @@ pub(super) fn read(
     let step = RunStep {
         argv,
         environment: environment.to_vec(),
+        undeclared,
         user: state.image.config.user.clone(),
         working_directory: state.working_directory()?,
         script,

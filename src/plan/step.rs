@@ -121,6 +121,9 @@ pub struct RunStep {
     pub argv: Vec<String>,
     /// All variables, each name once; `HOME` is not added here.
     pub environment: Vec<(String, String)>,
+    /// Those of its variables that came with build arguments which nothing declares, such as
+    /// `HTTP_PROXY`: what the command makes is not taken to depend on them.
+    pub undeclared: Vec<String>,
     /// `USER` as written after expansion; empty is root.
     pub user: String,
     /// Where the command starts; made when it is missing.

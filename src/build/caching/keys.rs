@@ -4,21 +4,23 @@
 //! depends on, as it will be in the image. Not in it: times, owners of a context's files, the
 //! machine. Steps that only change the config are in no key: a command sees of the config what its
 //! environment, user and directory say, and an entry holds files alone.
+//!
+//! Keys are found out as far as somebody asks for them: up to the last step of a stage that may be
+//! cached, and to its end where another stage goes on from there. So no file is read for a last
+//! `COPY . .` whose layer no cache will have.
 
-use snapshot::RootfsPath;
+use snapshot::{FileKind, RootfsPath};
 
-use crate::build::bases::Bases;
+use super::parts::{copy_parts, input_part, layer_parts, option_parts, run_parts, workdir_parts};
+use crate::build::bases::{Bases, name_of};
 use crate::build::known::KnownContexts;
-use crate::build::options::{CompressionChoice, Timestamps, VarRun};
+use crate::build::needs::copied_stages_before;
 use crate::build::session::Session;
-use crate::cache::{Key, KeyWriter};
+use crate::cache::{Key, MadeOf};
 use crate::context::BuildContext;
-use crate::execute::{ExecuteError, Input, InputContent, Source, inputs};
+use crate::execute::{ContentDigests, ExecuteError, Source, inputs};
 use crate::image::{Image, Platform};
-use crate::plan::{
-    Archives, Base, CopySource, CopyStep, FileMode, ImageRequest, Plan, PlannedStage, RunStep,
-    StepKind, WorkdirStep,
-};
+use crate::plan::{Base, CopySource, CopyStep, Plan, PlannedStage, Step, StepKind};
 
 /// The keys of a plan.
 pub(super) struct Keys {
@@ -26,25 +28,37 @@ pub(super) struct Keys {
     platform: Platform,
 }
 
+#[derive(Default)]
 struct StageKeys {
     base_stage: Option<usize>,
     base: Option<Key>,
-    /// By step; `None` for steps that touch no files, and from the first one on that cannot be read.
+    /// By step; `None` for steps that touch no files, from the first one on that cannot be read, and
+    /// for those that nobody asks for.
     steps: Vec<Option<Key>>,
     /// After the last step.
     last: Option<Key>,
 }
 
 impl Keys {
-    pub(super) fn of(session: &Session<'_>, bases: &Bases<'_>, plan: &Plan) -> Self {
+    /// Finds out the keys of a plan; `is_cached` tells of a step whether its layer may be cached.
+    pub(super) fn of(
+        session: &Session<'_>,
+        bases: &Bases<'_>,
+        plan: &Plan,
+        is_cached: &dyn Fn(&Step) -> bool,
+    ) -> Self {
         let mut keys = Self { stages: Vec::new(), platform: Platform::of_this_machine() };
-        let known = KnownContexts::open(session);
-        let reader = Reader { session, bases, known: &known };
-        for stage in &plan.stages {
-            let stage = reader.stage(stage, &keys);
+        let digests = ContentDigests::new(session.threads());
+        let contexts = KnownContexts::open(session);
+        let reader = Reader { session, bases, plan, digests, contexts: &contexts };
+        for (stage, wanted) in plan.stages.iter().zip(wanted(plan, is_cached)) {
+            let stage = match wanted {
+                Wanted::Nothing => StageKeys::default(),
+                Wanted::Steps(count) => reader.stage(stage, count, &keys),
+            };
             keys.stages.push(stage);
         }
-        known.keep();
+        contexts.keep();
         if let Some(target) = plan.target_stage() {
             keys.platform = target.platform.clone();
         }
@@ -80,37 +94,75 @@ impl Keys {
     }
 }
 
+/// How much of a stage's keys is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    /// What it starts from, and so many of its steps.
+    Steps(usize),
+}
+
+impl Wanted {
+    fn count(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Steps(count) => count,
+        }
+    }
+}
+
+/// Says for each stage how much of its keys is asked for, by itself or by stages after it.
+fn wanted(plan: &Plan, is_cached: &dyn Fn(&Step) -> bool) -> Vec<Wanted> {
+    let mut wanted = vec![Wanted::Nothing; plan.stages.len()];
+    for (position, stage) in plan.stages.iter().enumerate().rev() {
+        let its_own = stage.steps.iter().rposition(is_cached).map(|last| Wanted::Steps(last + 1));
+        let Some(its) = wanted.get_mut(position) else { continue };
+        if let Some(own) =
+            its_own.filter(|own| *its == Wanted::Nothing || own.count() > its.count())
+        {
+            *its = own;
+        }
+        let its = *its;
+        if its == Wanted::Nothing {
+            continue;
+        }
+        let base = match stage.base {
+            Base::Stage(base) => Some(base),
+            Base::Scratch | Base::Image(_) => None,
+        };
+        for source in copied_stages_before(stage, its.count()).chain(base) {
+            if let Some((wanted, stage)) = wanted.get_mut(source).zip(plan.stages.get(source)) {
+                *wanted = Wanted::Steps(stage.steps.len());
+            }
+        }
+    }
+    wanted
+}
+
 struct Reader<'r> {
     session: &'r Session<'r>,
     bases: &'r Bases<'r>,
-    known: &'r KnownContexts<'r>,
+    plan: &'r Plan,
+    digests: ContentDigests,
+    contexts: &'r KnownContexts<'r>,
 }
 
 impl Reader<'_> {
-    fn stage(&self, stage: &PlannedStage, known: &Keys) -> StageKeys {
+    /// Finds out the keys of the first steps of a stage.
+    fn stage(&self, stage: &PlannedStage, count: usize, known: &Keys) -> StageKeys {
         let (base_stage, base) = match &stage.base {
             Base::Stage(base) => (Some(*base), known.last(*base)),
-            Base::Scratch => (None, Some(self.base(stage, None))),
+            Base::Scratch => (None, Some(self.base(stage, "the base".to_owned(), None))),
             Base::Image(request) => {
-                (None, Some(self.base(stage, Some(&self.bases.image(request)))))
+                let name = format!("the base `{}`", name_of(request));
+                (None, Some(self.base(stage, name, Some(&self.bases.image(request)))))
             }
         };
         let mut last = base;
         let mut steps = Vec::with_capacity(stage.steps.len());
-        for step in &stage.steps {
+        for step in stage.steps.iter().take(count) {
             let is_made = step.makes_layer();
-            let key = last.filter(|_| is_made).and_then(|parent| match &step.kind {
-                StepKind::Run(run) => Some(run_key(&parent, run)),
-                StepKind::Workdir(workdir) => Some(workdir_key(&parent, workdir)),
-                StepKind::Copy(copy) => match self.copy_key(&parent, copy, known) {
-                    Ok(key) => key,
-                    Err(error) => {
-                        tracing::debug!(%error, step = step.text, "it has no key");
-                        None
-                    }
-                },
-                StepKind::Metadata => None,
-            });
+            let key = last.filter(|_| is_made).and_then(|parent| self.step(&parent, step, known));
             if is_made {
                 last = key;
             }
@@ -119,145 +171,96 @@ impl Reader<'_> {
         StageKeys { base_stage, base, steps, last }
     }
 
-    /// Returns the key of a base's files, and of all that decides how steps become layers.
-    fn base(&self, stage: &PlannedStage, image: Option<&Image>) -> Key {
-        let options = self.session.options;
-        let mut writer = KeyWriter::new("base");
-        writer.text("platform", &stage.platform.to_string());
-        let ignored = &options.snapshots.ignored_paths;
-        writer.list("ignored paths", ignored.len());
-        ignored.iter().for_each(|path| writer.text("ignored", path));
-        writer.flag("without /var/run", options.snapshots.var_run == VarRun::Ignored);
-        writer.flag("without times", options.layers.timestamps == Timestamps::Zeroed);
-        let (name, level) = match options.layers.compression {
-            CompressionChoice::Gzip { level } => ("gzip", level),
-            CompressionChoice::Zstd { level } => ("zstd", level),
-        };
-        writer.text("compression", name);
-        writer.list("levels", usize::from(level.is_some()));
-        level.iter().for_each(|level| writer.number("level", u64::from(*level)));
-        layers(&mut writer, image);
-        writer.finish()
+    fn stage_name(&self, position: usize) -> String {
+        match self.plan.stages.get(position) {
+            Some(PlannedStage { name: Some(name), .. }) => format!("stage `{name}`"),
+            Some(stage) => format!("stage {}", stage.index),
+            None => "a stage".to_owned(),
+        }
     }
 
-    /// Returns the key of a copy; `None` where its source has none.
-    fn copy_key(
+    /// Returns the key of a base's files, and of all that decides how steps become layers.
+    fn base(&self, stage: &PlannedStage, name: String, image: Option<&Image>) -> Key {
+        let mut made_of = MadeOf::default();
+        option_parts(&mut made_of, self.session.options, &stage.platform);
+        layer_parts(&mut made_of, name, image);
+        made_of.key("base", None)
+    }
+
+    /// Returns the key of a step; `None` where what it reads cannot be read: the step will say why.
+    fn step(&self, parent: &Key, step: &Step, known: &Keys) -> Option<Key> {
+        let mut made_of = MadeOf::default();
+        let domain = match &step.kind {
+            StepKind::Run(run) => {
+                run_parts(&mut made_of, run, &step.config);
+                "run"
+            }
+            StepKind::Workdir(workdir) => {
+                workdir_parts(&mut made_of, workdir);
+                "workdir"
+            }
+            StepKind::Copy(copy) => {
+                copy_parts(&mut made_of, copy);
+                match self.source(&mut made_of, copy, known) {
+                    Ok(Some(())) => "copy",
+                    Ok(None) => return None,
+                    Err(error) => {
+                        tracing::debug!(%error, step = step.text, "it has no key");
+                        return None;
+                    }
+                }
+            }
+            StepKind::Metadata => return None,
+        };
+        Some(made_of.key(domain, Some(parent)))
+    }
+
+    /// Adds what a COPY copies; `None` where that has no key.
+    fn source(
         &self,
-        parent: &Key,
+        made_of: &mut MadeOf,
         copy: &CopyStep,
         known: &Keys,
-    ) -> Result<Option<Key>, ExecuteError> {
-        let CopyStep { from, sources, inline, destination, owner, mode, archives } = copy;
-        let mut writer = KeyWriter::new("copy");
-        writer.key("parent", parent);
-        writer.flag("archives are unpacked", *archives == Archives::Unpacked);
-        writer.bytes("destination", destination.path.as_bytes());
-        writer.flag("destination is a directory", destination.is_directory);
-        writer.optional("owner", owner.as_deref());
-        match mode {
-            None => writer.optional("mode", None),
-            Some(FileMode::Absolute(mode)) => writer.number("mode", u64::from(*mode)),
-            Some(mode @ FileMode::Symbolic(_)) => writer.text("mode", &mode.to_string()),
-        }
-        writer.list("sources", sources.len());
-        sources.iter().for_each(|path| writer.bytes("source", path.as_bytes()));
-        writer.list("inline files", inline.len());
-        for file in inline {
-            writer.text("name", &file.name);
-            writer.bytes("content", &file.content);
-        }
-        match from {
-            CopySource::Context => self.files(&mut writer, copy, &self.session.context)?,
+    ) -> Result<Option<()>, ExecuteError> {
+        match &copy.from {
+            CopySource::Context => self.files(made_of, copy, &self.session.context).map(Some),
             CopySource::NamedContext(name) => match self.session.named_directory(name) {
-                Ok(directory) => self.files(&mut writer, copy, directory)?,
+                Ok(directory) => self.files(made_of, copy, directory).map(Some),
                 // The step will say what is wrong with it.
-                Err(_) => return Ok(None),
+                Err(_) => Ok(None),
             },
             // What the stage is made of decides what is in it: no file of it has to be there.
-            CopySource::Stage(source) => match known.last(*source) {
-                Some(last) => writer.key("stage", &last),
-                None => return Ok(None),
-            },
-            CopySource::Image(request) => self.image(&mut writer, request),
+            CopySource::Stage(source) => Ok(known.last(*source).map(|last| {
+                let name = self.stage_name(*source);
+                made_of.part("stage", name, |writer| writer.key("last", &last));
+            })),
+            CopySource::Image(request) => {
+                let platform = request.platform.to_string();
+                made_of.part("platform", "the platform", |writer| writer.text("name", &platform));
+                let name = format!("`{}`", name_of(request));
+                layer_parts(made_of, name, Some(&self.bases.image(request)));
+                Ok(Some(()))
+            }
         }
-        Ok(Some(writer.finish()))
-    }
-
-    fn image(&self, writer: &mut KeyWriter, request: &ImageRequest) {
-        writer.text("image", &request.platform.to_string());
-        layers(writer, Some(&self.bases.image(request)));
     }
 
     fn files(
         &self,
-        writer: &mut KeyWriter,
+        made_of: &mut MadeOf,
         copy: &CopyStep,
         context: &BuildContext,
     ) -> Result<(), ExecuteError> {
         let keeps = |path: &RootfsPath| context.contains(path);
-        let known = self.known.of(context);
+        let known = self.contexts.of(context);
         let source = Source::context(context.root(), &keeps).with_known(known);
-        writer.text("files", "context");
-        inputs(copy, &source, &mut |input| input_fields(writer, &input))
-    }
-}
-
-fn layers(writer: &mut KeyWriter, image: Option<&Image>) {
-    let layers = image.map(Image::layers).unwrap_or_default();
-    writer.list("layers", layers.len());
-    layers.iter().for_each(|layer| writer.digest("diff id", &layer.diff_id));
-}
-
-fn run_key(parent: &Key, run: &RunStep) -> Key {
-    let RunStep { argv, environment, user, working_directory, script } = run;
-    let mut writer = KeyWriter::new("run");
-    writer.key("parent", parent);
-    writer.list("words", argv.len());
-    argv.iter().for_each(|word| writer.text("word", word));
-    writer.list("variables", environment.len());
-    for (name, value) in environment {
-        writer.text("name", name);
-        writer.text("value", value);
-    }
-    writer.text("user", user);
-    writer.bytes("directory", working_directory.as_bytes());
-    writer.list("scripts", usize::from(script.is_some()));
-    if let Some(script) = script {
-        writer.bytes("path", script.path.as_bytes());
-        writer.bytes("content", &script.content);
-    }
-    writer.finish()
-}
-
-fn workdir_key(parent: &Key, workdir: &WorkdirStep) -> Key {
-    let WorkdirStep { path, user } = workdir;
-    let mut writer = KeyWriter::new("workdir");
-    writer.key("parent", parent);
-    writer.bytes("path", path.as_bytes());
-    writer.text("user", user);
-    writer.finish()
-}
-
-fn input_fields(writer: &mut KeyWriter, input: &Input) {
-    let Input { source, path, kind, mode, xattrs, content } = input;
-    writer.number("source", *source as u64);
-    writer.bytes("path", path.as_bytes());
-    writer.text("kind", &kind.to_string());
-    writer.list("modes", usize::from(mode.is_some()));
-    mode.iter().for_each(|mode| writer.number("mode", u64::from(*mode)));
-    writer.list("attributes", xattrs.len());
-    for (name, value) in xattrs {
-        writer.bytes("name", name);
-        writer.bytes("value", value);
-    }
-    match content {
-        InputContent::Bytes(digest) => writer.digest("bytes", digest),
-        InputContent::Target(target) => writer.bytes("target", target),
-        InputContent::SameAs(first) => writer.bytes("same as", first.as_bytes()),
-        InputContent::Device(major, minor) => {
-            writer.number("major", u64::from(*major));
-            writer.number("minor", u64::from(*minor));
+        for input in inputs(copy, &source, &self.digests)? {
+            let slash = if input.kind == FileKind::Directory { "/" } else { "" };
+            let shown = format!("{}{slash}", input.path);
+            made_of.file(shown, |writer| input_part(writer, &input));
         }
-        InputContent::None => writer.optional("nothing", None),
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! Layers of earlier builds in place of steps.
 //!
 //! Every key is known before the first step: a step's is made of the keys before it and of what it
-//! reads, never of what was made. So all are asked for at once, and a stage's hits are the longest
-//! run of its steps that the cache has; what follows a miss is made anew, because it could have been
-//! made upon something else. A hit is a descriptor: its bytes are fetched only when a later step
-//! needs files.
+//! reads, never of what was made. So all are asked for at once. What follows a command that the cache
+//! has not is made anew, because it could have been made upon something else; a COPY or a WORKDIR
+//! makes the same of the same, so that what follows one that is missing can still be had. A hit is a
+//! descriptor: its bytes are fetched only when a later step needs files.
 //!
 //! That a chain of keys stands for files is what a layer cache is: a command is taken to make the
 //! same of the same, be it `apt-get update` on another day. What is *not* taken for granted is that
@@ -14,6 +14,7 @@
 mod blame;
 mod keys;
 mod lineage;
+mod parts;
 mod plan;
 
 use std::cell::{Cell, RefCell};
@@ -29,7 +30,7 @@ use super::options::{self, CacheOptions, CachePlace, NewLayers};
 use super::session::Session;
 use crate::cache::{CacheError, Entry, Key, LayerCache, Looked, NewEntry, Pushes};
 use crate::image::{Layer, Reference, digest_of};
-use crate::plan::{Plan, Step, StepKind};
+use crate::plan::{CopySource, Plan, Step, StepKind};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
 use crate::store::Layout;
@@ -43,6 +44,9 @@ const PARALLEL_LOOKUPS: usize = 16;
 
 /// How long a build waits at its end for entries that are still to be stored.
 const FINISHING_TIME: Duration = Duration::from_secs(180);
+
+/// The same where it has failed, and somebody waits to hear why.
+const FAILED_FINISHING_TIME: Duration = Duration::from_secs(5);
 
 /// The layer cache of one build.
 pub(super) struct Caching<'a> {
@@ -85,24 +89,14 @@ impl<'a> Caching<'a> {
             NewLayers::Stored => Some(Pushes::new(runtime, Arc::clone(&cache))),
             NewLayers::NotStored => None,
         };
-        let keys = Keys::of(session, bases, plan);
+        let keys = Keys::of(session, bases, plan, &|step| is_cached(options, step));
         let lineage = RefCell::new(Lineage::new(&keys));
         let is_warned = Cell::new(false);
         Some(Self { session, options, cache, pushes, keys, lineage, is_warned })
     }
 
-    /// Tells whether the layers of a step are cached.
-    ///
-    /// WORKDIR's always are: they are as good as empty, and made anew they have other times, which
-    /// gives an image of the same steps another digest each time.
     fn is_cached(&self, step: &Step) -> bool {
-        step.makes_layer()
-            && match &step.kind {
-                StepKind::Run(_) => self.options.run_layers == options::Cached::Yes,
-                StepKind::Copy(_) => self.options.copy_layers == options::Cached::Yes,
-                StepKind::Workdir(_) => true,
-                StepKind::Metadata => false,
-            }
+        is_cached(self.options, step)
     }
 
     /// Asks the cache for all steps at once, and returns those that need not be taken.
@@ -128,10 +122,16 @@ impl<'a> Caching<'a> {
             has_failed.set(has_failed.get() || answer.is_err());
             Some((key, answer))
         });
-        let answers: Vec<Option<(Key, Result<Looked, CacheError>)>> = self
-            .session
-            .runtime
-            .block_on(stream::iter(lookups).buffer_unordered(PARALLEL_LOOKUPS).collect());
+        let lookups = stream::iter(lookups).buffer_unordered(PARALLEL_LOOKUPS);
+        let session = self.session;
+        let answers: Vec<Option<(Key, Result<Looked, CacheError>)>> =
+            session.runtime.block_on(async {
+                tokio::select! {
+                    answers = lookups.collect() => answers,
+                    // The build is about to end: what follows says so.
+                    _ = session.interrupt.raised() => Vec::new(),
+                }
+            });
         let mut found = std::collections::BTreeMap::new();
         let mut denied = 0;
         for (key, answer) in answers.into_iter().flatten() {
@@ -291,16 +291,40 @@ impl<'a> Caching<'a> {
         *self.lineage.borrow_mut() = Lineage::new(&self.keys);
     }
 
-    /// Waits until new entries are stored.
-    pub(super) fn finish(&self) {
+    /// Waits until new entries are stored, not long where the build has failed, and no longer than
+    /// until a signal comes.
+    pub(super) fn finish(&self, has_succeeded: bool) {
         let Some(pushes) = &self.pushes else { return };
-        if self.session.interrupt.check().is_err() {
-            pushes.give_up();
-            return;
+        let longest = if has_succeeded { FINISHING_TIME } else { FAILED_FINISHING_TIME };
+        let interrupt = self.session.interrupt;
+        pushes.finish(longest, async {
+            interrupt.raised().await;
+        });
+        if interrupt.check().is_ok() {
+            self.tell_failure();
         }
-        pushes.finish(FINISHING_TIME);
-        self.tell_failure();
     }
+}
+
+/// Tells whether the layers of a step are cached.
+///
+/// WORKDIR's always are: they are as good as empty, and made anew they have other times, which gives
+/// an image of the same steps another digest each time. What is copied from a stage or an image is
+/// wherever commands are: without that, a stage would be fetched only to be copied from, and its
+/// files are what its key says, as a command's are.
+fn is_cached(options: &CacheOptions, step: &Step) -> bool {
+    let (runs, copies) =
+        (options.run_layers == options::Cached::Yes, options.copy_layers == options::Cached::Yes);
+    step.makes_layer()
+        && match &step.kind {
+            StepKind::Run(_) => runs,
+            StepKind::Copy(copy) => match copy.from {
+                CopySource::Stage(_) | CopySource::Image(_) => runs || copies,
+                CopySource::Context | CopySource::NamedContext(_) => copies,
+            },
+            StepKind::Workdir(_) => true,
+            StepKind::Metadata => false,
+        }
 }
 
 fn unusable(error: &CacheError) -> String {

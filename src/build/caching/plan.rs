@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Caching, Lineage};
+use crate::build::needs::runs;
 use crate::cache::{Entry, Key};
 use crate::image::Layer;
 use crate::plan::{Base, CopySource, Plan, Step, StepKind};
@@ -92,14 +93,14 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &BTreeMap<Key,
             let mut hit = match key {
                 Some(key) if !new && caching.is_cached(step) => {
                     let hit = hit(caching, step, key, lineage.of(position), found);
-                    new |= hit.is_none();
+                    new |= hit.is_none() && runs(step);
                     hit
                 }
                 Some(_) => {
-                    new |= matches!(step.kind, StepKind::Run(_));
+                    new |= runs(step);
                     None
                 }
-                // It cannot be read, so it will fail and say why.
+                // It cannot be read, so it will fail and say why; or nobody asks for it.
                 None => {
                     new = true;
                     None

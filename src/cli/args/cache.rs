@@ -46,7 +46,7 @@ pub struct CacheArgs {
     #[arg(long, value_name = "DURATION", default_value = "336h")]
     pub cache_ttl: GoDuration,
 
-    /// Cache layers of COPY too
+    /// Cache layers of COPY and ADD of a context too
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub cache_copy_layers: bool,

@@ -4,10 +4,10 @@
 //! modes where the step sets them.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
 
-use snapshot::{Digest, Digester, FileKind, InodeId, Metadata, RootfsPath, Xattrs};
+use snapshot::{Digest, FileKind, InodeId, Metadata, RootfsPath, Xattrs};
 
+use super::digests::{ContentDigests, Unread};
 use super::source::Source;
 use crate::execute::ExecuteError;
 use crate::plan::{CopyStep, FileMode};
@@ -44,20 +44,22 @@ pub enum InputContent {
     None,
 }
 
-/// Says what a step reads of a context, in an order that depends on names alone.
+/// Returns what a step reads of a context, in an order that depends on names alone.
 ///
 /// # Errors
 /// As [`super::copy`] for what cannot be found or read.
 pub fn inputs(
     step: &CopyStep,
     source: &Source<'_>,
-    see: &mut dyn FnMut(Input),
-) -> Result<(), ExecuteError> {
+    digests: &ContentDigests,
+) -> Result<Vec<Input>, ExecuteError> {
+    let (mut seen, mut unread) = (Vec::new(), Vec::new());
     for (position, pattern) in step.sources.iter().enumerate() {
         for path in source.matches(pattern)? {
             let found = source.follow(&path)?;
-            let mut walk =
-                Walk { step, source, position, first_names: HashMap::new(), see: &mut *see };
+            let (seen, unread) = (&mut seen, &mut unread);
+            let first_names = HashMap::new();
+            let mut walk = Walk { step, source, position, first_names, seen, unread };
             if found.metadata.kind == FileKind::Directory {
                 walk.tree(&path, &found.path)?;
             } else {
@@ -66,7 +68,14 @@ pub fn inputs(
             }
         }
     }
-    Ok(())
+    let files: Vec<&Unread> = unread.iter().map(|(_, file)| file).collect();
+    let read = digests.of(source, &files)?;
+    for ((position, _), digest) in unread.iter().zip(read) {
+        if let Some(input) = seen.get_mut(*position) {
+            input.content = InputContent::Bytes(digest);
+        }
+    }
+    Ok(seen)
 }
 
 struct Walk<'a> {
@@ -74,13 +83,15 @@ struct Walk<'a> {
     source: &'a Source<'a>,
     position: usize,
     first_names: HashMap<InodeId, RootfsPath>,
-    see: &'a mut dyn FnMut(Input),
+    seen: &'a mut Vec<Input>,
+    /// Files whose bytes are still to be read, by their place among what was seen.
+    unread: &'a mut Vec<(usize, Unread)>,
 }
 
 impl Walk<'_> {
     /// Sees a directory, of which only the contents are copied, and all below it.
     fn tree(&mut self, named: &RootfsPath, top: &RootfsPath) -> Result<(), ExecuteError> {
-        (self.see)(Input {
+        self.seen.push(Input {
             source: self.position,
             path: named.clone(),
             kind: FileKind::Directory,
@@ -124,7 +135,16 @@ impl Walk<'_> {
         };
         let content = match (first, metadata.kind) {
             (Some(first), _) => InputContent::SameAs(first),
-            (None, FileKind::Regular) => InputContent::Bytes(self.digest(path, metadata)?),
+            (None, FileKind::Regular) => {
+                match self.source.known().and_then(|known| known.digest(metadata)) {
+                    Some(digest) => InputContent::Bytes(digest),
+                    None => {
+                        self.unread.push((self.seen.len(), Unread::new(path, metadata)));
+                        // Until its bytes were read.
+                        InputContent::None
+                    }
+                }
+            }
             (None, FileKind::Symlink) => InputContent::Target(rootfs.read_link(path)?),
             (None, FileKind::CharDevice | FileKind::BlockDevice) => {
                 InputContent::Device(metadata.rdev_major, metadata.rdev_minor)
@@ -138,7 +158,7 @@ impl Walk<'_> {
             Some(FileMode::Absolute(_)) => None,
             Some(FileMode::Symbolic(_)) | None => Some(metadata.mode),
         };
-        (self.see)(Input {
+        self.seen.push(Input {
             source: self.position,
             path: shown.clone(),
             kind: metadata.kind,
@@ -148,36 +168,5 @@ impl Walk<'_> {
             content,
         });
         Ok(())
-    }
-}
-
-impl Walk<'_> {
-    /// Returns the digest of a file's content, reading it where it is not known.
-    fn digest(&self, path: &RootfsPath, metadata: &Metadata) -> Result<Digest, ExecuteError> {
-        let known = self.source.known();
-        if let Some(digest) = known.and_then(|known| known.digest(metadata)) {
-            return Ok(digest);
-        }
-        let file = self.source.rootfs().open_file(path)?;
-        let digest =
-            digest(&file).map_err(|source| ExecuteError::Content { path: path.clone(), source })?;
-        if let Some(known) = known {
-            known.learn(metadata, &file, &digest);
-        }
-        Ok(digest)
-    }
-}
-
-fn digest(mut file: impl Read) -> io::Result<Digest> {
-    let mut digester = Digester::new();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let count = match file.read(&mut buffer) {
-            Ok(0) => return Ok(digester.finish()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        digester.update(buffer.get(..count).unwrap_or_default());
     }
 }

@@ -6,6 +6,7 @@
 //! links met on the way through a tree are things to be copied.
 
 mod content;
+mod digests;
 mod disk;
 mod ground;
 mod inputs;
@@ -16,6 +17,7 @@ mod tree;
 
 use snapshot::{FileKind, NewDirectory, PathSet, RootfsPath};
 
+pub use digests::ContentDigests;
 pub(in crate::execute) use ground::{Dress, From, Ground, Place};
 pub use inputs::{Input, InputContent, inputs};
 pub(in crate::execute) use source::Found;

@@ -116,7 +116,7 @@ fn whatever_is_different_misses() {
     for (name, change) in changes {
         change();
         let (text, digest) = cache.build(path);
-        assert_eq!((hits(&text), misses(&text)), (0, 1), "{name}\n{text}");
+        assert_eq!((hits(&text), misses(&text)), (0, 2), "{name}\n{text}");
         assert_eq!(digest, built(path, &[]).1, "{name}");
         let (text, again) = cache.build(path);
         assert_eq!((hits(&text), misses(&text), again), (2, 0, digest), "{name}\n{text}");
@@ -127,9 +127,9 @@ fn whatever_is_different_misses() {
     let text = other("--build-arg=A=2");
     assert_eq!((hits(&text), misses(&text)), (1, 1), "{text}");
     let text = other("--ignore-path=/t/deep");
-    assert_eq!((hits(&text), misses(&text)), (0, 1), "{text}");
+    assert_eq!((hits(&text), misses(&text)), (0, 2), "{text}");
     let text = other("--compression=zstd");
-    assert_eq!((hits(&text), misses(&text)), (0, 1), "{text}");
+    assert_eq!((hits(&text), misses(&text)), (0, 2), "{text}");
     // What touches no file does not count.
     let text = other("--label=a=b");
     assert_eq!((hits(&text), misses(&text)), (2, 0), "{text}");
@@ -152,11 +152,48 @@ fn flags_say_what_is_cached() {
     assert_eq!(with(&["--cache-run-layers=false"]), (0, 0));
     assert_eq!(with(&[]), (0, 1));
     assert_eq!(with(&["--no-push-cache"]), (1, 0));
-    assert_eq!(with(&["--cache-copy-layers"]), (0, 1));
+    // What follows a copy that is missing can still be had.
+    assert_eq!(with(&["--cache-copy-layers"]), (1, 1));
     assert_eq!(with(&["--cache-copy-layers"]), (2, 0));
     assert_eq!(with(&["--cache-copy-layers", "--cache-run-layers=false"]), (1, 0));
     let text = built(path, &["--cache", &flag, "--cache-ttl=1ns"]).0;
     assert_eq!((count(&text, "Cache entry expired: "), misses(&text)), (1, 1), "{text}");
     let text = built(path, &["--cache", &flag, "--single-snapshot"]).0;
     assert_eq!((hits(&text), misses(&text), warnings(&text).len()), (0, 0, 1), "{text}");
+}
+
+#[test]
+fn what_is_copied_from_a_stage_is_cached_with_commands() {
+    skip_unless_available!();
+    let dockerfile =
+        "FROM base AS one\nRUN echo a > /a\nFROM scratch\nCOPY --from=one /a /a\nCOPY one /one\n";
+    let context = context(dockerfile);
+    let path = context.path();
+    let (_, expected) = built(path, &[]);
+    let cache = Cache::new();
+    let flag = cache.flag();
+    let (_, digest) = built(path, &["--cache", &flag]);
+    assert_eq!(digest, expected);
+    let (text, digest) = built(path, &["--cache", &flag]);
+    assert_eq!((hits(&text), misses(&text), digest), (2, 0, expected), "{text}");
+    // So the stage is neither run nor unpacked.
+    assert_eq!(count(&text, "Unpacking rootfs"), 0, "{text}");
+    let (text, _) = built(path, &["--cache", &flag, "--cache-run-layers=false"]);
+    assert_eq!((hits(&text), misses(&text)), (0, 0), "{text}");
+}
+
+#[test]
+fn proxies_that_are_not_declared_do_not_count() {
+    skip_unless_available!();
+    let context = context("FROM base\nRUN echo $http_proxy > /a\n");
+    let path = context.path();
+    let cache = Cache::new();
+    let flag = cache.flag();
+    let with = |proxy: &str| {
+        let argument = format!("--build-arg=http_proxy=http://{proxy}");
+        built(path, &["--cache", &flag, &argument])
+    };
+    let (_, first) = with("one");
+    let (text, second) = with("two");
+    assert_eq!((hits(&text), misses(&text), second), (1, 0, first), "{text}");
 }

@@ -15,6 +15,7 @@ fn step(script: &str) -> RunStep {
     RunStep {
         argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         environment: vec![("PATH".to_owned(), "/bin".to_owned())],
+        undeclared: Vec::new(),
         user: String::new(),
         working_directory: RootfsPath::root(),
         script: None,

@@ -1,0 +1,136 @@
+//! Digests of what is in a context's files: by several threads, and of each file once.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use snapshot::{Digest, Digester, InodeId, Metadata, Rootfs, RootfsPath, Timestamp};
+
+use super::source::Source;
+use crate::context::KnownFiles;
+use crate::execute::ExecuteError;
+
+/// Files that a thread is worth starting for.
+const FILES_PER_THREAD: usize = 16;
+
+/// How much of a file is read at once, in bytes.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// What is known of files' contents while a build goes on.
+#[derive(Debug)]
+pub struct ContentDigests {
+    threads: NonZeroUsize,
+    known: RefCell<HashMap<Stamp, Digest>>,
+}
+
+/// A file to be read.
+#[derive(Clone, Debug)]
+pub(super) struct Unread {
+    path: RootfsPath,
+    metadata: Metadata,
+}
+
+/// What tells a file, as it is, from all others: a write moves its ctime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stamp {
+    inode: InodeId,
+    size: u64,
+    mtime: Timestamp,
+    ctime: Timestamp,
+}
+
+impl Unread {
+    pub(super) fn new(path: &RootfsPath, metadata: &Metadata) -> Self {
+        Self { path: path.clone(), metadata: *metadata }
+    }
+
+    fn stamp(&self) -> Stamp {
+        let Metadata { size, mtime, ctime, .. } = self.metadata;
+        Stamp { inode: self.metadata.inode(), size, mtime, ctime }
+    }
+}
+
+impl ContentDigests {
+    /// Knows nothing yet, and reads with at most so many threads.
+    pub fn new(threads: NonZeroUsize) -> Self {
+        Self { threads, known: RefCell::default() }
+    }
+
+    /// Returns the digests of files, in their order.
+    pub(super) fn of(
+        &self,
+        source: &Source<'_>,
+        files: &[&Unread],
+    ) -> Result<Vec<Digest>, ExecuteError> {
+        let mut known = self.known.borrow_mut();
+        let mut wanted = HashSet::new();
+        let is_new =
+            |file: &&&Unread| !known.contains_key(&file.stamp()) && wanted.insert(file.stamp());
+        let new: Vec<&Unread> = files.iter().filter(is_new).copied().collect();
+        for (file, digest) in new.iter().zip(self.read(source, &new)?) {
+            known.insert(file.stamp(), digest);
+        }
+        Ok(files.iter().filter_map(|file| known.get(&file.stamp())).copied().collect())
+    }
+
+    fn read(&self, source: &Source<'_>, files: &[&Unread]) -> Result<Vec<Digest>, ExecuteError> {
+        let (next, rootfs, known) = (AtomicUsize::new(0), source.rootfs(), source.known());
+        let work = || {
+            let (mut done, mut buffer) = (Vec::new(), vec![0; BUFFER_BYTES]);
+            loop {
+                let position = next.fetch_add(1, Ordering::Relaxed);
+                let Some(file) = files.get(position) else { return done };
+                let digest = read_one(rootfs, known, file, &mut buffer);
+                if digest.is_err() {
+                    // Nobody needs the others then.
+                    next.store(files.len(), Ordering::Relaxed);
+                }
+                done.push((position, digest));
+            }
+        };
+        let thread_count = self.threads.get().min(files.len().div_ceil(FILES_PER_THREAD));
+        let mut done = thread::scope(|scope| {
+            let others: Vec<_> = (1..thread_count).map(|_| scope.spawn(work)).collect();
+            let mut done = work();
+            for other in others {
+                done.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            done
+        });
+        done.sort_by_key(|(position, _)| *position);
+        done.into_iter().map(|(_, digest)| digest).collect()
+    }
+}
+
+fn read_one(
+    rootfs: &Rootfs,
+    known: Option<&KnownFiles>,
+    unread: &Unread,
+    buffer: &mut [u8],
+) -> Result<Digest, ExecuteError> {
+    let Unread { path, metadata } = unread;
+    let file = rootfs.open_file(path)?;
+    let digest = digest(&file, buffer)
+        .map_err(|source| ExecuteError::Content { path: path.clone(), source })?;
+    if let Some(known) = known {
+        known.learn(metadata, &file, &digest);
+    }
+    Ok(digest)
+}
+
+fn digest(mut file: impl Read, buffer: &mut [u8]) -> io::Result<Digest> {
+    let mut digester = Digester::new();
+    loop {
+        let count = match file.read(buffer) {
+            Ok(0) => return Ok(digester.finish()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        digester.update(buffer.get(..count).unwrap_or_default());
+    }
+}
