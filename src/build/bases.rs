@@ -8,12 +8,13 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use snapshot::Digest;
 
 use super::error::BuildError;
+use super::kept::image_of;
 use super::options::{Destination, Push};
 use super::pulls::{Pull, PullTarget, Pulls};
 use super::session::Session;
 use super::timed;
 use crate::image::{
-    Descriptor, Image, ImageConfig, ImageFormat, Layer, Manifest, Platform, Reference, digest_of,
+    Descriptor, Image, ImageConfig, Layer, Manifest, Platform, Reference, digest_of,
     is_foreign_layer, size_of,
 };
 use crate::plan::{ImageName, ImageRequest};
@@ -378,19 +379,6 @@ impl<'a> Bases<'a> {
 enum Place {
     Disk(Blob),
     Registry(Reference),
-}
-
-/// Returns the image that a manifest and its config describe.
-fn image_of(
-    name: &str,
-    manifest: &Manifest,
-    config: ImageConfig,
-    media_type: &str,
-) -> Result<Image, BuildError> {
-    let format = ImageFormat::of_manifest(media_type)
-        .map_err(|source| BuildError::BaseType { image: name.to_owned(), source })?;
-    Image::from_parts(manifest, config, format)
-        .map_err(|source| BuildError::BaseImage { image: name.to_owned(), source })
 }
 
 /// Returns how a request's image is called in messages.

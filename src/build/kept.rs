@@ -7,9 +7,10 @@ use std::io;
 use jiff::Timestamp;
 use snapshot::Digest;
 
+use super::error::BuildError;
 use super::options::{NewContent, SharedOptions, TagLookup};
 use crate::cache::{BaseImages, KanikoDirectory, KanikoTarball, KeptImage, Sought};
-use crate::image::{Platform, Reference};
+use crate::image::{Image, ImageConfig, ImageFormat, Manifest, Platform, Reference};
 use crate::interrupt::Interrupt;
 use crate::registry::ResolvedImage;
 use crate::report::event::{Event, EventSink};
@@ -177,9 +178,8 @@ impl Kept {
 
     /// Tells, once, what was wrong with the directory.
     pub(super) fn tell(&self, events: &dyn EventSink) {
-        if let Some(trouble) = self.store().take_trouble() {
-            let text = format!("nothing more is kept for later builds: {}", trouble.text);
-            events.send(Event::Warning { text });
+        for trouble in self.store().take_troubles() {
+            events.send(Event::Warning { text: trouble.to_string() });
         }
         let mut damaged = std::mem::take(&mut *self.damaged.borrow_mut());
         damaged.extend(self.store().take_distrusted());
@@ -195,4 +195,17 @@ impl Kept {
             events.send(Event::Warning { text });
         }
     }
+}
+
+/// Returns the image that a manifest and its config describe.
+pub(super) fn image_of(
+    name: &str,
+    manifest: &Manifest,
+    config: ImageConfig,
+    media_type: &str,
+) -> Result<Image, BuildError> {
+    let format = ImageFormat::of_manifest(media_type)
+        .map_err(|source| BuildError::BaseType { image: name.to_owned(), source })?;
+    Image::from_parts(manifest, config, format)
+        .map_err(|source| BuildError::BaseImage { image: name.to_owned(), source })
 }

@@ -3,11 +3,13 @@
 //! Lives low so that every phase can send; must not know how an event is shown.
 
 mod gauge;
+mod step;
 mod totals;
 
 use std::time::{Duration, Instant};
 
 pub use gauge::{Counting, Gauge, GaugeView, LongWork, Reading};
+pub use step::Step;
 pub use totals::SnapshotTotals;
 
 /// Something a reader of the build's log should learn.
@@ -291,21 +293,6 @@ pub struct Background {
     pub started: Instant,
     /// How long it took.
     pub elapsed: Duration,
-}
-
-/// Names a step in events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Index of the stage in the Dockerfile, from 0.
-    pub stage: usize,
-    /// Number of the step in its stage, from 1.
-    pub number: usize,
-    /// Steps in the stage.
-    pub total: usize,
-    /// Line in the Dockerfile, from 1; `None` for a trigger of the base image.
-    pub line: Option<u32>,
-    /// The instruction as the reader knows it, such as `RUN make`.
-    pub text: String,
 }
 
 /// How far a snapshot looks.

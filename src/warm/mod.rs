@@ -24,7 +24,7 @@ use crate::image::{ImageConfig, Platform, PlatformText, Reference};
 use crate::interrupt::Interrupt;
 use crate::report::event::{Event, EventSink};
 use crate::report::fault::one_line;
-use crate::store::{Access, SharedStore};
+use crate::store::{Access, SharedStore, Trouble};
 use fetch::{Fetcher, Force};
 
 /// Images that are fetched at once.
@@ -41,8 +41,8 @@ pub struct WarmOptions {
     pub build_args: BTreeMap<String, String>,
     /// The directory that builds share (`--cache-dir`).
     pub directory: std::path::PathBuf,
-    /// Room that all of it may take, in bytes; `None`: a tenth of its file system stays free
-    /// (`--cache-dir-limit`).
+    /// Room that all of it may take, in bytes; `None`: a tenth of its file system,
+    /// but no more than 2 GiB, stays free (`--cache-dir-limit`).
     pub limit_bytes: Option<u64>,
     /// What becomes of blobs that are there (`--force`).
     pub present: Present,
@@ -87,9 +87,13 @@ pub fn warm(
     let runtime = threads.map_err(WarmError::Runtime)?;
     build::listen(&runtime, interrupt)?;
     let store = SharedStore::open(&options.directory, Access::Write);
-    let unwritable = || WarmError::Directory {
-        path: options.directory.clone(),
-        why: store.take_trouble().map_or_else(|| "it is read-only".to_owned(), |one| one.text),
+    let unwritable = || {
+        let why = store.take_troubles().into_iter().find_map(|trouble| match trouble {
+            Trouble::Unwritable { why, .. } => Some(why),
+            Trouble::NoLocks { .. } => None,
+        });
+        let why = why.unwrap_or_else(|| "it is read-only".to_owned());
+        WarmError::Directory { path: options.directory.clone(), why }
     };
     if !store.is_writable() {
         return Err(unwritable());
@@ -124,6 +128,9 @@ pub fn warm(
     fetcher.images.write_index();
     if !store.is_writable() {
         return Err(unwritable());
+    }
+    for trouble in store.take_troubles() {
+        events.send(Event::Warning { text: trouble.to_string() });
     }
     match outcome.first_failure {
         Some(error) if outcome.configs.is_empty() => Err(WarmError::AllFailed(Box::new(error))),

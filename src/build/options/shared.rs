@@ -16,8 +16,8 @@ pub struct SharedOptions {
     pub new_content: NewContent,
     /// Age at which what a tag named no longer counts (`--cache-ttl`).
     pub time_to_live: Duration,
-    /// Room that all of it may take, in bytes; `None`: a tenth of its file system stays free
-    /// (`--cache-dir-limit`).
+    /// Room that all of it may take, in bytes; `None`: a tenth of its file system,
+    /// but no more than 2 GiB, stays free (`--cache-dir-limit`).
     pub limit_bytes: Option<u64>,
 }
 

@@ -38,7 +38,7 @@ pub struct CacheArgs {
     /// Room that the shared directory may take
     ///
     /// Bytes, or with a unit: `500M`, `20G`, `20Gi`. What was not used for longest is removed. Not
-    /// given, a tenth of the file system is left free.
+    /// given, a tenth of the file system, but no more than 2 GiB, is left free.
     #[arg(long, value_name = "SIZE")]
     pub cache_dir_limit: Option<ByteSize>,
 

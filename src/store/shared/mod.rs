@@ -23,6 +23,7 @@ mod volumes;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use prune::{Pruned, Wish};
 pub use volumes::{CacheVolume, CacheVolumes, Sharing, VolumeError};
 
 use drafts::Drafts;
+use locks::{LockKind, Locked, open_lock, try_lock};
 
 /// The directory below the one that the user names, which may hold other things.
 pub const SHARED_FOLDER: &str = "zuwai";
@@ -49,11 +51,39 @@ pub enum Access {
     Write,
 }
 
-/// Why nothing more is written to a shared store.
+/// What does not work with a shared store; nothing fails because of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// What happened, to which file.
-    pub text: String,
+pub enum Trouble {
+    /// Nothing more is written.
+    Unwritable {
+        /// The store's directory.
+        folder: PathBuf,
+        /// The system's answer.
+        why: String,
+    },
+    /// Nobody knows who else is at work.
+    NoLocks {
+        /// The store's directory.
+        folder: PathBuf,
+    },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unwritable { folder, why } => write!(
+                formatter,
+                "nothing more is kept for later builds: cannot write to `{}`: {why}",
+                folder.display()
+            ),
+            Self::NoLocks { folder } => write!(
+                formatter,
+                "the file system of `{}` has no locks: builds that use it at a time may download \
+                 the same twice, and directories of cache mounts are never removed",
+                folder.display()
+            ),
+        }
+    }
 }
 
 /// The shared directory; cheap to clone.
@@ -72,7 +102,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     access: Access,
-    trouble: Option<Trouble>,
+    troubles: Vec<Trouble>,
     /// Blobs that turned out not to be what they are named.
     distrusted: Vec<snapshot::Digest>,
     /// Those of them that nobody was told of.
@@ -94,12 +124,12 @@ impl SharedStore {
     /// Takes the store below `directory`.
     ///
     /// With [`Access::Write`] it is made; where that fails, it is read as far as it is there, and
-    /// [`SharedStore::take_trouble`] says why nothing is written.
+    /// [`SharedStore::take_troubles`] says why nothing is written.
     pub fn open(directory: &Path, access: Access) -> Self {
         let folder = directory.join(SHARED_FOLDER);
         let drafts = Drafts::new(folder.join(DRAFTS));
         let state =
-            State { access, trouble: None, distrusted: Vec::new(), untold: BTreeSet::new() };
+            State { access, troubles: Vec::new(), distrusted: Vec::new(), untold: BTreeSet::new() };
         let store = Self { inner: Arc::new(Inner { folder, drafts, state: Mutex::new(state) }) };
         if access == Access::Write {
             match store.make() {
@@ -123,6 +153,12 @@ impl SharedStore {
                 self.put_document(&self.path(name), content)?;
             }
         }
+        // One that nobody waits for.
+        let probe = open_lock(&self.path(LOCKS).join("probe"))?;
+        if try_lock(&probe, LockKind::Exclusive) == Locked::Unsupported {
+            let folder = self.inner.folder.clone();
+            self.state().troubles.push(Trouble::NoLocks { folder });
+        }
         Ok(())
     }
 
@@ -136,9 +172,9 @@ impl SharedStore {
         self.state().access == Access::Write
     }
 
-    /// Returns, once, why nothing was written any more.
-    pub fn take_trouble(&self) -> Option<Trouble> {
-        self.state().trouble.take()
+    /// Returns, once, what does not work.
+    pub fn take_troubles(&self) -> Vec<Trouble> {
+        std::mem::take(&mut self.state().troubles)
     }
 
     /// Returns, once, the blobs that turned out not to be what they are named by.
@@ -214,7 +250,8 @@ impl SharedStore {
         let mut state = self.state();
         if state.access == Access::Write {
             state.access = Access::Read;
-            state.trouble = Some(Trouble { text: format!("cannot write to `{folder}`: {error}") });
+            let folder = self.inner.folder.clone();
+            state.troubles.push(Trouble::Unwritable { folder, why: error.to_string() });
         }
     }
 }

@@ -16,6 +16,9 @@ const PRUNING: &str = "pruning";
 /// The share of its file system that a store without a limit leaves free, as one part of so many.
 const FREE_PART: u64 = 10;
 
+/// Most that it leaves free, in bytes: a large disk that is nearly full is not this store's doing.
+const FREE_BYTES: u64 = 2 << 30;
+
 /// What is to be removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
@@ -81,7 +84,7 @@ impl SharedStore {
         Ok(pruned)
     }
 
-    /// Keeps within `limit_bytes`, or, without a limit, leaves a tenth of the file system free; what
+    /// Keeps within `limit_bytes`, or, without a limit, leaves a tenth of the file system, but no more than 2 GiB, free; what
     /// fails is only noted.
     pub fn keep_within(&self, limit_bytes: Option<u64>) {
         if !self.is_writable() {
@@ -111,7 +114,8 @@ impl SharedStore {
     fn lacking_bytes(&self) -> io::Result<u64> {
         let room = rustix::fs::statvfs(self.folder())?;
         let bytes = |blocks: u64| blocks.saturating_mul(room.f_frsize);
-        Ok((bytes(room.f_blocks) / FREE_PART).saturating_sub(bytes(room.f_bavail)))
+        let free_bytes = FREE_BYTES.min(bytes(room.f_blocks) / FREE_PART);
+        Ok(free_bytes.saturating_sub(bytes(room.f_bavail)))
     }
 
     /// Removes one thing; tells whether it is gone.

@@ -106,16 +106,21 @@ fn where_nothing_can_be_written_nothing_fails_and_it_is_said_once() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let store = SharedStore::open(file.path(), Access::Write);
     assert!(!store.is_writable());
-    let text = store.take_trouble().unwrap().text;
-    assert!(text.starts_with("cannot write to `") && text.contains("zuwai`: "), "{text}");
-    assert_eq!(store.take_trouble(), None);
+    let folder = file.path().join(SHARED_FOLDER);
+    let said: Vec<String> = store.take_troubles().iter().map(Trouble::to_string).collect();
+    let expected = format!(
+        "nothing more is kept for later builds: cannot write to `{}`: Not a directory (os error 20)",
+        folder.display()
+    );
+    assert_eq!(said, [expected]);
+    assert_eq!(store.take_troubles(), []);
     store.put_bytes(b"x");
     store.headers().put(&Digest::of(b"x"), b"y");
     assert_eq!(store.headers().get(&Digest::of(b"x")), None);
     assert!(store.write_blob().is_none());
     store.keep_within(Some(0));
     drop(store.lock(&Digest::of(b"x")));
-    assert_eq!(store.take_trouble(), None);
+    assert_eq!(store.take_troubles(), []);
 }
 
 #[test]
@@ -242,6 +247,17 @@ fn a_cache_mount_in_use_stays_and_another_goes() {
     drop(used);
     assert_eq!(ids(&store.prune(&wish).unwrap().removed), ["used"]);
     assert_eq!(names(&store.path(TRASH)), [""; 0]);
+}
+
+#[test]
+fn a_file_that_cannot_be_locked_is_as_if_it_were() {
+    // As on a file system without locks.
+    let path = rustix::fs::OFlags::PATH;
+    let file = rustix::fs::open("/", path, rustix::fs::Mode::empty()).unwrap();
+    assert_eq!(try_lock(&file, LockKind::Exclusive), Locked::Unsupported);
+    drop(PathLock::wait(Path::new("/nonexistent/lock")));
+    let (_folder, store) = open();
+    assert_eq!(store.take_troubles(), [], "here are locks");
 }
 
 #[test]

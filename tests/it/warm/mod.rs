@@ -124,6 +124,23 @@ impl Shared {
         command
     }
 
+    /// A build that may be killed: its files are in the directory beside the shared one.
+    fn builder(&self, dockerfile: &str) -> Command {
+        let context = self.folder.path().join("context");
+        fs::create_dir_all(&context).unwrap();
+        fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+        fs::write(context.join("file"), "of the context").unwrap();
+        let work = self.folder.path().join("work");
+        let mut command = zuwai();
+        command
+            .args(["build", "--log-format=text", "--no-push", &self.flag()])
+            .arg(format!("--context={}", context.display()))
+            .arg(format!("--kaniko-dir={}", work.display()))
+            .arg(format!("--tar-path={}", self.folder.path().join("image.tar").display()))
+            .arg("--destination=registry.example/app:v1");
+        command
+    }
+
     async fn warm(&self, arguments: &[&str]) -> Ended {
         run(self.warmer(arguments)).await
     }

@@ -108,6 +108,7 @@ async fn whoever_is_killed_when_leaves_the_directory_whole() {
         let mut prune = zuwai();
         prune.args(["cache", "prune", &flag]);
         killed(prune, whole / 4).await;
+        killed(shared.builder(&dockerfile), whole).await;
         for entry in std::fs::read_dir(shared.path().join("zuwai/blobs/sha256")).unwrap() {
             let path = entry.unwrap().path();
             let digest = snapshot::Digest::of(&std::fs::read(&path).unwrap()).hex();
