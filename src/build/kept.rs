@@ -156,7 +156,6 @@ impl Kept {
         let was_used = self.used.borrow_mut().remove(digest);
         if was_used {
             self.store().distrust(digest);
-            self.damaged.borrow_mut().insert(*digest);
         }
         was_used
     }

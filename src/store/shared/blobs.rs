@@ -62,18 +62,23 @@ impl SharedStore {
         None
     }
 
-    /// Notes that a blob is not what it is named: it is not used any more, by this build or, where
-    /// it can be removed, by others.
+    /// Notes that a blob seems not to be what it is named: this build does not use it any more. Where
+    /// its bytes are others indeed, it is removed for all. An image may say of a good blob what is
+    /// not so.
     pub fn distrust(&self, digest: &Digest) {
         let path = self.blob_path(digest);
-        tracing::debug!(path = %path.display(), "it is not what it is named by");
+        let is_good = File::open(&path).and_then(digest_of).is_ok_and(|found| found == *digest);
+        tracing::debug!(path = %path.display(), is_good, "it seems not to be what it is named by");
         let is_writable = {
             let mut state = self.state();
             state.distrusted.push(*digest);
-            state.untold.insert(*digest);
+            if !is_good {
+                state.untold.insert(*digest);
+            }
             state.access == super::Access::Write
         };
-        if is_writable {
+        if is_writable && !is_good {
+            // What cannot be removed is replaced by who has it.
             _ = fs::remove_file(path);
         }
     }
@@ -156,6 +161,17 @@ impl SharedStore {
 
     fn trust(&self, digest: &Digest) {
         self.state().distrusted.retain(|other| other != digest);
+    }
+}
+
+fn digest_of(mut file: File) -> io::Result<Digest> {
+    let mut digester = Digester::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(digester.finish()),
+            count => digester.update(piece.get(..count).unwrap_or_default()),
+        }
     }
 }
 

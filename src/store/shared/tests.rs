@@ -89,6 +89,19 @@ fn what_is_damaged_is_not_used_again_and_can_be_replaced() {
 }
 
 #[test]
+fn who_lies_about_a_good_blob_does_not_have_it_removed() {
+    let (folder, store) = open();
+    let digest = put(&store, b"good");
+    // A manifest with another size, and a config with another DiffID.
+    assert!(store.blob(&digest, 5).is_none());
+    store.distrust(&digest);
+    assert!(store.blob(&digest, 4).is_none(), "this build does without it");
+    assert_eq!((store.take_distrusted(), store.take_troubles()), (vec![], vec![]));
+    let other = SharedStore::open(folder.path(), Access::Write);
+    assert_eq!(read(&other.blob(&digest, 4).unwrap()), b"good");
+}
+
+#[test]
 fn a_builds_blob_is_kept_whatever_file_system_it_is_on() {
     let (_folder, store) = open();
     let work = tempfile::tempdir().unwrap();
