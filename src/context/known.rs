@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! magic │ SHA-256 of the rest │ file system │ rows by inode
-//! row: inode │ size │ mtime seconds, nanoseconds │ ctime seconds, nanoseconds │ digest
+//! row: inode │ size │ mtime seconds, nanoseconds │ ctime seconds, nanoseconds │ digest │ attributes
 //! ```
 
 use std::fs::File;
@@ -22,11 +22,11 @@ use rustix::fs::{fstatfs, fstatvfs};
 use snapshot::{Digest, Metadata, Rootfs, RootfsPath};
 
 /// Changing what is in the form changes this, and old ones are not read.
-const MAGIC: &[u8] = b"zuwai known files 1\n";
+const MAGIC: &[u8] = b"zuwai known files 2\n";
 
 const DIGEST_BYTES: usize = 32;
 const IDENTITY_BYTES: usize = 16;
-const ROW_BYTES: usize = 8 + 8 + 12 + 12 + DIGEST_BYTES;
+const ROW_BYTES: usize = 8 + 8 + 12 + 12 + DIGEST_BYTES + 1;
 
 /// How much older than the reading a change has to be. The coarsest timestamps are of 2 s.
 const AGE: Duration = Duration::from_secs(2);
@@ -54,11 +54,29 @@ struct FileSystem {
     identity: [u8; IDENTITY_BYTES],
 }
 
+/// What is in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Whether it has extended attributes that belong in an image.
+    pub attributes: Attributes,
+}
+
+/// Whether a file has extended attributes that belong in an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attributes {
+    /// It has none.
+    None,
+    /// It has some, which have to be read.
+    Some,
+}
+
 /// A file as it was when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
     state: State,
-    digest: Digest,
+    known: Known,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,8 +137,8 @@ impl KnownFiles {
         Self { file_system, rows, seen: Mutex::default(), newest }
     }
 
-    /// Returns the digest of a file's content, if it is known.
-    pub fn digest(&self, metadata: &Metadata) -> Option<Digest> {
+    /// Returns what is in a file, if it is known. Setting an attribute moves ctime too.
+    pub fn get(&self, metadata: &Metadata) -> Option<Known> {
         let file_system = self.file_system?;
         if metadata.dev != file_system.device {
             return None;
@@ -129,17 +147,17 @@ impl KnownFiles {
         let place = self.rows.binary_search_by_key(&state.inode, |row| row.state.inode).ok()?;
         let row = self.rows.get(place).filter(|row| row.state == state)?;
         self.seen().push(*row);
-        Some(row.digest)
+        Some(row.known)
     }
 
-    /// Learns the digest of what was just read from a file, which `before` describes as it was when
+    /// Learns what was just read from a file, which `before` describes as it was when
     /// the reading began.
-    pub fn learn(&self, before: &Metadata, file: &File, digest: &Digest) {
+    pub fn learn(&self, before: &Metadata, file: &File, known: Known) {
         let Some(file_system) = self.file_system else { return };
         let state = State::of(before);
         let is_same = State::of_file(file) == Some((file_system.device, state));
         if is_same && state.is_older_than(self.newest) {
-            self.seen().push(Row { state, digest: *digest });
+            self.seen().push(Row { state, known });
         }
     }
 
@@ -159,7 +177,7 @@ impl KnownFiles {
         }
         let mut rest = Vec::with_capacity(IDENTITY_BYTES + rows.len() * ROW_BYTES);
         rest.extend_from_slice(&file_system.identity);
-        for Row { state, digest } in &rows {
+        for Row { state, known: Known { digest, attributes } } in &rows {
             rest.extend_from_slice(&state.inode.to_le_bytes());
             rest.extend_from_slice(&state.size.to_le_bytes());
             for (seconds, nanoseconds) in [state.mtime, state.ctime] {
@@ -167,6 +185,10 @@ impl KnownFiles {
                 rest.extend_from_slice(&nanoseconds.to_le_bytes());
             }
             rest.extend_from_slice(digest.as_bytes());
+            rest.push(match attributes {
+                Attributes::None => 0,
+                Attributes::Some => 1,
+            });
         }
         Some([MAGIC, Digest::of(&rest).as_bytes(), &rest].concat())
     }
@@ -222,7 +244,13 @@ fn row(bytes: &[u8]) -> Option<Row> {
         mtime: (i64::from_le_bytes(*mtime_seconds), u32::from_le_bytes(*mtime_nanoseconds)),
         ctime: (i64::from_le_bytes(*ctime_seconds), u32::from_le_bytes(*ctime_nanoseconds)),
     };
-    Some(Row { state, digest: Digest::from_bytes(*rest.first_chunk()?) })
+    let (digest, rest) = rest.split_first_chunk()?;
+    let attributes = match rest {
+        [0] => Attributes::None,
+        [1] => Attributes::Some,
+        _ => return None,
+    };
+    Some(Row { state, known: Known { digest: Digest::from_bytes(*digest), attributes } })
 }
 
 #[cfg(test)]

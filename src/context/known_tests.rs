@@ -20,10 +20,14 @@ fn metadata(root: &Rootfs, name: &str) -> Metadata {
     root.metadata(&RootfsPath::new(name).unwrap()).unwrap().unwrap()
 }
 
+fn plain(content: &[u8]) -> Known {
+    Known { digest: Digest::of(content), attributes: Attributes::None }
+}
+
 fn learn(known: &KnownFiles, root: &Rootfs, name: &str) {
     let before = metadata(root, name);
     let path = root.host_path().join(name);
-    known.learn(&before, &File::open(&path).unwrap(), &Digest::of(&fs::read(&path).unwrap()));
+    known.learn(&before, &File::open(&path).unwrap(), plain(&fs::read(&path).unwrap()));
 }
 
 /// Writes to a file until that shows in its ctime, and puts its mtime back.
@@ -46,19 +50,19 @@ fn what_was_read_is_known_until_it_changes() {
     let root = Rootfs::open(folder.path()).unwrap();
     let first = known(&root, None);
     for name in ["a", "b", "c"] {
-        assert_eq!(first.digest(&metadata(&root, name)), None);
+        assert_eq!(first.get(&metadata(&root, name)), None);
         learn(&first, &root, name);
     }
     let stored = first.to_stored().unwrap();
     write_over(&folder.path().join("b"), "B");
     let second = known(&root, Some(&stored));
-    let found = ["a", "b", "c"].map(|name| second.digest(&metadata(&root, name)));
-    assert_eq!(found, [Some(Digest::of(b"a")), None, Some(Digest::of(b"c"))]);
+    let found = ["a", "b", "c"].map(|name| second.get(&metadata(&root, name)));
+    assert_eq!(found, [Some(plain(b"a")), None, Some(plain(b"c"))]);
     learn(&second, &root, "b");
     let stored = second.to_stored().unwrap();
     let third = known(&root, Some(&stored));
-    let found = ["a", "b", "c"].map(|name| third.digest(&metadata(&root, name)));
-    assert_eq!(found, [b"a", b"B", b"c"].map(|content| Some(Digest::of(content))));
+    let found = ["a", "b", "c"].map(|name| third.get(&metadata(&root, name)));
+    assert_eq!(found, [b"a", b"B", b"c"].map(|content| Some(plain(content))));
     assert_eq!(third.to_stored(), None, "nothing new to keep");
 }
 
@@ -90,7 +94,7 @@ fn what_changes_while_it_is_read_is_not_learnt() {
     let before = metadata(&root, "a");
     let file = File::open(&path).unwrap();
     write_over(&path, "b");
-    known.learn(&before, &file, &Digest::of(b"a"));
+    known.learn(&before, &file, plain(b"a"));
     assert_eq!(*known.seen(), []);
 }
 
@@ -124,7 +128,7 @@ fn nothing_is_known_of_other_devices() {
     learn(&first, &root, "a");
     let second = known(&root, first.to_stored().as_deref());
     let there = metadata(&root, "a");
-    assert_eq!(second.digest(&there), Some(Digest::of(b"a")));
-    assert_eq!(second.digest(&Metadata { dev: there.dev + 1, ..there }), None);
-    assert_eq!(KnownFiles::nothing().digest(&there), None);
+    assert_eq!(second.get(&there), Some(plain(b"a")));
+    assert_eq!(second.get(&Metadata { dev: there.dev + 1, ..there }), None);
+    assert_eq!(KnownFiles::nothing().get(&there), None);
 }

@@ -17,7 +17,7 @@ mod stream;
 mod tree;
 
 pub use error::ContextError;
-pub use known::KnownFiles;
+pub use known::{Attributes, Known, KnownFiles};
 pub use source::{ContextSource, enter, open, open_directory, unpack};
 pub use stream::Means;
 pub use tree::BuildContext;

@@ -11,7 +11,7 @@ use std::thread;
 use snapshot::{Digest, Digester, InodeId, Metadata, Rootfs, RootfsPath, Timestamp};
 
 use super::source::Source;
-use crate::context::KnownFiles;
+use crate::context::{Attributes, Known, KnownFiles};
 use crate::execute::ExecuteError;
 
 /// Files that a thread is worth starting for.
@@ -32,6 +32,7 @@ pub struct ContentDigests {
 pub(super) struct Unread {
     path: RootfsPath,
     metadata: Metadata,
+    attributes: Attributes,
 }
 
 /// What tells a file, as it is, from all others: a write moves its ctime.
@@ -44,8 +45,8 @@ struct Stamp {
 }
 
 impl Unread {
-    pub(super) fn new(path: &RootfsPath, metadata: &Metadata) -> Self {
-        Self { path: path.clone(), metadata: *metadata }
+    pub(super) fn new(path: &RootfsPath, metadata: &Metadata, attributes: Attributes) -> Self {
+        Self { path: path.clone(), metadata: *metadata, attributes }
     }
 
     fn stamp(&self) -> Stamp {
@@ -112,12 +113,12 @@ fn read_one(
     unread: &Unread,
     buffer: &mut [u8],
 ) -> Result<Digest, ExecuteError> {
-    let Unread { path, metadata } = unread;
+    let Unread { path, metadata, attributes } = unread;
     let file = rootfs.open_file(path)?;
     let digest = digest(&file, buffer)
         .map_err(|source| ExecuteError::Content { path: path.clone(), source })?;
     if let Some(known) = known {
-        known.learn(metadata, &file, &digest);
+        known.learn(metadata, &file, Known { digest, attributes: *attributes });
     }
     Ok(digest)
 }

@@ -9,6 +9,7 @@ use snapshot::{Digest, FileKind, InodeId, Metadata, RootfsPath, Xattrs};
 
 use super::digests::{ContentDigests, Unread};
 use super::source::Source;
+use crate::context::{Attributes, Known};
 use crate::execute::ExecuteError;
 use crate::plan::{CopyStep, FileMode};
 
@@ -133,13 +134,27 @@ impl Walk<'_> {
             _ if metadata.kind == FileKind::Directory => None,
             _ => self.first_names.get(&metadata.inode()).cloned(),
         };
+        // Of a file that is known to have none they are not asked for.
+        let known = match (&first, metadata.kind) {
+            (None, FileKind::Regular) => self.source.known().and_then(|known| known.get(metadata)),
+            _ => None,
+        };
+        let xattrs = match known {
+            Some(Known { attributes: Attributes::None, .. }) => Xattrs::new(),
+            Some(Known { attributes: Attributes::Some, .. }) | None => rootfs.xattrs(path)?,
+        };
         let content = match (first, metadata.kind) {
             (Some(first), _) => InputContent::SameAs(first),
             (None, FileKind::Regular) => {
-                match self.source.known().and_then(|known| known.digest(metadata)) {
-                    Some(digest) => InputContent::Bytes(digest),
+                match known {
+                    Some(known) => InputContent::Bytes(known.digest),
                     None => {
-                        self.unread.push((self.seen.len(), Unread::new(path, metadata)));
+                        let attributes = match xattrs.is_empty() {
+                            true => Attributes::None,
+                            false => Attributes::Some,
+                        };
+                        self.unread
+                            .push((self.seen.len(), Unread::new(path, metadata, attributes)));
                         // Until its bytes were read.
                         InputContent::None
                     }
@@ -164,7 +179,7 @@ impl Walk<'_> {
             kind: metadata.kind,
             // The mode of a link means nothing.
             mode: mode.filter(|_| metadata.kind != FileKind::Symlink),
-            xattrs: rootfs.xattrs(path)?,
+            xattrs,
             content,
         });
         Ok(())
