@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod execute;
 pub mod export;
 pub mod http;
+pub mod identity;
 pub mod image;
 pub mod interrupt;
 pub mod plan;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use zuwai::build::BuildError;
 use zuwai::cli::{self, Environment, Facts, Failure, Invocation};
+use zuwai::image::Reference;
 use zuwai::interrupt::{Interrupt, Interrupted};
 use zuwai::report::Terminal;
 use zuwai::report::fault::Fault;
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         Ok(Invocation::Build(request)) => build(*request),
         Ok(Invocation::Plan(request)) => plan(*request),
         Ok(Invocation::Doctor(request)) => doctor(*request),
+        Ok(Invocation::DoctorOfRegistries { request, references }) => {
+            doctor_of_registries(*request, &references)
+        }
         Ok(Invocation::Broker(request)) => broker(&request),
         Ok(Invocation::Warm(request)) => warm(*request),
         Ok(Invocation::Cache(request)) => cache(&request),
@@ -85,6 +89,22 @@ fn doctor(request: cli::BuildRequest) -> ExitCode {
         Format::Text | Format::Color(_) => examination.table(),
     });
     match &examination.error {
+        None => ExitCode::SUCCESS,
+        Some(error) => fail(&terminal, error),
+    }
+}
+
+fn doctor_of_registries(request: cli::BuildRequest, references: &[Reference]) -> ExitCode {
+    let terminal = open_terminal(&request);
+    let examination = match zuwai::doctor::examine_registry(&request.options, references) {
+        Ok(examination) => examination,
+        Err(error) => return fail(&terminal, &error),
+    };
+    terminal.print(&match request.report.format {
+        Format::Json => examination.json(),
+        Format::Text | Format::Color(_) => examination.table(),
+    });
+    match examination.error() {
         None => ExitCode::SUCCESS,
         Some(error) => fail(&terminal, error),
     }

@@ -27,6 +27,7 @@ mod outlook;
 mod output;
 mod overlays;
 mod pulls;
+mod reachable;
 mod record;
 mod roots;
 mod session;
@@ -49,6 +50,7 @@ pub use error::BuildError;
 pub use network::{connect_for, fetch, registry};
 pub use options::BuildOptions;
 pub use outlook::{ChosenSandbox, ChosenTracker, FormTrial, Outlook, TrackerTrial, outlook};
+pub use reachable::examine_registries;
 
 use crate::context::Means;
 use crate::dockerfile;

@@ -18,8 +18,8 @@ use crate::http::{
     OutgoingBody, ProxyOptions, Reach, RetryPolicy, RootSources, Timeouts, Verification, redact,
 };
 use crate::registry::{
-    CredentialOptions, Fallback, HostAuthority, HostClientCertificate, PartsAhead, Registry,
-    RegistryMap, RegistryOptions, TransportSecurity,
+    AmbientCredentials, CredentialOptions, Fallback, HostAuthority, HostClientCertificate,
+    PartsAhead, Registry, RegistryMap, RegistryOptions, TransportSecurity,
 };
 use crate::sandbox::HostFiles;
 
@@ -40,8 +40,13 @@ pub(super) struct Network {
 
 /// Reads certificates, resolver configuration and credentials.
 pub(super) fn open(options: &BuildOptions) -> Result<Network, BuildError> {
-    let (http, registry) = connect(&options.registry, with_cache(options))?;
+    let (http, registry) = prepare(options)?;
     Ok(Network { http, registry, host_files: HostFiles::read()? })
+}
+
+/// Reads certificates and credentials.
+pub(super) fn prepare(options: &BuildOptions) -> Result<(HttpClient, Registry), BuildError> {
+    connect(&options.registry, with_cache(options))
 }
 
 /// Returns the way to registries, for who builds nothing.
@@ -82,7 +87,7 @@ fn connect(
     options: RegistryOptions,
 ) -> Result<(HttpClient, Registry), BuildError> {
     let http = HttpClient::new(&HttpOptions {
-        user_agent: concat!("zuwai/", env!("CARGO_PKG_VERSION")).to_owned(),
+        user_agent: user_agent(access.client_type.as_deref()),
         roots: RootSources {
             file: access.ca_file.clone(),
             directories: access.ca_directories.clone(),
@@ -101,6 +106,18 @@ fn connect(
     })?;
     let registry = Registry::new(&http, options)?;
     Ok((http, registry))
+}
+
+/// Returns what every request says of who sends it, as kaniko does.
+fn user_agent(client_type: Option<&str>) -> String {
+    let program = concat!("zuwai/", env!("CARGO_PKG_VERSION"));
+    // What cannot be in a header would end every request.
+    let shown: String =
+        client_type.unwrap_or_default().chars().filter(|c| matches!(c, ' '..='~')).collect();
+    match shown.as_str() {
+        "" => program.to_owned(),
+        shown => format!("{program},{shown}"),
+    }
 }
 
 /// What is allowed for pushing to the cache is allowed for looking at what was pushed, as in kaniko.
@@ -153,6 +170,12 @@ fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
             },
             helper_directories: access.helper_directories.clone(),
             helper_environment: access.helper_environment.clone(),
+            ambient: match access.credentials {
+                CredentialSource::Files => access.ambient.clone(),
+                CredentialSource::Descriptor(_) | CredentialSource::Broker(_) => {
+                    AmbientCredentials::default()
+                }
+            },
         },
         parts_ahead: PartsAhead::default(),
         pull_retry: retry(access.download_retry_count),

@@ -217,6 +217,9 @@ pub struct OutputOptions {
     pub image_name_with_digest_file: Option<DigestSink>,
     /// Gets `registry/repository:tag@sha256:…` lines (`--image-name-tag-with-digest-file`).
     pub image_name_tag_with_digest_file: Option<DigestSink>,
+    /// A directory that gets a file `images` with a line of JSON for each image that was pushed
+    /// (`BUILDER_OUTPUT`).
+    pub builder_output: Option<PathBuf>,
     /// Gets times and counts of the build as JSON (`--benchmark-file`).
     pub benchmark_file: Option<PathBuf>,
 }

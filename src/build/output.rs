@@ -283,5 +283,10 @@ fn write_digest_files(
             None => {}
         }
     }
+    if let (Some(directory), Push::Yes) = (&output.builder_output, output.push) {
+        let typed = named.iter().map(|one| one.typed.as_str());
+        let text = export::builder_output(typed, &encoded.digest);
+        export::write_text(&directory.join("images"), &text)?;
+    }
     Ok(())
 }

@@ -5,8 +5,9 @@
 use super::args::{
     self, BrokerArgs, BuildArgs, CacheListArgs, CachePruneArgs, ComparisonArgs, FlagSet, WarmerArgs,
 };
-use super::flags::{Flag, Origin, Support, VARIABLES};
+use super::flags::{Flag, Origin, Support};
 use super::spelling::OldName;
+use super::variables::VARIABLES;
 
 /// Returns `docs/flags.md`.
 pub fn flags() -> String {
@@ -25,7 +26,9 @@ pub fn flags() -> String {
     page.push_str(
         "\n## `zuwai plan`, `zuwai doctor`\n\nThe flags of `zuwai build`: they say which build is \
          meant. `doctor` looks at those that say where and how commands run and changes are found, \
-         and prints JSON with `--log-format=json`.\n",
+         and prints JSON with `--log-format=json`. With `--registry=IMAGE`, repeatable, it asks the \
+         image's registry instead: which credentials are used there, where else they were looked \
+         for, and whether the image can be pulled and pushed; it exits with 0 when either can.\n",
     );
     page.push_str("\n## `zuwai broker`\n");
     section::<BrokerArgs>(&mut page);

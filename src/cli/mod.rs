@@ -20,6 +20,7 @@ mod parse;
 mod print;
 mod settle;
 pub mod spelling;
+mod variables;
 
 pub use env::{Environment, Facts};
 pub use error::Error;

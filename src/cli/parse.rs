@@ -12,10 +12,12 @@ use super::spelling::{self, Spelled};
 use super::{docs, lower, print, settle};
 use crate::build::BuildOptions;
 use crate::build::options::Push;
+use crate::image::Reference;
 use crate::report::settings::ReportSettings;
 
 mod broker;
 mod compare;
+mod doctor;
 mod help;
 mod store;
 mod warm;
@@ -35,6 +37,13 @@ pub enum Invocation {
     Plan(Box<BuildRequest>),
     /// What this container allows a build.
     Doctor(Box<BuildRequest>),
+    /// What registries allow a build.
+    DoctorOfRegistries {
+        /// The build.
+        request: Box<BuildRequest>,
+        /// References whose registries are asked.
+        references: Vec<Reference>,
+    },
     /// A broker.
     Broker(Box<BrokerRequest>),
     /// Images to fetch.
@@ -149,7 +158,7 @@ pub fn parse(
     match program {
         // A Pod of our image needs no other entrypoint to be examined; kaniko has no such command.
         Program::Executor => match words.split_first() {
-            Some((first, rest)) if first == DOCTOR => line.build(rest, Purpose::Examine),
+            Some((first, rest)) if first == DOCTOR => line.doctor(rest),
             _ => line.build(&words, Purpose::Build),
         },
         Program::Warmer => line.warm(&words),
@@ -186,7 +195,7 @@ impl Line<'_> {
         match command.as_str() {
             "build" => self.build(rest, Purpose::Build),
             "plan" => self.build(rest, Purpose::Plan),
-            DOCTOR => self.build(rest, Purpose::Examine),
+            DOCTOR => self.doctor(rest),
             "warm" => self.warm(rest),
             store::COMMAND => self.cache(rest),
             "broker" => self.broker(rest),

@@ -7,10 +7,10 @@ use super::KANIKO_DIRECTORY;
 use super::args::{BuildArgs, KeyValues, LogArgs, PullArgs, WarmerArgs};
 use super::env::{Environment, Facts, Stderr, Surroundings, User};
 use super::error::Error;
-use super::flags::{self, Missing, Variable};
 use super::go_values;
 use super::parse::{Program, Purpose};
 use super::spelling::Spelled;
+use super::variables::{Missing, VARIABLES, Variable};
 use crate::report::settings::{Clock, Colors, Format, Level, ProgressForm, ReportSettings};
 
 /// Flags with the environment's share in them.
@@ -82,7 +82,7 @@ fn unsupported_variables(environment: &Environment) -> impl Iterator<Item = Stri
     let warns = |variable: &&Variable| {
         variable.missing == Missing::Warn && environment.path(variable.name).is_some()
     };
-    flags::VARIABLES.iter().filter(warns).map(|variable| {
+    VARIABLES.iter().filter(warns).map(|variable| {
         format!(
             "the environment variable `{}` ({}) is not supported yet and has no effect",
             variable.name, variable.effect

@@ -3,18 +3,21 @@
 //!
 //! Owns the words, not the decisions: what a build would have here is tried by
 //! [`build::outlook`](crate::build::outlook) with the code of a build, and what cannot be tried
-//! (limits, profiles, mounts) is read from the kernel. Must not build, and reaches no network. The
-//! one idea to hold in mind: a finding says what was seen; only a trial says what works.
+//! (limits, profiles, mounts) is read from the kernel. Must not build; reaches no network but the
+//! registries that it is asked about, by the code of a build too. The one idea to hold in mind: a
+//! finding says what was seen; only a trial says what works.
 
 mod confinement;
 mod facts;
 mod finding;
+mod registries;
 mod render;
 mod room;
 mod running;
 mod tracking;
 
 pub use finding::{Finding, Verdict};
+pub use registries::{ExaminedRegistry, RegistryExamination, examine_registry};
 
 use facts::Facts;
 

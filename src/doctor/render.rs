@@ -6,25 +6,13 @@ use super::{Examination, Finding};
 use crate::report::fault::Fault;
 
 /// Version of the JSON's form.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 impl Examination {
     /// Returns it as a table: a row for each finding, with what a missing thing costs and what would
     /// give it below it.
     pub fn table(&self) -> String {
-        let width = self.findings.iter().map(|finding| finding.about.chars().count()).max();
-        let width = width.unwrap_or_default();
-        let mut text = String::new();
-        for Finding { about, verdict, found, cost, setting } in &self.findings {
-            text.push_str(&format!("{about:<width$}  {:<3}  {found}\n", verdict.word()));
-            let mut more = |what: &str, value: &Option<String>| {
-                if let Some(value) = value {
-                    text.push_str(&format!("{:<width$}       {what}: {value}\n", ""));
-                }
-            };
-            more("costs", cost);
-            more("given by", setting);
-        }
+        let mut text = rows(&self.findings);
         text.push('\n');
         match &self.sandbox {
             Some(sandbox) => {
@@ -79,4 +67,22 @@ impl Examination {
         });
         format!("{value:#}\n")
     }
+}
+
+/// Returns a row for each finding, with what a missing thing costs and what would give it below it.
+pub(super) fn rows(findings: &[Finding]) -> String {
+    let width = findings.iter().map(|finding| finding.about.chars().count()).max();
+    let width = width.unwrap_or_default();
+    let mut text = String::new();
+    for Finding { about, verdict, found, cost, setting } in findings {
+        text.push_str(&format!("{about:<width$}  {:<3}  {found}\n", verdict.word()));
+        let mut more = |what: &str, value: &Option<String>| {
+            if let Some(value) = value {
+                text.push_str(&format!("{:<width$}       {what}: {value}\n", ""));
+            }
+        };
+        more("costs", cost);
+        more("given by", setting);
+    }
+    text
 }

@@ -35,6 +35,17 @@ pub fn image_tags(pushed: &[DestinationDigest]) -> String {
     pushed.iter().map(line).collect()
 }
 
+/// Returns the text of the file `images` in the directory that `BUILDER_OUTPUT` names: a JSON object
+/// for each destination, as it was typed, a line each.
+pub fn builder_output<'a>(typed: impl Iterator<Item = &'a str>, digest: &Digest) -> String {
+    let line = |name| {
+        // The order of the keys is that of kaniko's.
+        let (name, digest) = (serde_json::json!(name), serde_json::json!(digest.to_string()));
+        format!("{{\"name\":{name},\"digest\":{digest}}}\n")
+    };
+    typed.map(line).collect()
+}
+
 /// Returns `registry/repository` as kaniko's registry library names it: Docker Hub is
 /// `index.docker.io`.
 pub(super) fn repository_name(reference: &Reference) -> String {

@@ -7,7 +7,7 @@ mod digest_file;
 mod oci_layout;
 mod tarball;
 
-pub use digest_file::{DestinationDigest, image_names, image_tags, write_text};
+pub use digest_file::{DestinationDigest, builder_output, image_names, image_tags, write_text};
 pub use oci_layout::write_layout;
 pub use tarball::write_tarball;
 

@@ -72,6 +72,11 @@ impl Authorizer {
         Request { target, base, scopes }
     }
 
+    /// Returns what requests are authorised with.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     /// Forgets a token that was refused with a request that cannot be repeated.
     pub(super) fn reject(&self, refused: &Authorized) {
         if let Some(token) = &refused.token {
@@ -151,7 +156,7 @@ impl Authorizer {
                 // A refresh token means nothing to a registry that has no token server.
                 Some(Credential::Identity(_) | Credential::Registry(_)) | None => None,
             };
-            let fresh = freshness == Freshness::New || !found.origin.is_helper();
+            let fresh = freshness == Freshness::New || !found.origin.is_renewed();
             return Ok(Authorized { header, origin: found.origin, token: None, fresh });
         };
         let service = match challenge {
@@ -185,7 +190,7 @@ impl Authorizer {
                 }
                 // What a helper gave earlier may have expired during a long RUN.
                 Err(Cause::Refused(refusal))
-                    if matches!(refusal.status, 400 | 401) && found.origin.is_helper() =>
+                    if matches!(refusal.status, 400 | 401) && found.origin.is_renewed() =>
                 {
                     let again = lookup(Freshness::New).await?;
                     if again.credential == found.credential {

@@ -14,6 +14,7 @@ mod challenge;
 mod credentials;
 mod endpoint;
 mod error;
+mod examine;
 mod growth;
 mod host;
 mod manifest;
@@ -40,13 +41,15 @@ use tokio_util::sync::CancellationToken;
 use crate::http::{HttpClient, RetryPolicy};
 
 pub use ahead::PartsAhead;
-pub use credentials::{CredentialError, CredentialOrigin, HelperError, credential_file};
+pub use credentials::{CredentialError, CredentialOrigin, HelperError, Look, credential_file};
 pub use error::{Cause, RegistryError, Unsupported};
+pub use examine::{Answer, Credential, Examined, Pullable, Wants};
 pub use growth::{GrowingBlob, Growth};
 pub use host::RegistryHost;
 pub use options::{
-    CredentialOptions, Fallback, HostAuthority, HostClientCertificate, ImmutableTags, PlainHttp,
-    RegistryMap, RegistryOptions, TransportSecurity,
+    AmbientCredentials, AmbientSource, CredentialOptions, Fallback, HostAuthority,
+    HostClientCertificate, HostPassword, ImmutableTags, PlainHttp, RegistryMap, RegistryOptions,
+    TransportSecurity,
 };
 pub use publish::{PushedManifest, TagOutcome};
 pub use pull::TransferStats;
@@ -78,8 +81,8 @@ impl Registry {
     /// When a file that the user named cannot be used.
     pub fn new(http: &HttpClient, options: RegistryOptions) -> Result<Self, RegistryError> {
         let prepared = |cause: Cause| RegistryError::new("prepare access to registries", cause);
-        let credentials =
-            Credentials::load(&options.credentials).map_err(|error| prepared(error.into()))?;
+        let credentials = Credentials::load(http, &options.credentials)
+            .map_err(|error| prepared(error.into()))?;
         let endpoints =
             Endpoints::new(http, options.clone()).map_err(|error| prepared(error.into()))?;
         let authorizer =

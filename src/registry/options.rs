@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use super::ahead::PartsAhead;
 use crate::http::{ClientCertificate, RetryPolicy, Verification};
-use crate::secret::SecretVariables;
+use crate::identity::aws::AwsSettings;
+use crate::identity::azure::AzureSettings;
+use crate::identity::google::GoogleSettings;
+use crate::secret::{Secret, SecretVariables};
 
 /// Everything that decides how registries are reached.
 #[derive(Clone, Debug, Default)]
@@ -116,4 +119,53 @@ pub struct CredentialOptions {
     pub helper_directories: Vec<PathBuf>,
     /// The whole environment of helper programs.
     pub helper_environment: SecretVariables,
+    /// Credentials that are in no file of Docker's.
+    pub ambient: AmbientCredentials,
+}
+
+/// Credentials that are in no file of Docker's, but in variables or with a cloud.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AmbientCredentials {
+    /// What is used without being named in a file (`--credential-helpers`).
+    pub sources: Vec<AmbientSource>,
+    /// As whom Amazon is asked.
+    pub aws: AwsSettings,
+    /// As whom Google is asked.
+    pub google: GoogleSettings,
+    /// As whom Azure is asked.
+    pub azure: AzureSettings,
+    /// The URL that gives tokens for Amazon's registries (`AWS_ENDPOINT_URL_ECR`).
+    pub ecr_endpoint: Option<String>,
+    /// The URL that gives tokens for Amazon's public registry (`AWS_ENDPOINT_URL_ECR_PUBLIC`).
+    pub ecr_public_endpoint: Option<String>,
+    /// A document of the form of `config.json` (`DOCKER_AUTH_CONFIG`).
+    pub document: Option<Secret>,
+    /// Passwords that variables hold (`CI_REGISTRY` and its kin).
+    pub passwords: Vec<HostPassword>,
+}
+
+/// A source of credentials that no file has to name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AmbientSource {
+    /// Google's identities, for its registries.
+    Google,
+    /// Amazon's.
+    Ecr,
+    /// Azure's.
+    Acr,
+    /// The variables of a job of GitLab's.
+    GitLab,
+}
+
+/// A password that variables hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPassword {
+    /// The registry.
+    pub host: String,
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+    /// The variable of the password, for people.
+    pub variable: &'static str,
 }

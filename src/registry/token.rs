@@ -301,7 +301,7 @@ fn lifetime(token: &str, expires_in: Option<f64>) -> Duration {
 }
 
 /// Returns the span between a JWT's own `iat` (or `nbf`) and `exp`.
-fn claimed_lifetime(token: &str) -> Option<Duration> {
+pub(super) fn claimed_lifetime(token: &str) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Claims {
         exp: f64,

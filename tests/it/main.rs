@@ -6,6 +6,7 @@ mod archive_witness;
 mod cache;
 mod cli;
 mod cli_spellings;
+mod clouds;
 mod contexts;
 mod differential;
 mod examples;

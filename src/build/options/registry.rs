@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::registry::AmbientCredentials;
 use crate::secret::{Secret, SecretVariables};
 
 /// How registries are reached. Hosts are `host[:port]`, without scheme.
@@ -33,12 +34,16 @@ pub struct RegistryAccess {
     /// The whole environment of this process, for helper programs: those of clouds read their
     /// region, role and token files from it.
     pub helper_environment: SecretVariables,
+    /// Credentials that are in no file of Docker's (`--credential-helpers` and variables).
+    pub ambient: AmbientCredentials,
     /// CA certificates (`SSL_CERT_FILE`).
     pub ca_file: Option<PathBuf>,
     /// Directories of CA certificates (`SSL_CERT_DIR`, split at `:`).
     pub ca_directories: Vec<PathBuf>,
     /// Proxies (`HTTP_PROXY` and its kin).
     pub proxy: ProxySettings,
+    /// What follows the program's name in the User-Agent (`UPSTREAM_CLIENT_TYPE`).
+    pub client_type: Option<String>,
     /// Retries of a push after the first try (`--push-retry`).
     pub push_retry_count: RetryCount,
     /// Retries of fetching a manifest or blob after the first try (`--image-download-retry`).

@@ -43,4 +43,13 @@ pub struct DocumentArgs {
     /// `--registry-auth-fd=3 3< <(command)`.
     #[arg(long, value_name = "N", value_parser = parse_int)]
     pub registry_auth_fd: Option<i64>,
+
+    /// Source of credentials that no file has to name, repeatable
+    ///
+    /// `google`, `ecr`, `acr` or `gitlab`: identities that the container has with a cloud, for that
+    /// cloud's registries, and the variables of a job of GitLab's. All of them if not given, and none
+    /// with an empty value. What `config.json` names is used in any case, and stands before these;
+    /// with credentials from a descriptor or a broker none of them is looked at.
+    #[arg(long, value_name = "NAME", action = ArgAction::Append)]
+    pub credential_helpers: Vec<String>,
 }

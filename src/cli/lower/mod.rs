@@ -1,5 +1,6 @@
 //! From settled flags to options: values with a grammar are read, paths made absolute. Pure.
 
+mod ambient;
 mod broker;
 mod cache;
 mod cloud;
@@ -46,7 +47,7 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
     let dockerfile = source::dockerfile(&args.source, facts)?;
     let credentials = registry::credentials(&args.credentials, facts)?;
     source::check_stdin(&context, &dockerfile, &credentials, &args.source)?;
-    let output = output::output(&args.output, facts)?;
+    let output = output::output(&args.output, environment, facts)?;
     let cache = cache::cache(&args.cache, &output.destinations, facts)?;
     let options = BuildOptions {
         context,

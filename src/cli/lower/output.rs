@@ -5,12 +5,16 @@ use url::Url;
 use super::{absolute, filled};
 use crate::build::options::{Destination, DigestSink, OutputOptions, Push};
 use crate::cli::args::OutputArgs;
-use crate::cli::env::Facts;
+use crate::cli::env::{Environment, Facts};
 use crate::cli::error::Error;
 use crate::cli::masks;
 
 /// Lowers the flags of the output.
-pub fn output(args: &OutputArgs, facts: &Facts) -> Result<OutputOptions, Error> {
+pub fn output(
+    args: &OutputArgs,
+    environment: &Environment,
+    facts: &Facts,
+) -> Result<OutputOptions, Error> {
     let sink = |text: &str, flag| filled(text).map(|text| sink(text, flag, facts)).transpose();
     if args.benchmark_file.starts_with("gs://") {
         return Err(Error::WrongValue {
@@ -37,6 +41,9 @@ pub fn output(args: &OutputArgs, facts: &Facts) -> Result<OutputOptions, Error> 
             &args.image_name_tag_with_digest_file,
             "--image-name-tag-with-digest-file",
         )?,
+        builder_output: environment
+            .path("BUILDER_OUTPUT")
+            .map(|path| facts.current_directory.join(path)),
         benchmark_file: filled(&args.benchmark_file).map(|text| absolute(text, facts)),
     })
 }

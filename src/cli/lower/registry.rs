@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::absolute;
+use super::ambient::ambient;
 use crate::build::options::{
     CredentialSource, HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck,
     PlainHttp, ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount,
@@ -66,9 +67,11 @@ pub fn access(
         credential_directories: credential_directories(work_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
         helper_environment: environment.all(),
+        ambient: ambient(&args.credentials.document.credential_helpers, environment, facts)?,
         ca_file: ca_file(environment, facts),
         ca_directories: ca_directories(environment, facts),
         proxy: proxy(environment)?,
+        client_type: client_type(environment)?,
         push_retry_count: retry("--push-retry", args.output.push_retry)?,
         download_retry_count: retry("--image-download-retry", push.image_download_retry)?,
         immutable_tags: match args.output.push_ignore_immutable_tag_errors {
@@ -120,9 +123,11 @@ pub fn warmer(
         credential_directories: credential_directories(kaniko_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
         helper_environment: environment.all(),
+        ambient: ambient(&[], environment, facts)?,
         ca_file: ca_file(environment, facts),
         ca_directories: ca_directories(environment, facts),
         proxy: proxy(environment)?,
+        client_type: client_type(environment)?,
         push_retry_count: RetryCount::Default,
         download_retry_count: RetryCount::Default,
         immutable_tags: ImmutableTags::Fail,
@@ -168,9 +173,11 @@ pub fn broker(
         credential_directories: credential_directories(kaniko_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
         helper_environment: environment.all(),
+        ambient: ambient(&args.document.credential_helpers, environment, facts)?,
         ca_file: ca_file(environment, facts),
         ca_directories: ca_directories(environment, facts),
         proxy: proxy(environment)?,
+        client_type: client_type(environment)?,
         push_retry_count: RetryCount::Default,
         download_retry_count: RetryCount::Default,
         immutable_tags: ImmutableTags::Fail,
@@ -321,6 +328,10 @@ fn proxy(environment: &Environment) -> Result<ProxySettings, Error> {
         https: either("HTTPS_PROXY")?.map(Secret::new),
         no_proxy: either("NO_PROXY")?,
     })
+}
+
+fn client_type(environment: &Environment) -> Result<Option<String>, Error> {
+    Ok(environment.filled("UPSTREAM_CLIENT_TYPE")?.map(str::to_owned))
 }
 
 fn retry(flag: &'static str, count: Option<i64>) -> Result<RetryCount, Error> {

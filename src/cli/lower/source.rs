@@ -15,7 +15,7 @@ use crate::cli::args::{DEFAULT_CONTEXT, SourceArgs};
 use crate::cli::env::{Environment, Facts};
 use crate::cli::error::Error;
 use crate::cli::masks;
-use crate::context::object::{AzureBlob, AzureCloud, GcsObject, ObjectSource, S3Object};
+use crate::context::object::{AzureBlob, GcsObject, ObjectSource, S3Object};
 
 /// Lowers the flags of the context.
 pub fn context(
@@ -120,7 +120,7 @@ fn bucket_and_object(text: &str, rest: &str) -> Result<(String, String), Error> 
 fn https(text: &str, environment: &Environment, facts: &Facts) -> Result<ContextSource, Error> {
     let url = Url::parse(text).map_err(|error| wrong_context(text, error.to_string()))?;
     let host = url.host_str().unwrap_or_default();
-    let Some((account, cloud)) = AzureCloud::of_host(host) else {
+    let Some((account, cloud)) = AzureBlob::account_of(host) else {
         return Ok(ContextSource::Url(url));
     };
     // A signed URL says itself who may read it.
@@ -143,7 +143,7 @@ fn https(text: &str, environment: &Environment, facts: &Facts) -> Result<Context
         container: decode(container)?,
         name: decode(name)?,
     };
-    let settings = cloud::azure(environment, facts)?;
+    let settings = cloud::azure_store(environment, facts)?;
     Ok(ContextSource::Object(ObjectSource::Azure { blob, settings }))
 }
 

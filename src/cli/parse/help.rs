@@ -23,7 +23,9 @@ pub(super) fn help<A: FlagSet>(program: Program, sub_command: &str, short: bool)
         "plan" => command.about("Shows what a build would do, without doing it"),
         super::DOCTOR => command.about(
             "Tells what this container allows, what each missing thing costs, and which setting of \
-             a Pod would give it; takes the flags of the build that is meant",
+             a Pod would give it; takes the flags of the build that is meant. With `--registry=IMAGE`, \
+             repeatable, it asks the image's registry instead: which credentials are used there, \
+             where else they were looked for, and whether the image can be pulled and pushed",
         ),
         _ => command,
     };

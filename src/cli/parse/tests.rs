@@ -13,6 +13,8 @@ use crate::cli::env::{Stderr, Surroundings, User};
 use crate::context::git::{
     Depth, GitCredentials, GitSource, Reference as GitReference, Submodules, Wanted,
 };
+use crate::identity::aws::{ContainerCredentials, ContainerToken};
+use crate::registry::{AmbientCredentials, AmbientSource, HostPassword};
 use crate::report::fault::Fault;
 use crate::report::settings::{Clock, Colors, Format, Level, ProgressForm};
 use crate::secret::{Secret, SecretVariables};
@@ -99,6 +101,7 @@ fn defaults() -> BuildOptions {
             digest_file: None,
             image_name_with_digest_file: None,
             image_name_tag_with_digest_file: None,
+            builder_output: None,
             benchmark_file: None,
         },
         cache: None,
@@ -122,9 +125,19 @@ fn defaults() -> BuildOptions {
             credential_directories: vec!["/kaniko/.docker".into()],
             helper_directories: vec![],
             helper_environment: SecretVariables::default(),
+            ambient: AmbientCredentials {
+                sources: vec![
+                    AmbientSource::Google,
+                    AmbientSource::Ecr,
+                    AmbientSource::Acr,
+                    AmbientSource::GitLab,
+                ],
+                ..AmbientCredentials::default()
+            },
             ca_file: None,
             ca_directories: vec![],
             proxy: ProxySettings::default(),
+            client_type: None,
             push_retry_count: RetryCount::Default,
             download_retry_count: RetryCount::Default,
             immutable_tags: ImmutableTags::Fail,
@@ -399,6 +412,91 @@ fn flags_of_credentials() {
 }
 
 #[test]
+fn sources_of_credentials_can_be_chosen() {
+    let sources = |flags: &[&str], expected: &[AmbientSource]| {
+        check(flags, |o| o.registry.ambient.sources = expected.to_vec());
+    };
+    sources(&["--credential-helpers="], &[]);
+    sources(&["--credential-helpers=ecr"], &[AmbientSource::Ecr]);
+    let both = [AmbientSource::Google, AmbientSource::GitLab];
+    sources(&["--credential-helpers=gitlab", "--credential-helpers=google"], &both);
+    sources(&["--credential-helpers", "gitlab,google"], &both);
+    assert_eq!(
+        error(&["--credential-helpers=env"]),
+        "invalid value `env` for `--credential-helpers`: expected one of google, ecr, acr, gitlab, \
+         or nothing for none"
+    );
+}
+
+#[test]
+fn the_doctor_may_be_asked_about_registries() {
+    let asked = |words: &[&str]| {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        match parse(&words, &Environment::default(), &facts()) {
+            Ok(Invocation::DoctorOfRegistries { request, references }) => {
+                let references: Vec<String> = references.iter().map(ToString::to_string).collect();
+                Ok((request.options.registry.plain_http_hosts, references))
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => Err(failure.error.to_string()),
+        }
+    };
+    let flags = ["doctor", "--registry=r/x:1", "--insecure-registry=r", "--registry", "r/y"];
+    let expected = (vec!["r".to_owned()], vec!["r/x:1".to_owned(), "r/y:latest".to_owned()]);
+    for program in [&["zuwai"][..], &["executor"]] {
+        let words = [program, &flags].concat();
+        let (hosts, references) = asked(&words).expect("a doctor");
+        assert_eq!(hosts, expected.0);
+        let ends: Vec<&str> = expected.1.iter().map(String::as_str).collect();
+        let found = references.iter().zip(&ends).all(|(one, end)| one.ends_with(end));
+        assert!(found && references.len() == 2, "{references:?}");
+    }
+    assert!(asked(&["zuwai", "doctor", "--registry"]).is_err());
+    assert!(asked(&["zuwai", "doctor", "--registry=R E F"]).is_err());
+}
+
+#[test]
+fn variables_hold_credentials_of_registries() {
+    let ambient = |variables: &[(&str, &str)]| {
+        request_in(&["executor", "--destination=r/x"], variables).options.registry.ambient
+    };
+    let gitlab = ambient(&[
+        ("CI_REGISTRY", "registry.gitlab.example"),
+        ("CI_REGISTRY_USER", "job"),
+        ("CI_REGISTRY_PASSWORD", "hunter2"),
+        ("CI_DEPENDENCY_PROXY_SERVER", "gitlab.example:443"),
+        ("DOCKER_AUTH_CONFIG", "{}"),
+    ]);
+    assert_eq!(
+        gitlab.passwords,
+        [HostPassword {
+            host: "registry.gitlab.example".into(),
+            username: "job".into(),
+            password: Secret::new("hunter2"),
+            variable: "CI_REGISTRY_PASSWORD",
+        }]
+    );
+    assert_eq!(gitlab.document, Some(Secret::new("{}")));
+    let pod = |variable, value| {
+        let url = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1");
+        ambient(&[url, (variable, value)]).aws.container
+    };
+    let full = |token| {
+        let url = "http://169.254.170.23/v1".into();
+        Some(ContainerCredentials::Full { url, token })
+    };
+    assert_eq!(
+        pod("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t"),
+        full(ContainerToken::Text(Secret::new("t")))
+    );
+    assert_eq!(
+        pod("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/t"),
+        full(ContainerToken::File("/t".into()))
+    );
+    assert_eq!(pod("OTHER", ""), full(ContainerToken::None));
+}
+
+#[test]
 fn flags_of_the_execution() {
     check(&["--isolation=namespaces"], |o| o.execution.isolation = Isolation::Namespaces);
     check(&["--isolation=userns"], |o| o.execution.isolation = Isolation::UserNamespace);
@@ -521,6 +619,7 @@ fn every_working_flag_changes_what_is_done() {
         ("skip-default-registry-fallback", "true"),
         ("registry-auth-stdin", "true"),
         ("registry-auth-fd", "3"),
+        ("credential-helpers", "ecr"),
         ("registry-broker", "/s"),
         ("snapshot-mode", "full"),
         ("single-snapshot", "true"),
@@ -936,6 +1035,12 @@ fn the_environment_reaches_the_options() {
         ["/creds", "/kaniko/.docker", "/root/.docker"].map(PathBuf::from).into();
     registry.helper_directories = ["/usr/bin", "/bin"].map(PathBuf::from).into();
     registry.helper_environment = SecretVariables::from_iter(variables);
+    registry.ambient.aws.program_directories = registry.helper_directories.clone();
+    registry.ambient.aws.program_environment = registry.helper_environment.clone();
+    registry.ambient.aws.shared.credentials = Some("/root/.aws/credentials".into());
+    registry.ambient.aws.shared.config = Some("/root/.aws/config".into());
+    registry.ambient.google.user_credentials =
+        Some("/root/.config/gcloud/application_default_credentials.json".into());
     registry.maps = [("a", "b"), ("index.docker.io", "m")]
         .map(|(from, to)| RegistryMap { from: from.into(), to: to.into() })
         .into();
@@ -1018,10 +1123,10 @@ fn warnings_say_what_to_do() {
         ["`--ignore-path=node_modules` matches nothing; write it as an absolute path of the image"]
     );
     assert_eq!(
-        warnings(&[], &[("BUILDER_OUTPUT", "/builder/outputs")]),
+        warnings(&[], &[("STACKLOG_PATH", "/stacks")]),
         [
-            "the environment variable `BUILDER_OUTPUT` (directory for a list of pushed images) is not \
-         supported yet and has no effect"
+            "the environment variable `STACKLOG_PATH` (file for stack samples) is not supported yet and \
+         has no effect"
         ]
     );
 }

@@ -1,53 +1,30 @@
 //! Blobs of Azure.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use object_store::azure::{AzureConfigKey as Key, MicrosoftAzureBuilder};
-use reqwest::Method;
+use object_store::StaticCredentialProvider;
+use object_store::azure::{AzureConfigKey as Key, AzureCredential, MicrosoftAzureBuilder};
 
-use super::bridge::Bridge;
 use super::error::ObjectError;
-use super::metadata::{Question, ask};
-use super::{Found, get as get_object, log_identity, retries};
+use super::{Found, get as get_object, log_identity};
 use crate::http::HttpClient;
+use crate::identity::azure::{self, AzureCloud, AzureIdentity, AzureSettings};
+use crate::identity::{Bridge, IdentityError, store_retries};
 use crate::secret::Secret;
 
 const LOOKED: &str = "`AZURE_STORAGE_ACCESS_KEY`, `AZURE_FEDERATED_TOKEN_FILE`, \
                       `AZURE_CLIENT_SECRET`, and on the metadata server";
 
-/// Where a machine of Azure finds its tokens.
-const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
-
-/// Azure's clouds: the ends of their hosts' names and where they give tokens.
-const CLOUDS: [(&str, &str); 4] = [
-    (".blob.core.windows.net", "https://login.microsoftonline.com"),
-    (".blob.core.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
-    (".blob.core.cloudapi.de", "https://login.microsoftonline.de"),
-    (".blob.core.usgovcloudapi.net", "https://login.microsoftonline.us"),
+/// The ends of the names of Azure's stores.
+const STORES: [(&str, AzureCloud); 4] = [
+    (".blob.core.windows.net", AzureCloud::Public),
+    (".blob.core.chinacloudapi.cn", AzureCloud::China),
+    (".blob.core.cloudapi.de", AzureCloud::Germany),
+    (".blob.core.usgovcloudapi.net", AzureCloud::Government),
 ];
 
-/// One of Azure's clouds, by its place in the list of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AzureCloud(usize);
-
-impl AzureCloud {
-    /// Returns the account and the cloud that a host belongs to; `None` when it is not Azure's.
-    pub fn of_host(host: &str) -> Option<(&str, Self)> {
-        CLOUDS.iter().enumerate().find_map(|(place, (suffix, _))| {
-            let account = host.strip_suffix(suffix)?;
-            // A further label would be another host.
-            (!account.is_empty() && !account.contains('.')).then_some((account, Self(place)))
-        })
-    }
-
-    fn suffix(self) -> &'static str {
-        CLOUDS.get(self.0).map_or("", |(suffix, _)| suffix)
-    }
-
-    fn authority(self) -> &'static str {
-        CLOUDS.get(self.0).map_or("", |(_, authority)| authority)
-    }
-}
+/// What tokens for stores are for.
+const RESOURCE: &str = "https://storage.azure.com";
 
 /// A blob of Azure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +40,18 @@ pub struct AzureBlob {
 }
 
 impl AzureBlob {
+    /// Returns the account and the cloud that a host belongs to; `None` when it is not Azure's.
+    pub fn account_of(host: &str) -> Option<(&str, AzureCloud)> {
+        STORES.iter().find_map(|(suffix, cloud)| {
+            let account = host.strip_suffix(suffix)?;
+            // A further label would be another host.
+            (!account.is_empty() && !account.contains('.')).then_some((account, *cloud))
+        })
+    }
+
     fn endpoint(&self) -> String {
-        format!("https://{}{}", self.account, self.cloud.suffix())
+        let suffix = STORES.iter().find(|(_, cloud)| *cloud == self.cloud);
+        format!("https://{}{}", self.account, suffix.map_or("", |(suffix, _)| suffix))
     }
 
     /// Returns its URL.
@@ -73,63 +60,66 @@ impl AzureBlob {
     }
 }
 
-/// As whom Azure is asked. What is `None` was not said.
+/// As whom a store of Azure is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct AzureSettings {
+pub struct AzureStoreSettings {
     /// A key of the account (`AZURE_STORAGE_ACCESS_KEY`).
     pub access_key: Option<Secret>,
-    /// An application (`AZURE_CLIENT_ID`).
-    pub client: Option<String>,
-    /// Its directory (`AZURE_TENANT_ID`).
-    pub tenant: Option<String>,
-    /// Its password (`AZURE_CLIENT_SECRET`).
-    pub client_secret: Option<Secret>,
-    /// The file with a token of the cluster that stands for the application
-    /// (`AZURE_FEDERATED_TOKEN_FILE`).
-    pub federated_token_file: Option<PathBuf>,
-    /// Where tokens are given (`AZURE_AUTHORITY_HOST`).
-    pub authority: Option<String>,
+    /// As whom else.
+    pub azure: AzureSettings,
 }
 
 /// Asks for a blob.
 pub(super) async fn get(
     blob: &AzureBlob,
-    settings: &AzureSettings,
+    settings: &AzureStoreSettings,
     http: &HttpClient,
 ) -> Result<Found, ObjectError> {
     let bridge = Bridge::new(http);
-    let authority = settings.authority.as_deref().unwrap_or(blob.cloud.authority());
+    let azure = &settings.azure;
     let mut builder = MicrosoftAzureBuilder::new()
         .with_account(&blob.account)
         .with_container_name(&blob.container)
         .with_endpoint(blob.endpoint())
-        .with_authority_host(authority.trim_end_matches('/'))
-        .with_retry(retries())
+        .with_authority_host(azure.authority(blob.cloud))
+        .with_retry(store_retries())
         .with_http_connector(bridge.clone());
-    for (key, value) in [(Key::ClientId, &settings.client), (Key::AuthorityId, &settings.tenant)] {
+    for (key, value) in [(Key::ClientId, &azure.client), (Key::AuthorityId, &azure.tenant)] {
         if let Some(value) = value {
             builder = builder.with_config(key, value);
         }
     }
-    let has_application = settings.client.is_some() && settings.tenant.is_some();
-    let identity = if let Some(key) = &settings.access_key {
-        builder = builder.with_access_key(key.expose());
-        "access_key"
-    } else if let Some(file) = settings.federated_token_file.as_ref().filter(|_| has_application) {
-        let text = file.to_str().ok_or_else(|| ObjectError::Credentials {
-            path: file.clone(),
-            reason: "its path is not valid UTF-8".to_owned(),
-        })?;
-        builder = builder.with_federated_token_file(text);
-        "workload_identity"
-    } else if let Some(secret) = settings.client_secret.as_ref().filter(|_| has_application) {
-        builder = builder.with_client_secret(secret.expose());
-        "client_secret"
-    } else if has_managed_identity(settings, http).await {
-        "managed_identity"
-    } else {
-        builder = builder.with_skip_signature(true);
-        "anonymous"
+    let identity = match (&settings.access_key, azure.identity()) {
+        (Some(key), _) => {
+            builder = builder.with_access_key(key.expose());
+            "access_key"
+        }
+        (None, AzureIdentity::Federated(file)) => {
+            let text = file.to_str().ok_or_else(|| IdentityError::Credentials {
+                path: file.clone(),
+                reason: "its path is not valid UTF-8".to_owned(),
+            })?;
+            builder = builder.with_federated_token_file(text);
+            "workload_identity"
+        }
+        (None, AzureIdentity::Password(secret)) => {
+            builder = builder.with_client_secret(secret.expose());
+            "client_secret"
+        }
+        (None, AzureIdentity::Machine) => {
+            match azure::token(azure, blob.cloud, RESOURCE, http).await? {
+                Some(token) => {
+                    let credential = AzureCredential::BearerToken(token.text.expose().to_owned());
+                    let provider = StaticCredentialProvider::new(credential);
+                    builder = builder.with_credentials(Arc::new(provider));
+                    "managed_identity"
+                }
+                None => {
+                    builder = builder.with_skip_signature(true);
+                    "anonymous"
+                }
+            }
+        }
     };
     log_identity("Azure", identity);
     builder = builder.with_credential_type(match identity {
@@ -144,15 +134,6 @@ pub(super) async fn get(
     }
 }
 
-/// Asks the machine whether it has an identity, by the request that is made for it later.
-async fn has_managed_identity(settings: &AzureSettings, http: &HttpClient) -> bool {
-    let resource = "api-version=2018-02-01&resource=https%3A%2F%2Fstorage.azure.com";
-    let client = settings.client.as_ref().map(|id| format!("&client_id={id}")).unwrap_or_default();
-    let url = format!("{METADATA}?{resource}{client}");
-    let question = Question { method: Method::GET, url: &url, header: ("metadata", "true") };
-    ask(http, &question).await.is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +141,7 @@ mod tests {
     #[test]
     fn hosts_are_azures_by_whole_labels() {
         let account = |host| {
-            AzureCloud::of_host(host)
+            AzureBlob::account_of(host)
                 .map(|(account, cloud)| (account.to_owned(), cloud.authority()))
         };
         let check = |host, authority| {

@@ -1,34 +1,27 @@
 //! Archives in buckets of S3, Google Cloud Storage and Azure.
 //!
 //! Owns how a bucket is reached and as whom; signing, retries and resumption are `object_store`'s,
-//! connections are those of [`crate::http`]. The idea to hold in mind: everything that decides about
-//! identities is in the settings, which `cli` made from the environment; what is looked up here is
-//! on disk or on a metadata server, and a server that does not answer costs a second at most.
+//! connections are those of [`crate::http`], and who asks is for [`crate::identity`] to find out. The
+//! idea to hold in mind: everything that decides is in the settings, which `cli` made from the
+//! environment.
 
 mod azure;
-mod bridge;
 mod error;
 mod gcs;
-mod metadata;
-mod profile;
-mod refusal;
 mod s3;
-
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_store::path::Path;
-use object_store::{BackoffConfig, GetOptions, GetResult, ObjectStore, RetryConfig};
+use object_store::{GetOptions, GetResult, ObjectStore};
 
-pub use azure::{AzureBlob, AzureCloud, AzureSettings};
+pub use azure::{AzureBlob, AzureStoreSettings};
 pub use error::ObjectError;
 pub use gcs::{GcsObject, GcsSettings};
-pub use s3::{AwsKeys, ContainerCredentials, MetadataService, PathStyle, S3Object, S3Settings};
-pub use s3::{SharedFiles, WebIdentity};
+pub use s3::{PathStyle, S3Object, S3Settings};
 
-use self::bridge::{Bridge, UNKNOWN_BYTES};
 use super::stream::{Ended, PieceSink};
 use crate::http::{HttpClient, write_blocking};
+use crate::identity::{Bridge, UNKNOWN_BYTES};
 use crate::report::event::Gauge;
 
 /// An archive in a bucket, and as whom to ask for it.
@@ -53,7 +46,7 @@ pub enum ObjectSource {
         /// The blob.
         blob: AzureBlob,
         /// How it is reached.
-        settings: AzureSettings,
+        settings: AzureStoreSettings,
     },
 }
 
@@ -130,7 +123,7 @@ impl Found {
         }
         let mut pieces = self.object.into_stream();
         while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| self.bridge.explain(&error))?;
+            let piece = piece.map_err(|error| ObjectError::from(self.bridge.explain(&error)))?;
             write_blocking(sink, &piece).map_err(|_| Failed::Unread)?;
             gauge.add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         }
@@ -144,25 +137,11 @@ async fn get(store: &impl ObjectStore, bridge: Bridge, key: &str) -> Result<Foun
         .map_err(|source| ObjectError::Key { key: key.to_owned(), source: Box::new(source) })?;
     match store.get_opts(&path, GetOptions::default()).await {
         Ok(object) => Ok(Found { object, bridge }),
-        Err(error) => Err(bridge.explain(&error)),
+        Err(error) => Err(bridge.explain(&error).into()),
     }
 }
 
-/// How often a request is tried again: as long as downloads of layers are.
-fn retries() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(500),
-            max_backoff: Duration::from_secs(15),
-            base: 2.0,
-        },
-        max_retries: 5,
-        // Of the whole transfer, so not to be reached by a large context.
-        retry_timeout: Duration::from_secs(3600),
-    }
-}
-
-/// Looks for credentials, and for a permission that a request may be tried with them.
+/// Says as whom a store is asked.
 fn log_identity(store: &str, identity: &str) {
     tracing::info!(store, identity, "asking for the build context");
 }

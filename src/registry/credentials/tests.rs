@@ -2,6 +2,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
+use crate::http::{HttpOptions, NameResolution, ProxyOptions, RootSources, Timeouts};
+use crate::registry::options::AmbientCredentials;
 use crate::secret::SecretVariables;
 
 fn password(username: &str, password: &str) -> Option<Credential> {
@@ -19,6 +21,7 @@ fn with_file(name: &str, text: &str) -> (tempfile::TempDir, CredentialOptions) {
             ("GIVEN", "yes"),
             ("PATH", "/usr/bin:/bin"),
         ]),
+        ambient: AmbientCredentials::default(),
     };
     (directory, options)
 }
@@ -39,8 +42,25 @@ fn helper(directory: &Path, name: &str, script: &str) {
     assert!(writer.wait().unwrap().success());
 }
 
+/// Reaches nothing: no name resolves.
+fn http() -> HttpClient {
+    let missing = || std::path::PathBuf::from("/nonexistent");
+    HttpClient::new(&HttpOptions {
+        user_agent: "test".to_owned(),
+        roots: RootSources::default(),
+        proxies: ProxyOptions::default(),
+        name_resolution: NameResolution { resolv_conf: missing(), hosts: missing() },
+        timeouts: Timeouts::default(),
+    })
+    .unwrap()
+}
+
+fn load(options: &CredentialOptions) -> Result<Credentials, CredentialError> {
+    Credentials::load(&http(), options)
+}
+
 async fn look(options: &CredentialOptions, host: &str, repository: &str) -> Result<Found, String> {
-    let credentials = Arc::new(Credentials::load(options).map_err(|error| chain(&error))?);
+    let credentials = load(options).map_err(|error| chain(&error))?;
     credentials
         .lookup(&RegistryHost::new(host), repository, Freshness::Remembered)
         .await
@@ -335,7 +355,7 @@ async fn a_store_that_does_not_work_is_only_noted() {
 async fn a_helper_that_was_replaced_is_not_run() {
     let (directory, options) = with_file("config.json", r#"{"credHelpers":{"r.example":"x"}}"#);
     helper(directory.path(), "x", r#"echo '{"Username":"u","Secret":"s"}'"#);
-    let credentials = Arc::new(Credentials::load(&options).unwrap());
+    let credentials = load(&options).unwrap();
     let host = RegistryHost::new("r.example");
     let found = credentials.lookup(&host, "x", Freshness::Remembered).await.unwrap();
     assert_eq!(found.credential, password("u", "s"));
@@ -347,4 +367,156 @@ async fn a_helper_that_was_replaced_is_not_run() {
     let error = credentials.lookup(&host, "x", Freshness::New).await.unwrap_err();
     assert!(chain(&error).ends_with("has changed since the build started"), "{error}");
     assert!(!canary.exists());
+}
+
+/// Credentials that are in no file, for a file with this text.
+fn surrounded(text: &str, ambient: AmbientCredentials) -> (tempfile::TempDir, CredentialOptions) {
+    let (directory, options) = with_file("config.json", text);
+    (directory, CredentialOptions { ambient, ..options })
+}
+
+fn gitlab() -> AmbientCredentials {
+    AmbientCredentials {
+        sources: vec![AmbientSource::GitLab],
+        passwords: vec![HostPassword {
+            host: "https://Registry.GitLab.example:443".into(),
+            username: "job".into(),
+            password: Secret::new("token"),
+            variable: "CI_REGISTRY_PASSWORD",
+        }],
+        ..AmbientCredentials::default()
+    }
+}
+
+#[tokio::test]
+async fn a_jobs_variables_are_for_their_registry_and_come_last() {
+    let (_directory, options) = surrounded("{}", gitlab());
+    let found = look(&options, "registry.gitlab.example", "x").await.unwrap();
+    assert_eq!(found.credential, password("job", "token"));
+    assert_eq!(
+        found.origin.to_string(),
+        "used `CI_REGISTRY_PASSWORD` for `registry.gitlab.example`"
+    );
+    for other in [
+        "gitlab.example",
+        "xregistry.gitlab.example",
+        "registry.gitlab.example.evil",
+        "registry.gitlab.example:5000",
+    ] {
+        assert_eq!(look(&options, other, "x").await.unwrap().credential, None, "{other}");
+    }
+    let entry = format!(r#"{{"auths":{{"registry.gitlab.example":{{"auth":"{USER_PASS}"}}}}}}"#);
+    let (_directory, options) = surrounded(&entry, gitlab());
+    let found = look(&options, "registry.gitlab.example", "x").await.unwrap();
+    assert_eq!(found.credential, password("user", "pass"));
+    // Only when they may be used unasked, or are named.
+    let none = AmbientCredentials { sources: Vec::new(), ..gitlab() };
+    let (_directory, options) = surrounded("{}", none.clone());
+    let found = look(&options, "registry.gitlab.example", "x").await.unwrap();
+    assert_eq!(found.credential, None);
+    let named = r#"{"credHelpers":{"registry.gitlab.example":"gitlabci"}}"#;
+    let (_directory, options) = surrounded(named, none);
+    let found = look(&options, "registry.gitlab.example", "x").await.unwrap();
+    assert_eq!(found.credential, password("job", "token"));
+}
+
+#[tokio::test]
+async fn a_document_in_a_variable_follows_the_file() {
+    let ambient = || AmbientCredentials {
+        document: Some(Secret::new(format!(
+            r#"{{"auths":{{"a.example":{{"auth":"{ROBOT}"}},"b.example":{{"auth":"{ROBOT}"}}}}}}"#
+        ))),
+        ..AmbientCredentials::default()
+    };
+    let file = format!(r#"{{"auths":{{"a.example":{{"auth":"{USER_PASS}"}}}}}}"#);
+    let (directory, options) = surrounded(&file, ambient());
+    let found = look(&options, "a.example", "x").await.unwrap();
+    assert_eq!(found.credential, password("user", "pass"));
+    let found = look(&options, "b.example", "x").await.unwrap();
+    assert_eq!(found.credential, password("robot", "a:b"));
+    assert_eq!(found.origin.to_string(), "used entry `b.example` of `DOCKER_AUTH_CONFIG`");
+    let path = directory.path().join("config.json");
+    assert_eq!(
+        found.looks,
+        [
+            Look::new(format!("`{}`", path.display()), "no entry for `b.example`"),
+            Look::new("`DOCKER_AUTH_CONFIG`", "user name and password"),
+        ]
+    );
+    let broken = AmbientCredentials {
+        document: Some(Secret::new(r#"{"auths": secret"#)),
+        ..AmbientCredentials::default()
+    };
+    let (_directory, options) = surrounded("{}", broken);
+    assert_eq!(
+        look(&options, "b.example", "x").await.unwrap_err(),
+        "cannot parse registry credentials in the variable `DOCKER_AUTH_CONFIG`: not valid JSON at \
+         line 1, column 11"
+    );
+}
+
+/// Keys of Amazon, and a service that cannot be reached.
+fn amazon() -> AmbientCredentials {
+    let mut ambient = AmbientCredentials {
+        sources: vec![AmbientSource::Ecr],
+        ecr_endpoint: Some("http://ecr.invalid/".into()),
+        ..AmbientCredentials::default()
+    };
+    ambient.aws.keys = Some(crate::identity::aws::AwsKeys {
+        id: "AKIA".into(),
+        secret: Secret::new("hunter2"),
+        token: None,
+    });
+    ambient
+}
+
+const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+
+#[tokio::test]
+async fn a_clouds_trouble_counts_where_the_file_names_it_and_is_only_noted_elsewhere() {
+    let (directory, options) = surrounded("{}", amazon());
+    let found = look(&options, ECR, "x").await.unwrap();
+    let path = directory.path().join("config.json");
+    assert_eq!(found.credential, None);
+    let shown = found.origin.to_string();
+    let start = format!("no credentials: `{}` has no entry for `{ECR}` (Amazon's", path.display());
+    assert!(shown.starts_with(&start) && shown.contains("ecr.invalid"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+
+    let named = format!(r#"{{"credHelpers":{{"{ECR}":"ecr-login"}}}}"#);
+    let (_directory, options) = surrounded(&named, amazon());
+    let error = look(&options, ECR, "x").await.unwrap_err();
+    assert!(error.starts_with(&format!("no credential of Amazon's for `{ECR}`")), "{error}");
+
+    let (_directory, options) = surrounded(r#"{"credsStore":"ecr-login"}"#, amazon());
+    assert_eq!(look(&options, ECR, "x").await.unwrap().credential, None);
+    // A store for all is not asked for what is not its own.
+    let found = look(&options, "docker.io", "library/x").await.unwrap();
+    let places: Vec<&str> = found.looks.iter().map(|look| look.found.as_str()).collect();
+    assert_eq!(
+        places,
+        ["`index.docker.io` is no registry of Amazon's", "no entry for `index.docker.io`",]
+    );
+}
+
+#[tokio::test]
+async fn a_cloud_named_for_another_registry_is_an_error() {
+    let named = r#"{"credHelpers":{"r.example":"acr-env"}}"#;
+    let (directory, options) = surrounded(named, AmbientCredentials::default());
+    let path = directory.path().join("config.json");
+    assert_eq!(
+        look(&options, "r.example", "x").await.unwrap_err(),
+        format!(
+            "`{}` names `acr-env` for `r.example`, which is no registry of Azure's",
+            path.display()
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_helpers_program_that_is_there_stands_before_what_is_built_in() {
+    let named = format!(r#"{{"credHelpers":{{"{ECR}":"ecr-login"}}}}"#);
+    let (directory, options) = surrounded(&named, amazon());
+    helper(directory.path(), "ecr-login", r#"echo '{"Username":"AWS","Secret":"p"}'"#);
+    assert_eq!(look(&options, ECR, "x").await.unwrap().credential, password("AWS", "p"));
 }

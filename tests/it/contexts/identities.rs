@@ -281,12 +281,19 @@ async fn gs_with_a_users_default_credentials() {
 async fn gs_with_a_file_that_cannot_be_used() {
     let google = Google::start().await;
     let build = google.build();
+    let file = build.file("key.json", r#"{"type": "impersonated_service_account"}"#);
+    build
+        .env("GOOGLE_APPLICATION_CREDENTIALS", file)
+        .run()
+        .await
+        .fails("credentials of type `impersonated_service_account` are not supported");
+    let build = google.build();
     let file = build.file("key.json", r#"{"type": "external_account"}"#);
     build
         .env("GOOGLE_APPLICATION_CREDENTIALS", file)
         .run()
         .await
-        .fails("credentials of type `external_account` are not supported");
+        .fails("key.json`: it has no `credential_source` with `file` or `url`");
     google.build().env("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/key.json").run().await.fails(
         "error: cannot fetch the build context `gs://bucket/context.tar.gz`\n\
          cause: cannot read the credentials in `/no/such/key.json`",

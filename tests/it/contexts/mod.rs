@@ -7,7 +7,7 @@
 mod buckets;
 mod git;
 mod identities;
-mod server;
+pub mod server;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -29,6 +29,16 @@ impl Refusal {
         Self { host, status, code: code.map(shown), message: message.map(shown) }
     }
 
+    /// Hides `secret` wherever the server repeated it.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        if !secret.is_empty() {
+            let hide = |text: String| text.replace(secret, "***");
+            self.code = self.code.map(hide);
+            self.message = self.message.map(hide);
+        }
+        self
+    }
+
     /// Tells whether a server meant that it does not know who asks, or not any more.
     pub fn is_about_identity(&self) -> bool {
         let codes = ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"];
@@ -57,7 +67,7 @@ impl fmt::Display for Refusal {
 type Words = (Option<String>, Option<String>);
 
 /// `{"error": {"status": …, "message": …}}` of Google, `{"error": …, "error_description": …}` of
-/// OAuth, `{"code": …, "message": …}` of metadata servers.
+/// OAuth, `{"code": …, "message": …}` of metadata servers, `{"__type": …, "message": …}` of Amazon.
 fn from_json(text: &str) -> Option<Words> {
     let Ok(Value::Object(map)) = serde_json::from_str::<Value>(text) else { return None };
     let word = |map: &serde_json::Map<String, Value>, keys: &[&str]| {
@@ -66,7 +76,7 @@ fn from_json(text: &str) -> Option<Words> {
     Some(match map.get("error") {
         Some(Value::Object(error)) => (word(error, &["status", "code"]), word(error, &["message"])),
         _ => (
-            word(&map, &["error", "code", "Code"]),
+            word(&map, &["error", "code", "Code", "__type"]),
             word(&map, &["error_description", "message", "Message"]),
         ),
     })

@@ -47,6 +47,46 @@ pub(super) fn read(text: &str, kind: Kind, profile: &str) -> Option<Profile> {
     found
 }
 
+/// Returns the programs that a text's `credential_process` settings name.
+pub(super) fn programs(text: &str) -> Vec<String> {
+    let commands = text.lines().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        key.trim().eq_ignore_ascii_case("credential_process").then_some(value)
+    });
+    commands.filter_map(|command| words(command).into_iter().next()).collect()
+}
+
+/// Splits a command at blanks outside of quotes. Nothing else is special: there is no shell.
+pub(super) fn words(command: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut quote = None;
+    let mut is_inside = false;
+    for character in command.chars() {
+        match (quote, character) {
+            (Some(open), _) if character == open => quote = None,
+            (None, '"' | '\'') => {
+                (quote, is_inside) = (Some(character), push(&mut words, is_inside))
+            }
+            (None, ' ' | '\t') => is_inside = false,
+            _ => {
+                is_inside = push(&mut words, is_inside);
+                if let Some(word) = words.last_mut() {
+                    word.push(character);
+                }
+            }
+        }
+    }
+    words
+}
+
+/// Begins a word unless one has begun.
+fn push(words: &mut Vec<String>, is_inside: bool) -> bool {
+    if !is_inside {
+        words.push(String::new());
+    }
+    true
+}
+
 fn section(name: &str, kind: Kind) -> Option<&str> {
     let named = name.strip_prefix("profile").filter(|rest| rest.starts_with([' ', '\t']));
     match (kind, named) {
@@ -92,6 +132,18 @@ region = wrong
             pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
         });
         assert_eq!(read(text, kind, profile), expected, "{profile}");
+    }
+
+    #[test]
+    fn commands_are_split_at_blanks_outside_of_quotes() {
+        let check = |text: &str, expected: &[&str]| assert_eq!(words(text), expected, "{text}");
+        check("/bin/x", &["/bin/x"]);
+        check("  x  --a\tb ", &["x", "--a", "b"]);
+        check("\"/a b/x\" --c='d \"e' ''", &["/a b/x", "--c=d \"e", ""]);
+        check("x; rm $(y)", &["x;", "rm", "$(y)"]);
+        check("", &[]);
+        let config = "[default]\nregion = r\nCredential_Process = \"/a b\" c\n";
+        assert_eq!(programs(config), ["/a b"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, LAST_MODIFIE
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::error::ObjectError;
+use super::error::IdentityError;
 use super::refusal::Refusal;
 use crate::http::{HttpClient, HttpError, Outgoing, OutgoingBody, Reach, Response};
 
@@ -32,30 +32,31 @@ const QUEUED_PIECES: usize = 4;
 
 /// Makes connections for one object, and remembers what went wrong last.
 #[derive(Clone)]
-pub(super) struct Bridge {
+pub struct Bridge {
     http: HttpClient,
     seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Default)]
 struct Seen {
-    trouble: Option<ObjectError>,
+    trouble: Option<IdentityError>,
     region: Option<String>,
     answers: u64,
 }
 
 impl Bridge {
-    pub(super) fn new(http: &HttpClient) -> Self {
+    /// Makes one on these connections.
+    pub fn new(http: &HttpClient) -> Self {
         Self { http: http.clone(), seen: Arc::default() }
     }
 
     /// Returns the region that a server of S3 named as the bucket's.
-    pub(super) fn region(&self) -> Option<String> {
+    pub fn region(&self) -> Option<String> {
         self.seen().region.clone()
     }
 
     /// Says why `error` came about: what the network or a server said last, or else its own words.
-    pub(super) fn explain(&self, error: &object_store::Error) -> ObjectError {
+    pub fn explain(&self, error: &object_store::Error) -> IdentityError {
         if let Some(trouble) = self.seen().trouble.take() {
             return trouble;
         }
@@ -63,7 +64,7 @@ impl Bridge {
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        ObjectError::Client { reason: innermost.to_string() }
+        IdentityError::Client { reason: innermost.to_string() }
     }
 
     /// Nothing is half-done while it is locked.
@@ -77,7 +78,7 @@ impl Bridge {
             false => HttpErrorKind::Unknown,
         };
         let told = Told(error.to_string());
-        self.seen().trouble = Some(ObjectError::Http(error));
+        self.seen().trouble = Some(IdentityError::Http(error));
         StoreError::new(kind, told)
     }
 
@@ -117,7 +118,7 @@ impl Bridge {
             });
             let mut seen = self.seen();
             seen.region = region.or(seen.region.take());
-            seen.trouble = Some(ObjectError::Refused(Refusal::read(host, status, &text)));
+            seen.trouble = Some(IdentityError::Refused(Refusal::read(host, status, &text)));
             HttpResponseBody::from(text)
         };
         let mut answer = HttpResponse::new(body);
@@ -168,7 +169,7 @@ impl HttpService for Bridge {
 }
 
 /// The size of an object whose server does not say it, as where it is decompressed on the way.
-pub(super) const UNKNOWN_BYTES: u64 = i64::MAX as u64;
+pub const UNKNOWN_BYTES: u64 = i64::MAX as u64;
 
 /// Adds what is asked of every answer, and what stand-ins and stores in front of stores leave out.
 /// A version that no other answer has makes parts of two answers never one object.
