@@ -90,6 +90,8 @@ fn run(
         gid: 0,
         groups: Vec::new(),
         pipes: Vec::new(),
+        mounts: Vec::new(),
+        network: zuwai::sandbox::StepNetwork::Shared,
     };
     let outcome = sandbox.run(&rootfs, &spec, &mut |line| {
         let _ = std::io::stdout().write_all(line.bytes);

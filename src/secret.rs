@@ -32,6 +32,28 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Secret bytes, such as what is in a key's file; `Debug` shows `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    /// Wraps `value`.
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self(value.into())
+    }
+
+    /// Returns the secret itself, for the one place that must pass it on.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Environment variables for a program; `Debug` shows names, never values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretVariables(BTreeMap<OsString, OsString>);
@@ -63,6 +85,7 @@ mod tests {
     fn debug_and_display_show_no_value() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(format!("{:?}", SecretBytes::new("hunter2")), "***");
         let variables = SecretVariables::from_iter([("TOKEN", "hunter2")]);
         assert_eq!(format!("{variables:?}"), r#"{"TOKEN"}"#);
     }

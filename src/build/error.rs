@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use super::causes::{NO_ROOM, class_of_cause, is_for_want_of_room};
 use super::in_dockerfile::InDockerfile;
+use super::mounts::MountsError;
+use super::secrets::SecretError;
 use super::tracking::TrackerRefused;
 use crate::context::ContextError;
 use crate::dockerfile::ParseError;
@@ -153,6 +156,12 @@ pub enum BuildError {
     /// A file named by a URL cannot be had.
     #[error(transparent)]
     Download(#[from] DownloadError),
+    /// What the Dockerfile mounts into a RUN cannot be had.
+    #[error(transparent)]
+    Mounts(#[from] MountsError),
+    /// What `--secret` names cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A name given by `--build-context` is used as something it is not.
     #[error("the build context `{name}` is not {expected}")]
     NamedContext {
@@ -245,6 +254,7 @@ impl BuildError {
             Self::Snapshot(error) => error,
             Self::Tracker(error) => error,
             Self::Store(error) => error,
+            Self::Mounts(error) => error,
             Self::Export(error) => error,
             Self::BaseLayout { source, .. } => source,
             Self::CachedLayer(_, source) => source.as_ref(),
@@ -264,6 +274,7 @@ impl BuildError {
             | Self::Descriptor(_)
             | Self::Encode(_)
             | Self::Runtime(_)
+            | Self::Secret(_)
             | Self::NamedContext { .. } => return None,
         })
     }
@@ -333,40 +344,6 @@ impl StepError {
             Self::Context(error) => error,
         })
     }
-}
-
-/// What to do where a file system is full; the kernel says the same of both.
-const NO_ROOM: &str = "the file system has no space or no inodes left (`df`, `df -i`): give the \
-                       container more ephemeral storage, or put the build's own files on a volume \
-                       with `--kaniko-dir`";
-
-/// Tells whether an error goes back to a file system that is full.
-fn is_for_want_of_room(error: &(dyn std::error::Error + 'static)) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// Returns the class of an error that the machine, not the user, is likely to have caused.
-fn class_of_cause(error: &(dyn std::error::Error + 'static)) -> Class {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return match Class::of_io(io) {
-                Class::Disk => Class::Disk,
-                _ => Class::Infrastructure,
-            };
-        }
-        cause = error.source();
-    }
-    Class::Infrastructure
 }
 
 impl Fault for StepError {

@@ -263,6 +263,12 @@ impl Home {
         Ok(contents)
     }
 
+    /// Returns the program's own directories in the root where a stage is in `/`; `None` where it
+    /// has a directory of its own.
+    pub(super) fn own_directories(&self) -> Option<&[RootfsPath]> {
+        self.foreign().map(|foreign| foreign.own.as_slice())
+    }
+
     fn foreign(&self) -> Option<&Foreign> {
         match self {
             Self::Place(foreign) => Some(foreign),

@@ -7,6 +7,7 @@
 
 mod bases;
 mod caching;
+mod causes;
 mod commands;
 mod ending;
 mod error;
@@ -20,6 +21,7 @@ mod kept;
 mod known;
 mod layers;
 mod mirror;
+mod mounts;
 mod needs;
 mod network;
 pub mod options;
@@ -30,6 +32,7 @@ mod pulls;
 mod reachable;
 mod record;
 mod roots;
+mod secrets;
 mod session;
 mod sources;
 mod stages;
@@ -47,10 +50,12 @@ use snapshot::Digest;
 use tokio::runtime;
 
 pub use error::BuildError;
+pub use mounts::MountsError;
 pub use network::{connect_for, fetch, registry};
 pub use options::BuildOptions;
 pub use outlook::{ChosenSandbox, ChosenTracker, FormTrial, Outlook, TrackerTrial, outlook};
 pub use reachable::examine_registries;
+pub use secrets::SecretError;
 
 use crate::context::Means;
 use crate::dockerfile;
@@ -235,8 +240,10 @@ fn prepare<'a>(
     let parsed = dockerfile::parse(&sources.dockerfile.text)
         .map_err(|error| session::unparsed(&file, error))?;
     let kept = Kept::open(&options.shared);
+    let secrets = secrets::read(options)?;
     let session = Session {
         options,
+        secrets,
         events,
         store,
         kept,

@@ -1,7 +1,7 @@
 //! What stages need of each other, and of their own files: read from a plan alone.
 
 use super::options::Unpacking as WhenUnpacked;
-use crate::plan::{Base, CopySource, Plan, PlannedStage, Step, StepKind};
+use crate::plan::{Base, Plan, PlannedStage, Step, StepKind};
 
 /// What a stage has of its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +105,5 @@ pub(super) fn copied_stages_before(
     stage: &PlannedStage,
     count: usize,
 ) -> impl Iterator<Item = usize> + '_ {
-    stage.steps.iter().take(count).filter_map(|step| match &step.kind {
-        StepKind::Copy(copy) => match copy.from {
-            CopySource::Stage(position) => Some(position),
-            CopySource::Context | CopySource::NamedContext(_) | CopySource::Image(_) => None,
-        },
-        StepKind::Run(_) | StepKind::Workdir(_) | StepKind::Metadata => None,
-    })
+    stage.steps.iter().take(count).flat_map(Step::source_stages)
 }

@@ -19,6 +19,7 @@ pub use crate::context::dockerfile::DockerfileSource;
 use crate::image::PlatformText;
 pub use crate::plan::StageSelection;
 pub use crate::sandbox::{Overwrite, Surroundings};
+use crate::secret::SecretBytes;
 
 pub use cache::{CacheOptions, CachePlace, Cached, NewLayers};
 pub use registry::{
@@ -41,6 +42,9 @@ pub struct BuildOptions {
     pub stages: StageSelection,
     /// Values for `ARG`, in the order given; a later one of the same name wins (`--build-arg`).
     pub build_args: Vec<BuildArg>,
+    /// What commands may be given and no image has, in the order given; a later one of the same id
+    /// wins (`--secret`).
+    pub secrets: Vec<SecretSource>,
     /// Labels for the image's config, in the order given (`--label`).
     pub labels: Vec<Label>,
     /// The platform of the image; `None` is this machine's (`--custom-platform`).
@@ -107,6 +111,24 @@ pub struct BuildArg {
     pub name: String,
     /// Its value; may be secret, so never log it.
     pub value: String,
+}
+
+/// One `--secret`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretSource {
+    /// What `RUN --mount=type=secret` calls it.
+    pub id: String,
+    /// Where it is.
+    pub place: SecretPlace,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// In a file, read when the build starts.
+    File(PathBuf),
+    /// Here, out of the environment.
+    Value(SecretBytes),
 }
 
 /// One `--label`.

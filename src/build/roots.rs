@@ -10,7 +10,6 @@ use snapshot::{Index, Rootfs};
 
 use super::error::BuildError;
 use super::foreign::{Foreign, Strangers};
-use super::islands;
 use super::options::{
     BuildOptions, CacheOptions, CachePlace, Cleanup, ContextSource, ExecutionOptions, Inhabitants,
     NamedContextSource,
@@ -18,6 +17,7 @@ use super::options::{
 use super::session::Session;
 use super::stay::Record;
 use super::timed;
+use super::{islands, mounts};
 use crate::archive::Beneath;
 use crate::report::event::{Event, Phase};
 use crate::sandbox::{Eviction, InPlace, Sandbox, SandboxError, Tenancy, is_container};
@@ -99,6 +99,24 @@ impl<'a> Roots<'a> {
                 Ok((Rootfs::open(&folder)?, folder))
             }
         }
+    }
+
+    /// Makes an empty directory that what is in `/` can be moved to for the time of a command, and
+    /// that the next build finds again.
+    pub(super) fn make_aside(&mut self) -> Result<PathBuf, BuildError> {
+        let number = self.folder_count;
+        self.folder_count += 1;
+        let place = self.place.as_ref();
+        if let Some(Some(folder)) =
+            place.map(|place| place.in_place.create_aside(number)).transpose()?
+        {
+            return Ok(folder);
+        }
+        let work = &self.session.options.execution.work_directory;
+        let folder = work.join(format!("{}{number}", mounts::ASIDE));
+        std::fs::create_dir(&folder)
+            .map_err(|source| BuildError::Record { path: folder.clone(), source })?;
+        Ok(folder)
     }
 
     /// Tells whether commands need their files in `/`.
@@ -202,7 +220,9 @@ impl Place {
     fn take(in_place: InPlace, session: &Session<'_>) -> Result<Self, BuildError> {
         let work = &session.options.execution.work_directory;
         let mut in_place = in_place.claim()?;
+        mounts::rescue_last(work)?;
         Record::settle_last(work, &in_place)?;
+        mounts::settle_last(work)?;
         islands::settle_last(work)?;
         in_place.sweep()?;
         let examples = admit(&in_place, &session.options.execution)?;

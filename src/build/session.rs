@@ -29,7 +29,8 @@ use crate::plan::{HISTORY_COMMENT, Origin, PlanError, PlannedStage, Step};
 use crate::registry::Registry;
 use crate::report::event::{self, EventSink};
 use crate::sandbox::{Form, GRACE, HostFiles, SandboxOptions};
-use crate::store::{Store, StoreError};
+use crate::secret::SecretBytes;
+use crate::store::{CacheVolumes, Store, StoreError};
 use crate::uploads::Uploads;
 
 /// What every phase of one build shares.
@@ -51,6 +52,8 @@ pub(super) struct Session<'a> {
     /// Directories that named contexts stand for, by lower-case name.
     pub(super) directories: BTreeMap<String, BuildContext>,
     pub(super) dockerfile: DockerfileText,
+    /// What commands may be given, by id.
+    pub(super) secrets: BTreeMap<String, SecretBytes>,
     /// RFC 3339 time for config and history.
     pub(super) created: String,
 }
@@ -174,6 +177,16 @@ impl Session<'_> {
     /// Returns the family of an image from scratch; kaniko's default is Docker's.
     pub(super) fn scratch_format(&self) -> ImageFormat {
         self.forced_format().unwrap_or(ImageFormat::Docker)
+    }
+
+    /// Returns the directories of commands' cache mounts: those that outlive the build, or its own
+    /// where nothing can be kept.
+    pub(super) fn volumes(&self) -> CacheVolumes {
+        let shared = self.kept.store();
+        match shared.is_writable() {
+            true => shared.volumes(),
+            false => CacheVolumes::new(self.store.folder().join("mounts")),
+        }
     }
 
     pub(super) fn is_single_snapshot(&self) -> bool {

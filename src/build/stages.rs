@@ -1,6 +1,7 @@
 //! Runs the planned stages in order and keeps their root file systems as long as they are needed.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use snapshot::Rootfs;
@@ -116,7 +117,7 @@ impl<'a> Stages<'a> {
         let Part { plan, position, stage, uses, .. } = part;
         self.session.events.send(Event::StageStarted {
             index: stage.index,
-            base: base_name(&stage.text).to_owned(),
+            base: stage.base_name().to_owned(),
             base_index: match stage.base {
                 Base::Stage(base) => plan.stages.get(base).map(|base| base.index),
                 Base::Scratch | Base::Image(_) => None,
@@ -365,10 +366,8 @@ impl Supply for Stages<'_> {
         match source {
             CopySource::Stage(position) => {
                 let root = self.stage(*position).root.as_ref();
-                Ok(root
-                    .expect("`uses` keeps the root of a stage that is copied from")
-                    .rootfs
-                    .clone())
+                let root = root.expect("`uses` keeps the root of a stage that is copied from");
+                Ok(root.rootfs.clone())
             }
             CopySource::Image(request) => {
                 if let Some(root) = self.copied_images.get(request) {
@@ -387,14 +386,13 @@ impl Supply for Stages<'_> {
         }
     }
 
+    fn make_aside(&mut self) -> Result<PathBuf, BuildError> {
+        self.roots.make_aside()
+    }
+
     fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
         let root = Stages::unpack(self, image, because_of)?;
         self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
         Ok(root)
     }
-}
-
-/// Returns the base that a FROM names, which is what kaniko's line shows of it.
-fn base_name(from: &str) -> &str {
-    from.split_whitespace().skip(1).find(|word| !word.starts_with("--")).unwrap_or(from)
 }

@@ -3,6 +3,7 @@
 mod effects;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use snapshot::track::Tracked;
@@ -25,6 +26,9 @@ use crate::report::event::{Event, Phase, SnapshotReach, SnapshotWork};
 pub(super) trait Supply {
     /// Returns the root that a `COPY --from` reads: an earlier stage's or an image's.
     fn copy_root(&mut self, source: &CopySource) -> Result<Rootfs, BuildError>;
+
+    /// Makes an empty directory that what is in `/` can be moved to.
+    fn make_aside(&mut self) -> Result<PathBuf, BuildError>;
 
     /// Unpacks an image, for the step that this is the text of.
     fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError>;

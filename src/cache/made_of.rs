@@ -66,6 +66,11 @@ impl MadeOf {
         self.files.push((path, key_of("file", write)));
     }
 
+    /// Returns how many files were added.
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
     /// Returns the key of a step of this kind, made upon what `parent` names.
     pub fn key(&self, domain: &str, parent: Option<&Key>) -> Key {
         let mut writer = KeyWriter::new(domain);

@@ -98,6 +98,7 @@ pub const BUILD: &[Flag] = &[
          fetched, so `single-branch` has nothing to do",
     ),
     differs("dockerfile", "`-` reads standard input"),
+    ours("secret"),
     ours("build-context"),
     works("target"),
     differs(

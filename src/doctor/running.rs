@@ -71,6 +71,8 @@ impl Reach {
             | SetupAction::ProcessTable
             | SetupAction::UnshareUser
             | SetupAction::FindMapper(_)
+            | SetupAction::OpenMount(_)
+            | SetupAction::RaiseLoopback
             | SetupAction::MapIds(_) => Self::Namespaces,
         }
     }

@@ -14,5 +14,5 @@ mod workdir;
 pub use copy::{ContentDigests, Copied, Input, InputContent, Source, Target, copy, inputs};
 pub use error::ExecuteError;
 pub use outline::Outline;
-pub use run::run;
+pub use run::{Invocation, run};
 pub use workdir::make_working_dir;

@@ -4,8 +4,27 @@ use snapshot::{NewDirectory, Rootfs};
 
 use super::ExecuteError;
 use super::identity::{process_identity, read_database};
-use crate::plan::RunStep;
-use crate::sandbox::{OutputLine, PipeFile, RunOutcome, RunSpec, Sandbox};
+use crate::plan::{RunNetwork, RunStep};
+use crate::sandbox::{OutputLine, PipeFile, RunOutcome, RunSpec, Sandbox, StepMount, StepNetwork};
+use crate::secret::Secret;
+
+/// A RUN with what it is given beside its files.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'a> {
+    /// What to run.
+    pub step: &'a RunStep,
+    /// What is mounted meanwhile, outer ones first.
+    pub mounts: &'a [StepMount],
+    /// Secrets that are in its environment, by variable; they stand over the step's own.
+    pub secrets: &'a [(String, Secret)],
+}
+
+impl<'a> From<&'a RunStep> for Invocation<'a> {
+    /// Takes a step without anything beside its files.
+    fn from(step: &'a RunStep) -> Self {
+        Self { step, mounts: &[], secrets: &[] }
+    }
+}
 
 /// Runs a step's command and returns when every process of it is dead.
 ///
@@ -19,9 +38,10 @@ use crate::sandbox::{OutputLine, PipeFile, RunOutcome, RunSpec, Sandbox};
 pub fn run(
     sandbox: &Sandbox,
     rootfs: &Rootfs,
-    step: &RunStep,
+    invocation: Invocation<'_>,
     on_output: &mut dyn FnMut(OutputLine<'_>),
 ) -> Result<RunOutcome, ExecuteError> {
+    let Invocation { step, mounts, secrets } = invocation;
     let database = read_database(rootfs)?;
     let identity = process_identity(&step.user, &database)
         .map_err(|source| ExecuteError::Identity { name: step.user.clone(), source })?;
@@ -29,7 +49,7 @@ pub fn run(
     rootfs.create_dir_all(&step.working_directory, &NewDirectory { mode: 0o755, uid, gid })?;
     let spec = RunSpec {
         argv: step.argv.clone(),
-        env: environment(&step.environment, &identity.home),
+        env: environment(&with_secrets(&step.environment, secrets), &identity.home),
         working_dir: step.working_directory.clone(),
         uid,
         gid,
@@ -43,8 +63,24 @@ pub fn run(
                 content: script.content.clone(),
             })
             .collect(),
+        mounts: mounts.to_vec(),
+        network: match step.network {
+            RunNetwork::Shared => StepNetwork::Shared,
+            RunNetwork::None => StepNetwork::None,
+        },
     };
     Ok(sandbox.run(rootfs, &spec, on_output)?)
+}
+
+/// Returns the step's variables and its secrets, each name once.
+fn with_secrets(
+    variables: &[(String, String)],
+    secrets: &[(String, Secret)],
+) -> Vec<(String, String)> {
+    let is_secret = |name: &String| secrets.iter().any(|(secret, _)| secret == name);
+    let plain = variables.iter().filter(|(name, _)| !is_secret(name)).cloned();
+    let secrets = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().to_owned()));
+    plain.chain(secrets).collect()
 }
 
 /// Returns the variables in the kernel's form; a `HOME` that is unset or empty is filled in.

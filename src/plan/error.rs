@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::mode::ModeError;
 use super::step::ImageRequest;
+use crate::dockerfile::instruction::MountError;
 use crate::dockerfile::instruction::ports::PortError;
 use crate::dockerfile::instruction::signal::InvalidSignal;
 use crate::dockerfile::shell::ExpandError;
@@ -141,6 +142,18 @@ pub enum PlanErrorKind {
         /// The source.
         word: String,
     },
+    /// A `--mount` means nothing.
+    #[error("cannot read `--mount`")]
+    Mount(#[source] MountError),
+    /// A `--mount` would hide all of the image.
+    #[error("cannot mount on `{target}`: it leads to the root")]
+    MountOnRoot {
+        /// The target after expansion.
+        target: String,
+    },
+    /// `RUN --security=insecure`.
+    #[error("`RUN --security=insecure` is refused: no command gets more rights than the build has")]
+    Insecure,
     /// `--chmod` is no mode.
     #[error("cannot read `--chmod`")]
     Chmod(#[from] ModeError),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{PlanError, PlanErrorKind};
 use super::inputs::{NamedContext, PlanInputs, StageSelection, TargetPlatform};
+use super::mount;
 use super::scope::{Expander, global_variables};
 use super::step::{ImageName, ImageRequest};
 use super::variables::Variables;
@@ -241,10 +242,8 @@ impl<'a> Graph<'a> {
             }
             let mut needed = Vec::new();
             for instruction in self.instructions(index) {
-                if let Kind::Copy(copy) = &instruction.kind
-                    && let Some(word) = &copy.from
-                {
-                    needed.push(self.from(word)?);
+                for word in source_words(instruction) {
+                    needed.push(self.from(&word)?);
                 }
             }
             for from in needed {
@@ -307,16 +306,14 @@ impl<'a> Graph<'a> {
 
     /// Refuses copies in a circle, in stages that are needed and in others.
     fn refuse_cycles(&self) -> Result<(), PlanError> {
-        let mut copies: BTreeMap<usize, Vec<(usize, &Word)>> = BTreeMap::new();
+        let mut copies: BTreeMap<usize, Vec<(usize, Word)>> = BTreeMap::new();
         for (index, stage) in self.dockerfile.stages.iter().enumerate() {
-            for instruction in &stage.instructions {
-                let Kind::Copy(copy) = &instruction.kind else { continue };
-                let Some(word) = &copy.from else { continue };
+            for word in stage.instructions.iter().flat_map(source_words) {
                 // A name that is no stage's is looked at when the stage is needed.
                 let is_stage = word.value.parse::<i64>().is_ok()
                     || find_stage(self.dockerfile, &word.value).is_some()
                     || word.value.contains(['$', '"', '\'', '\\']);
-                if is_stage && let From::Stage(source) = self.from(word)? {
+                if is_stage && let From::Stage(source) = self.from(&word)? {
                     copies.entry(index).or_default().push((source, word));
                 }
             }
@@ -345,6 +342,15 @@ impl<'a> Graph<'a> {
             index = *source;
         }
         Ok(())
+    }
+}
+
+/// Returns what an instruction names as where it takes files from.
+fn source_words(instruction: &Instruction) -> Vec<Word> {
+    match &instruction.kind {
+        Kind::Copy(copy) => copy.from.iter().cloned().collect(),
+        Kind::Run(run) => run.mounts.iter().filter_map(mount::source_word).collect(),
+        _ => Vec::new(),
     }
 }
 

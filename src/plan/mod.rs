@@ -16,6 +16,7 @@ mod history;
 mod inputs;
 mod metadata;
 mod mode;
+mod mount;
 mod planner;
 mod render;
 mod run;
@@ -27,11 +28,14 @@ mod variables;
 pub use error::{PlanError, PlanErrorKind};
 pub use inputs::{NamedContext, PlanInputs, StageSelection};
 pub use mode::{FileMode, ModeError, SymbolicMode};
+pub use mount::{
+    BindMount, CacheMount, MountAccess, MountOwner, RunMount, SecretMount, TmpfsMount,
+};
 pub use planner::{image_config, plan, references};
 pub use render::render;
 pub use step::{
     Archives, Base, CopySource, CopyStep, Destination, ImageName, ImageRequest, InlineFile, Origin,
-    Plan, PlanWarning, PlannedStage, RunStep, Script, Step, StepKind, WorkdirStep,
+    Plan, PlanWarning, PlannedStage, RunNetwork, RunStep, Script, Step, StepKind, WorkdirStep,
 };
 
 /// What history entries name as their builder.

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::mount::{MountAccess, RunMount};
 use super::step::{
     Archives, Base, CopySource, CopyStep, ImageName, ImageRequest, Origin, Plan, PlanWarning,
-    PlannedStage, Step, StepKind,
+    PlannedStage, RunNetwork, Step, StepKind,
 };
+use crate::dockerfile::instruction::Sharing;
 
 /// Writes a plan as text: stages with their steps and what these do to files, then the resulting
 /// config, then warnings. Equal plans give equal text.
@@ -78,7 +80,12 @@ fn effects(plan: &Plan, step: &Step) -> Vec<String> {
             let user = if run.user.is_empty() { "root" } else { &run.user };
             let script = run.script.as_ref().map(|script| format!("with script {}", script.path));
             let place = format!("runs as {user} in {}", run.working_directory);
-            std::iter::once(place).chain(script).collect()
+            let network = match run.network {
+                RunNetwork::Shared => None,
+                RunNetwork::None => Some("without network".to_owned()),
+            };
+            let mounts = run.mounts.iter().map(|mount| mount_effect(plan, mount));
+            std::iter::once(place).chain(script).chain(network).chain(mounts).collect()
         }
         StepKind::Copy(copy) => copy_effects(plan, copy),
         StepKind::Workdir(workdir) if workdir.path.is_root() => Vec::new(),
@@ -90,13 +97,54 @@ fn effects(plan: &Plan, step: &Step) -> Vec<String> {
     }
 }
 
-fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
-    let from = match &copy.from {
+fn source_name(plan: &Plan, source: &CopySource) -> String {
+    match source {
         CopySource::Context => "the context".to_owned(),
         CopySource::NamedContext(name) => format!("context `{name}`"),
         CopySource::Stage(position) => stage_name(plan, *position),
         CopySource::Image(request) => image(request),
+    }
+}
+
+/// Says what a command finds mounted.
+fn mount_effect(plan: &Plan, mount: &RunMount) -> String {
+    let access = |access: MountAccess| match access {
+        MountAccess::ReadOnly => " read-only",
+        MountAccess::Writable => "",
     };
+    match mount {
+        RunMount::Bind(bind) => {
+            let from = source_name(plan, &bind.from);
+            let writes = match bind.access {
+                MountAccess::ReadOnly => " read-only",
+                MountAccess::Writable => ", what is written to it is lost",
+            };
+            format!("mounts {} of {from} on {}{writes}", bind.source, bind.target)
+        }
+        RunMount::Cache(cache) => {
+            let sharing = match cache.sharing {
+                Sharing::Shared => "shared",
+                Sharing::Private => "private",
+                Sharing::Locked => "locked",
+            };
+            let from = cache.from.as_ref().map(|from| source_name(plan, from));
+            let from = from.map(|from| format!(", at first from {from}")).unwrap_or_default();
+            let (id, target, access) = (&cache.id, &cache.target, access(cache.access));
+            format!("mounts the cache `{id}` ({sharing}{from}) on {target}{access}")
+        }
+        RunMount::Tmpfs(tmpfs) => format!("mounts memory on {}", tmpfs.target),
+        RunMount::Secret(secret) => {
+            let file = secret.target.as_ref().map(|target| format!("in {target}"));
+            let variable = secret.variable.as_ref().map(|name| format!("in ${name}"));
+            let places: Vec<String> = file.into_iter().chain(variable).collect();
+            let needed = if secret.is_required { "" } else { ", if there is one" };
+            format!("gives the secret `{}` {}{needed}", secret.id, places.join(" and "))
+        }
+    }
+}
+
+fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
+    let from = source_name(plan, &copy.from);
     let sources = copy.sources.iter().map(|source| format!("copies {source} from {from}"));
     let files = copy.inline.iter();
     let files = files.map(|file| format!("writes {} ({} bytes)", file.name, file.content.len()));

@@ -1,9 +1,10 @@
 //! `RUN`: what is run, and with which environment.
 
 use super::error::{PlanError, PlanErrorKind};
+use super::mount;
 use super::stage::{Outcome, StageReader, StageState, rootfs_path};
-use super::step::{RunStep, Script, StepKind};
-use crate::dockerfile::instruction::{CommandLine, Heredoc, Run};
+use super::step::{RunNetwork, RunStep, Script, StepKind};
+use crate::dockerfile::instruction::{CommandLine, Heredoc, Network, Run, Security};
 use crate::dockerfile::{HeredocWord, decode, drop_leading_tabs};
 use crate::image::RuntimeConfig;
 
@@ -36,6 +37,13 @@ pub(super) fn read(
             Some(Script { path, content })
         }
     };
+    let (mounts, unsupported) = match mount::read(reader, state, &run.mounts) {
+        Ok(mounts) => (mounts, unsupported(run)),
+        Err(error) if matches!(error.kind, PlanErrorKind::NotSupported { .. }) => {
+            (Vec::new(), Some(error))
+        }
+        Err(error) => return Err(error),
+    };
     let step = RunStep {
         argv,
         environment: environment.to_vec(),
@@ -43,19 +51,25 @@ pub(super) fn read(
         user: state.image.config.user.clone(),
         working_directory: state.working_directory()?,
         script,
+        mounts,
+        network: match run.network.as_ref().map(|network| network.value) {
+            // Commands are in the network of the build anyway.
+            None | Some(Network::Default | Network::Host) => RunNetwork::Shared,
+            Some(Network::None) => RunNetwork::None,
+        },
     };
-    let unsupported = unsupported(run);
     Ok(Outcome { kind: StepKind::Run(step), history: Some(history), unsupported })
 }
 
 fn unsupported(run: &Run) -> Option<PlanError> {
-    let mount = run.mounts.first().map(|mount| ("--mount", mount.text.span));
-    let network = run.network.as_ref().map(|network| ("--network", network.span));
-    let security = run.security.as_ref().map(|security| ("--security", security.span));
-    let device = run.devices.first().map(|device| ("--device", device.span));
-    let found = [mount, network, security, device].into_iter().flatten();
-    let (flag, span) = found.min_by_key(|(_, span)| span.start)?;
-    Some(PlanErrorKind::NotSupported { feature: format!("RUN {flag}") }.at(span))
+    let insecure = run.security.as_ref().filter(|asked| asked.value == Security::Insecure);
+    let insecure = insecure.map(|asked| PlanErrorKind::Insecure.at(asked.span));
+    let device = run.devices.first().map(|device| {
+        let feature = "RUN --device".to_owned();
+        PlanErrorKind::NotSupported { feature }.at(device.span)
+    });
+    let found = [insecure, device].into_iter().flatten();
+    found.min_by_key(|error| error.span.map(|span| span.start))
 }
 
 /// Returns the program with its arguments, and the script that it names.

@@ -3,6 +3,7 @@
 use snapshot::RootfsPath;
 
 use super::mode::FileMode;
+use super::mount::RunMount;
 use crate::dockerfile::Span;
 use crate::image::{ImageConfig, Platform, RuntimeConfig};
 
@@ -130,6 +131,19 @@ pub struct RunStep {
     pub working_directory: RootfsPath,
     /// A script that `argv` names, present while the command runs and not part of the layer.
     pub script: Option<Script>,
+    /// What is mounted while the command runs, outer ones first.
+    pub mounts: Vec<RunMount>,
+    /// What the command can reach.
+    pub network: RunNetwork,
+}
+
+/// What a command can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunNetwork {
+    /// What the build can.
+    Shared,
+    /// Nothing but itself.
+    None,
 }
 
 /// The body of a heredoc that starts with `#!`; it is run as a program of its own.
@@ -240,7 +254,32 @@ impl Plan {
     }
 }
 
+impl PlannedStage {
+    /// Returns the base as its FROM names it, which is what kaniko's log shows of it.
+    pub fn base_name(&self) -> &str {
+        let mut words = self.text.split_whitespace().skip(1);
+        words.find(|word| !word.starts_with("--")).unwrap_or(&self.text)
+    }
+}
+
 impl Step {
+    /// Returns what it takes files from beside those of its stage; contexts among it.
+    pub fn sources(&self) -> Vec<&CopySource> {
+        match &self.kind {
+            StepKind::Copy(copy) => vec![&copy.from],
+            StepKind::Run(run) => run.mounts.iter().filter_map(RunMount::source).collect(),
+            StepKind::Workdir(_) | StepKind::Metadata => Vec::new(),
+        }
+    }
+
+    /// Returns the stages that it takes files from, by their positions.
+    pub fn source_stages(&self) -> impl Iterator<Item = usize> + '_ {
+        self.sources().into_iter().filter_map(|source| match source {
+            CopySource::Stage(position) => Some(*position),
+            CopySource::Context | CopySource::NamedContext(_) | CopySource::Image(_) => None,
+        })
+    }
+
     /// Tells whether the step's history entry is that of a layer, be it an empty one.
     pub fn makes_layer(&self) -> bool {
         match &self.kind {

@@ -137,6 +137,18 @@ pub enum SandboxError {
         /// What must be there.
         expected: FileKind,
     },
+    /// A mount of the Dockerfile leads to the root.
+    #[error("cannot mount on `{target}`: it leads to the root")]
+    MountOnRoot {
+        /// The target.
+        target: RootfsPath,
+    },
+    /// A step shall have no network, and there is no way to keep it from the container's.
+    #[error("`RUN --network=none` takes a network namespace, which cannot be made in place")]
+    NoNetworkNamespace,
+    /// Something is to be mounted where nothing can be.
+    #[error("nothing can be mounted in place")]
+    NoMounts,
     /// The image's file system could not be read or prepared.
     #[error("cannot prepare the root file system for this step")]
     Rootfs(#[from] snapshot::RootfsError),
@@ -222,6 +234,8 @@ impl Fault for SandboxError {
     fn class(&self) -> Class {
         match self {
             Self::MountPoint { .. }
+            | Self::MountOnRoot { .. }
+            | Self::NoNetworkNamespace
             | Self::Path(_)
             | Self::Start { .. }
             | Self::EmptyCommand
@@ -249,9 +263,10 @@ impl Fault for SandboxError {
             | Self::HostFile { .. }
             | Self::Interrupted(_)
             | Self::Hide { .. } => Class::Infrastructure,
-            Self::Talk { .. } | Self::SupervisorLost { .. } | Self::NotTheRoot { .. } => {
-                Class::Internal
-            }
+            Self::Talk { .. }
+            | Self::SupervisorLost { .. }
+            | Self::NoMounts
+            | Self::NotTheRoot { .. } => Class::Internal,
         }
     }
 
@@ -289,10 +304,13 @@ impl Fault for SandboxError {
             Self::NoMapper { .. } => {
                 Some("install it (Debian and Ubuntu: `sudo apt-get install uidmap`)".to_owned())
             }
+            Self::NoNetworkNamespace => Some(format!("run zuwai {WHERE_NAMESPACES_WORK}")),
             Self::NoMapping { .. }
             | Self::Protect { .. }
             | Self::Claim { .. }
             | Self::Evict { .. }
+            | Self::NoMounts
+            | Self::MountOnRoot { .. }
             | Self::NotTheRoot { .. }
             | Self::Setup { .. }
             | Self::MountPoint { .. }

@@ -22,6 +22,7 @@ mod probe;
 mod rights;
 mod run;
 mod start_failure;
+mod step_mount;
 mod stubs;
 pub mod supervisor;
 mod user_namespace;
@@ -42,6 +43,7 @@ pub use probe::{Refusal, try_form};
 pub use rights::Right;
 pub use run::{Exit, RunOutcome, RunSpec, Straggler};
 pub use start_failure::StartFailure;
+pub use step_mount::{MountContent, MountedFile, MountedTree, StepMount, StepNetwork, TreeAccess};
 pub use user_namespace::{Obstacle, missing_ids_hint};
 pub use wire::PipeFile;
 

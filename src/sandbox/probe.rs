@@ -9,6 +9,7 @@ use snapshot::track::TrackerKind;
 use super::choose::{self, become_root_of_user_namespace};
 use super::rights::Right;
 use super::run::{self, Supervisor};
+use super::step_mount::StepNetwork;
 use super::wire::{NamespaceRoot, Reply, Request, SetupAction, TrackerTrial};
 use super::{Form, HOSTNAME, Sandbox, SandboxError, SandboxOptions, THIS_BINARY};
 use crate::report::fault::{Fault, one_line};
@@ -70,6 +71,8 @@ pub(super) fn user_namespace_here() -> Reply {
 /// Tries to enter namespaces and mount everything that a RUN gets.
 pub(super) fn namespaces(supervisor: &Path) -> Result<(), SandboxError> {
     let request = Request::ProbeNamespaces(NamespaceRoot {
+        mounts: Vec::new(),
+        network: StepNetwork::Shared,
         directory: None,
         hostname: HOSTNAME.to_owned(),
         covers: Vec::new(),

@@ -15,8 +15,8 @@ use super::listen::listen;
 use super::stubs::Stubs;
 use super::wire::{self, Cover, Ending, NamespaceRoot, Reply, Request, RootDirectory, RootSource};
 use super::{
-    Form, HOSTNAME, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError, control_group,
-    in_place, passing,
+    Form, HOSTNAME, MountContent, OutputLine, PipeFile, SUBCOMMAND, Sandbox, SandboxError,
+    StepMount, StepNetwork, control_group, in_place, passing,
 };
 use crate::interrupt::Interrupt;
 
@@ -38,6 +38,10 @@ pub struct RunSpec {
     pub groups: Vec<u32>,
     /// Read-only files in `/dev/pipes`.
     pub pipes: Vec<PipeFile>,
+    /// What is mounted while it runs, outer ones before those that are inside of them.
+    pub mounts: Vec<StepMount>,
+    /// What it can reach.
+    pub network: StepNetwork,
 }
 
 /// How a command that ran has ended.
@@ -134,7 +138,7 @@ impl Sandbox {
         on_output: &mut dyn FnMut(OutputLine<'_>),
     ) -> Result<Reply, SandboxError> {
         let root = rootfs.metadata(&RootfsPath::root())?.ok_or(SandboxError::RootGone)?;
-        let stubs = Stubs::make(rootfs)?;
+        let stubs = Stubs::make(rootfs, &spec.mounts)?;
         let (path, source) = place_of(rootfs);
         let request = Request::RunInNamespaces(
             NamespaceRoot {
@@ -148,6 +152,8 @@ impl Sandbox {
                     })
                     .collect(),
                 pipes: spec.pipes.clone(),
+                mounts: mounts(spec, &stubs),
+                network: spec.network,
             },
             command(spec, self.grace),
         );
@@ -168,6 +174,12 @@ impl Sandbox {
         spec: &RunSpec,
         on_output: &mut dyn FnMut(OutputLine<'_>),
     ) -> Result<Reply, SandboxError> {
+        if spec.network == StepNetwork::None {
+            return Err(SandboxError::NoNetworkNamespace);
+        }
+        if !spec.mounts.is_empty() {
+            return Err(SandboxError::NoMounts);
+        }
         // Unguarded, because `/dev` is a mount.
         let whole = in_place::same_root(rootfs)?;
         let pipes = Stubs::make_pipes(&whole, &spec.pipes)?;
@@ -179,6 +191,23 @@ impl Sandbox {
         removed?;
         Ok(reply)
     }
+}
+
+/// Returns what is to be mounted, as the supervisor is told of it.
+fn mounts(spec: &RunSpec, stubs: &Stubs) -> Vec<wire::Mount> {
+    let places = spec.mounts.iter().zip(stubs.places());
+    let told = places.map(|(mount, place)| wire::Mount {
+        target: place.path.as_bytes().to_vec(),
+        is_nested: place.is_nested,
+        kind: match &mount.content {
+            MountContent::Tree(tree) => wire::MountKind::Tree(tree.clone()),
+            MountContent::Memory(size_bytes) => {
+                wire::MountKind::Memory { size_bytes: *size_bytes, mode: place.mode }
+            }
+            MountContent::File(file) => wire::MountKind::File(file.clone()),
+        },
+    });
+    told.collect()
 }
 
 /// Returns where a root is now, for a process that starts elsewhere, or where it has to be put.

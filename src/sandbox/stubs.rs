@@ -8,6 +8,7 @@ use std::io::Write;
 
 use snapshot::{FileKind, InodeId, Metadata, NewDirectory, Rootfs, RootfsError, RootfsPath};
 
+use super::step_mount::StepMount;
 use super::{PipeFile, SandboxError};
 
 /// The directories that are mounted over.
@@ -29,6 +30,18 @@ pub(super) struct Stubs {
     /// What was made, parents first.
     made: Vec<Stub>,
     covers: Vec<(HostFile, RootfsPath)>,
+    places: Vec<MountPlace>,
+}
+
+/// Where something that the Dockerfile mounts goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MountPlace {
+    /// The target, links resolved.
+    pub path: RootfsPath,
+    /// It is inside of something that is mounted before it.
+    pub is_nested: bool,
+    /// The mode of what the image has there.
+    pub mode: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -50,9 +63,10 @@ enum Content {
 
 impl Stubs {
     /// Makes what is missing of the mount points.
-    pub fn make(rootfs: &Rootfs) -> Result<Self, SandboxError> {
+    pub fn make(rootfs: &Rootfs, mounts: &[StepMount]) -> Result<Self, SandboxError> {
         let mut stubs = Self::default();
-        match stubs.make_all(rootfs) {
+        let made = stubs.make_all(rootfs).and_then(|()| stubs.make_targets(rootfs, mounts));
+        match made {
             Ok(()) => Ok(stubs),
             Err(error) => {
                 // The first error is the one to tell; this one would only follow from it.
@@ -97,6 +111,37 @@ impl Stubs {
     /// Returns the files to mount over and where they are, links resolved.
     pub fn covers(&self) -> impl Iterator<Item = (HostFile, &RootfsPath)> {
         self.covers.iter().map(|(file, path)| (*file, path))
+    }
+
+    /// Returns where each of the Dockerfile's mounts goes.
+    pub fn places(&self) -> &[MountPlace] {
+        &self.places
+    }
+
+    fn make_targets(&mut self, rootfs: &Rootfs, mounts: &[StepMount]) -> Result<(), SandboxError> {
+        for mount in mounts {
+            let path = rootfs.resolve(&mount.target)?;
+            if path.is_root() {
+                return Err(SandboxError::MountOnRoot { target: mount.target.clone() });
+            }
+            let is_kernels =
+                DIRECTORIES.iter().any(|name| path.components().next() == Some(name.as_bytes()));
+            if is_kernels || self.places.iter().any(|place| path.starts_with(&place.path)) {
+                self.places.push(MountPlace { path, is_nested: true, mode: None });
+                continue;
+            }
+            let is_directory = mount.content.is_directory();
+            let found = rootfs.metadata(&path)?;
+            match &found {
+                None if is_directory => self.make_directory(rootfs, &path)?,
+                None => self.make_file(rootfs, &path)?,
+                Some(found) if is_directory => expect(&path, found, FileKind::Directory)?,
+                Some(found) => expect(&path, found, FileKind::Regular)?,
+            }
+            let mode = found.map(|found| found.mode);
+            self.places.push(MountPlace { path, is_nested: false, mode });
+        }
+        Ok(())
     }
 
     fn make_all(&mut self, rootfs: &Rootfs) -> Result<(), SandboxError> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::probe::Refusal;
 use super::rights::Right;
 use super::start_failure::StartFailure;
+use super::step_mount::{MountedFile, MountedTree, StepNetwork};
 
 /// Largest request or reply that is read; a RUN's text and environment are far below.
 const LIMIT_BYTES: u64 = 256 << 20;
@@ -86,6 +87,33 @@ pub(super) struct NamespaceRoot {
     pub covers: Vec<Cover>,
     /// Read-only files of the step in `/dev/pipes`.
     pub pipes: Vec<PipeFile>,
+    /// What the Dockerfile mounts, outer ones first.
+    pub mounts: Vec<Mount>,
+    /// What the step can reach.
+    pub network: StepNetwork,
+}
+
+/// One thing that the Dockerfile mounts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Mount {
+    /// Bytes of the path from the root, without a leading slash.
+    pub target: Vec<u8>,
+    /// It is inside of something that is mounted before it, so that what is missing of the path
+    /// can only be made then.
+    pub is_nested: bool,
+    pub kind: MountKind,
+}
+
+/// What is mounted.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum MountKind {
+    Tree(MountedTree),
+    /// A tmpfs; `mode` is that of the image's directory that it covers.
+    Memory {
+        size_bytes: Option<u64>,
+        mode: Option<u32>,
+    },
+    File(MountedFile),
 }
 
 /// A directory by path, and by what must be found there.
@@ -194,6 +222,10 @@ pub enum SetupAction {
     DetachOldRoot,
     /// Naming the host.
     SetHostname,
+    /// Finding what is to be mounted.
+    OpenMount(PathBuf),
+    /// Letting a step without network talk to itself.
+    RaiseLoopback,
     /// Mounting something on a path.
     Mount {
         /// What, such as `proc`.
@@ -230,6 +262,10 @@ impl fmt::Display for SetupAction {
             Self::PivotRoot => formatter.write_str("change the root"),
             Self::DetachOldRoot => formatter.write_str("let go of the old root"),
             Self::SetHostname => formatter.write_str("set the host name"),
+            Self::OpenMount(path) => {
+                write!(formatter, "open `{}`, which is to be mounted,", path.display())
+            }
+            Self::RaiseLoopback => formatter.write_str("raise the loopback interface"),
             Self::Mount { what, target } => write!(formatter, "mount {what} on `{target}`"),
             Self::Create(path) => write!(formatter, "create `{path}`"),
             Self::Plumbing => formatter.write_str("set up pipes"),

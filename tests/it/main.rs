@@ -13,6 +13,7 @@ mod examples;
 mod hostile;
 mod hostile_cases;
 mod layering;
+mod mounts;
 mod outlines;
 mod pages;
 mod pod;

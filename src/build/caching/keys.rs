@@ -11,7 +11,9 @@
 
 use snapshot::{FileKind, RootfsPath};
 
-use super::parts::{copy_parts, input_part, layer_parts, option_parts, run_parts, workdir_parts};
+use super::parts::{
+    copy_parts, input_part, layer_parts, mount_parts, option_parts, run_parts, workdir_parts,
+};
 use crate::build::bases::{Bases, name_of};
 use crate::build::known::KnownContexts;
 use crate::build::needs::copied_stages_before;
@@ -20,7 +22,7 @@ use crate::cache::{Key, MadeOf};
 use crate::context::BuildContext;
 use crate::execute::{ContentDigests, ExecuteError, Source, inputs};
 use crate::image::{Image, Platform};
-use crate::plan::{Base, CopySource, CopyStep, Plan, PlannedStage, Step, StepKind};
+use crate::plan::{Base, CopySource, CopyStep, Plan, PlannedStage, RunMount, Step, StepKind};
 
 /// The keys of a plan.
 pub(super) struct Keys {
@@ -193,6 +195,20 @@ impl Reader<'_> {
         let domain = match &step.kind {
             StepKind::Run(run) => {
                 run_parts(&mut made_of, run, &step.config);
+                for mount in &run.mounts {
+                    let is_given = |id: &str| self.session.secrets.contains_key(id);
+                    mount_parts(&mut made_of, mount, &is_given);
+                    if let RunMount::Bind(bind) = mount
+                        && !self.can_add(&mut made_of, step, &bind.as_copy(), known)
+                    {
+                        return None;
+                    }
+                    // So that no file of one can be taken for one of the next.
+                    let count = made_of.file_count() as u64;
+                    made_of.part("mounted files", "how many files are mounted", |writer| {
+                        writer.number("count", count);
+                    });
+                }
                 "run"
             }
             StepKind::Workdir(workdir) => {
@@ -201,18 +217,25 @@ impl Reader<'_> {
             }
             StepKind::Copy(copy) => {
                 copy_parts(&mut made_of, copy);
-                match self.source(&mut made_of, copy, known) {
-                    Ok(Some(())) => "copy",
-                    Ok(None) => return None,
-                    Err(error) => {
-                        tracing::debug!(%error, step = step.text, "it has no key");
-                        return None;
-                    }
+                if !self.can_add(&mut made_of, step, copy, known) {
+                    return None;
                 }
+                "copy"
             }
             StepKind::Metadata => return None,
         };
         Some(made_of.key(domain, Some(parent)))
+    }
+
+    /// Adds what a step copies or mounts; false where that has no key.
+    fn can_add(&self, made_of: &mut MadeOf, step: &Step, copy: &CopyStep, known: &Keys) -> bool {
+        match self.source(made_of, copy, known) {
+            Ok(added) => added.is_some(),
+            Err(error) => {
+                tracing::debug!(%error, step = step.text, "it has no key");
+                false
+            }
+        }
     }
 
     /// Adds what a COPY copies; `None` where that has no key.

@@ -6,7 +6,7 @@
 use super::keys::Keys;
 use crate::cache::{Key, KeyWriter};
 use crate::image::Layer;
-use crate::plan::{CopySource, Step, StepKind};
+use crate::plan::{Step, StepKind};
 
 /// For each stage, what its commands have made, as one value.
 #[derive(Clone)]
@@ -34,17 +34,17 @@ impl Lineage {
         self.stages.get(position)?.as_ref()
     }
 
-    /// Begins a step: what it copies from another stage is that one's.
+    /// Begins a step: what it takes from other stages is theirs.
     pub(super) fn enter(&mut self, position: usize, step: &Step) {
-        let StepKind::Copy(copy) = &step.kind else { return };
-        let CopySource::Stage(source) = copy.from else { return };
-        let next = self.of(position).zip(self.of(source)).map(|(before, source)| {
-            let mut writer = KeyWriter::new("lineage of a copy");
-            writer.key("before", before);
-            writer.key("source", source);
-            writer.finish()
-        });
-        self.set(position, next);
+        for source in step.source_stages() {
+            let next = self.of(position).zip(self.of(source)).map(|(before, source)| {
+                let mut writer = KeyWriter::new("lineage of a copy");
+                writer.key("before", before);
+                writer.key("source", source);
+                writer.finish()
+            });
+            self.set(position, next);
+        }
     }
 
     /// Ends a step.

@@ -4,7 +4,10 @@ use crate::build::options::{BuildOptions, CompressionChoice, Timestamps, VarRun}
 use crate::cache::{KeyWriter, MadeOf};
 use crate::execute::{Input, InputContent};
 use crate::image::{Image, Platform, RuntimeConfig};
-use crate::plan::{Archives, CopyStep, FileMode, RunStep, WorkdirStep};
+use crate::plan::{
+    Archives, BindMount, CacheMount, CopyStep, FileMode, MountAccess, MountOwner, RunMount,
+    RunNetwork, RunStep, SecretMount, TmpfsMount, WorkdirStep,
+};
 
 /// Adds all that decides how steps become layers.
 pub(super) fn option_parts(made_of: &mut MadeOf, options: &BuildOptions, platform: &Platform) {
@@ -42,7 +45,17 @@ pub(super) fn layer_parts(made_of: &mut MadeOf, name: String, image: Option<&Ima
 
 /// Adds what a command is, and all that it sees beside files; `config` is the image's at that point.
 pub(super) fn run_parts(made_of: &mut MadeOf, run: &RunStep, config: &RuntimeConfig) {
-    let RunStep { argv, environment, undeclared, user, working_directory, script } = run;
+    // What is mounted has parts of its own.
+    let RunStep {
+        argv,
+        environment,
+        undeclared,
+        user,
+        working_directory,
+        script,
+        mounts: _,
+        network,
+    } = run;
     made_of.part("command", "the instruction", |writer| {
         writer.list("words", argv.len());
         argv.iter().for_each(|word| writer.text("word", word));
@@ -51,6 +64,7 @@ pub(super) fn run_parts(made_of: &mut MadeOf, run: &RunStep, config: &RuntimeCon
             writer.bytes("path", script.path.as_bytes());
             writer.bytes("content", &script.content);
         }
+        writer.flag("without network", *network == RunNetwork::None);
     });
     for (name, value) in environment.iter().filter(|(name, _)| !undeclared.contains(name)) {
         let entry = format!("{name}={value}");
@@ -64,6 +78,51 @@ pub(super) fn run_parts(made_of: &mut MadeOf, run: &RunStep, config: &RuntimeCon
     made_of.part("directory", "the directory", |writer| {
         writer.bytes("directory", working_directory.as_bytes());
     });
+}
+
+/// Adds what a command is given, but for the files of a bind: names of caches and secrets, not what
+/// is in them, and whether a secret is there, as the command does something else without it.
+pub(super) fn mount_parts(made_of: &mut MadeOf, mount: &RunMount, is_given: &dyn Fn(&str) -> bool) {
+    made_of.part("mount", "the instruction", |writer| {
+        writer.list("targets", usize::from(mount.target().is_some()));
+        mount.target().iter().for_each(|target| writer.bytes("target", target.as_bytes()));
+        match mount {
+            RunMount::Bind(BindMount { from: _, source, target: _, access }) => {
+                writer.flag("bind is writable", *access == MountAccess::Writable);
+                writer.bytes("source", source.as_bytes());
+            }
+            RunMount::Cache(cache) => {
+                let CacheMount { id, sharing: _, from: _, source, target: _, access, owner } =
+                    cache;
+                writer.text("cache", id);
+                writer.flag("cache is writable", *access == MountAccess::Writable);
+                writer.bytes("source", source.as_bytes());
+                writer.list("owners", usize::from(owner.is_some()));
+                owner.iter().for_each(|owner| owner_part(writer, owner));
+            }
+            RunMount::Tmpfs(TmpfsMount { target: _, size_bytes }) => {
+                writer.number("tmpfs", size_bytes.unwrap_or_default());
+            }
+            RunMount::Secret(secret) => {
+                let SecretMount { id, target: _, variable, is_required: _, owner } = secret;
+                writer.text("secret", id);
+                writer.optional("variable", variable.as_deref());
+                owner_part(writer, owner);
+            }
+        }
+    });
+    if let RunMount::Secret(SecretMount { id, .. }) = mount {
+        made_of.part("secret", "whether there is a secret", |writer| {
+            writer.flag("given", is_given(id));
+        });
+    }
+}
+
+fn owner_part(writer: &mut KeyWriter, owner: &MountOwner) {
+    let MountOwner { uid, gid, mode } = owner;
+    writer.number("user", u64::from(*uid));
+    writer.number("group", u64::from(*gid));
+    writer.number("mode", u64::from(*mode));
 }
 
 /// Adds what a WORKDIR makes.

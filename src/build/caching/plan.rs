@@ -6,7 +6,7 @@ use super::{Caching, Lineage};
 use crate::build::needs::runs;
 use crate::cache::{Entry, Key};
 use crate::image::Layer;
-use crate::plan::{Base, CopySource, Plan, Step, StepKind};
+use crate::plan::{Base, Plan, Step, StepKind};
 use crate::report::event::Event;
 
 /// What a step would make, out of the cache.
@@ -88,7 +88,7 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &BTreeMap<Key,
                 continue;
             }
             lineage.enter(position, step);
-            new |= source_stage(step).is_some_and(|source| is(&is_new, source));
+            new |= step.source_stages().any(|source| is(&is_new, source));
             let key = caching.keys.step(position, number);
             let mut hit = match key {
                 Some(key) if !new && caching.is_cached(step) => {
@@ -148,15 +148,5 @@ fn hit(
             events.send(Event::CacheMissed { text, key: key.hex() });
             None
         }
-    }
-}
-
-fn source_stage(step: &Step) -> Option<usize> {
-    match &step.kind {
-        StepKind::Copy(copy) => match copy.from {
-            CopySource::Stage(source) => Some(source),
-            CopySource::Context | CopySource::NamedContext(_) | CopySource::Image(_) => None,
-        },
-        StepKind::Run(_) | StepKind::Workdir(_) | StepKind::Metadata => None,
     }
 }

@@ -6,9 +6,9 @@ use snapshot::track::{StepOverlay, Tracked};
 use super::{Files, Ground, StageRun, Supply, Touched};
 use crate::build::error::StepError;
 use crate::build::islands::Islands;
-use crate::build::{overlays, timed};
+use crate::build::{mounts, overlays, timed};
 use crate::context::BuildContext;
-use crate::execute::{self, Copied, Source};
+use crate::execute::{self, Copied, Invocation, Source};
 use crate::plan::{CopySource, CopyStep, RunStep, Step, StepKind};
 use crate::report::event::{Event, Phase};
 use crate::sandbox::OutputLine;
@@ -23,7 +23,7 @@ impl StageRun<'_> {
         let session = self.session;
         match kind {
             StepKind::Run(run) => {
-                self.execute_run(run)?;
+                self.execute_run(run, supply)?;
                 Ok(Touched::Anything)
             }
             StepKind::Copy(copy) => self.execute_copy(copy, supply),
@@ -77,7 +77,7 @@ impl StageRun<'_> {
         Ok(())
     }
 
-    fn execute_run(&mut self, run: &RunStep) -> Result<(), StepError> {
+    fn execute_run(&mut self, run: &RunStep, supply: &mut dyn Supply) -> Result<(), StepError> {
         let session = self.session;
         let tracking = self.tracking;
         let files = self.files();
@@ -85,9 +85,13 @@ impl StageRun<'_> {
         let rootfs = overlay.as_ref().map_or(&files.rootfs, StepOverlay::rootfs).clone();
         let sandbox = session.sandbox()?;
         let islands = files.home.show(session, &files.rootfs, run)?;
-        let outcome = timed(session.events, Phase::Run, || {
-            execute::run(sandbox, &rootfs, run, &mut |line: OutputLine<'_>| {
-                session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
+        let outcome = mounts::during(session, run, &files.home, supply, |mounts, secrets| {
+            let invocation = Invocation { step: run, mounts, secrets };
+            timed(session.events, Phase::Run, || {
+                let told = |line: OutputLine<'_>| {
+                    session.events.send(Event::RunOutput { bytes: line.bytes.to_vec() });
+                };
+                Ok(execute::run(sandbox, &rootfs, invocation, &mut { told })?)
             })
         });
         let islands = match (&outcome, islands) {

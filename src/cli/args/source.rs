@@ -57,6 +57,14 @@ pub struct SourceArgs {
     #[arg(long, short = 'f', value_name = "PATH", default_value = "Dockerfile")]
     pub dockerfile: String,
 
+    /// Secret for RUN --mount=type=secret, repeatable
+    ///
+    /// `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`; with neither, the environment variable of that
+    /// name if there is one, else the file. It is read when the build starts, and is in no layer,
+    /// config or log.
+    #[arg(long, value_name = "id=NAME[,src=FILE|,env=VARIABLE]", action = ArgAction::Append)]
+    pub secret: Vec<String>,
+
     /// Named context for FROM and COPY --from, repeatable
     ///
     /// The value is a directory, `oci-layout://DIR[:TAG]` or `docker-image://REFERENCE`. It stands

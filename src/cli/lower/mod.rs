@@ -8,6 +8,7 @@ mod execution;
 mod git;
 mod output;
 mod registry;
+mod secret;
 mod shared;
 mod source;
 mod tracking;
@@ -58,6 +59,7 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
             Some(false) => StageSelection::UpToTarget,
         },
         build_args: args.image.build_arg.iter().map(|text| build_arg(text)).collect(),
+        secrets: secret::secrets(&args.source.secret, environment, facts)?,
         labels: args.image.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
         platform: filled(&args.image.custom_platform).map(platform).transpose()?,
         snapshots: snapshots(&args.snapshot, &mut warnings)?,

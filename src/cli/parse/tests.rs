@@ -17,7 +17,7 @@ use crate::identity::aws::{ContainerCredentials, ContainerToken};
 use crate::registry::{AmbientCredentials, AmbientSource, HostPassword};
 use crate::report::fault::Fault;
 use crate::report::settings::{Clock, Colors, Format, Level, ProgressForm};
-use crate::secret::{Secret, SecretVariables};
+use crate::secret::{Secret, SecretBytes, SecretVariables};
 
 fn facts() -> Facts {
     Facts {
@@ -79,6 +79,7 @@ fn defaults() -> BuildOptions {
         target: None,
         stages: StageSelection::Needed,
         build_args: vec![],
+        secrets: vec![],
         labels: vec![],
         platform: None,
         snapshots: SnapshotChoices {
@@ -249,6 +250,41 @@ fn named_contexts() {
         error(&["--build-context=base=docker-image://UPPER"]),
         "invalid reference `UPPER` for `--build-context`"
     );
+}
+
+#[test]
+fn secrets_are_in_files_or_variables() {
+    let variables = [("TOKEN", "hunter2"), ("npm", "")];
+    let check = |text: &str, id: &str, place: SecretPlace| {
+        let words = ["executor", "--destination=r/x", "--secret", text];
+        let expected = vec![SecretSource { id: id.to_owned(), place }];
+        assert_eq!(request_in(&words, &variables).options.secrets, expected, "{text}");
+    };
+    let file = |path: &str| SecretPlace::File(path.into());
+    let value = |text: &str| SecretPlace::Value(SecretBytes::new(text));
+    check("id=a,src=/b/c", "a", file("/b/c"));
+    check("id=a,source=c", "a", file("/project/c"));
+    check("id=a,env=TOKEN", "a", value("hunter2"));
+    check("id=a,env=npm", "a", value(""));
+    check("id=TOKEN", "TOKEN", value("hunter2"));
+    check("id=a", "a", file("/project/a"));
+    check("id=TOKEN,type=file", "TOKEN", file("/project/TOKEN"));
+    check("type=env,id=TOKEN", "TOKEN", value("hunter2"));
+    check("type=env,id=a,src=TOKEN", "a", value("hunter2"));
+    for (text, reason) in [
+        ("a", "expected `KEY=VALUE` fields"),
+        ("src=a", "it has no `id`"),
+        ("id=a,target=/b", "its fields are `id`, `src`, `env` and `type`"),
+        ("id=a,src=b,env=c", "it has both `src` and `env`"),
+        ("id=a,type=x", "its `type` is neither `file` nor `env`"),
+        ("id=a,type=file,env=x", "`type` and the other fields disagree"),
+        ("id=a,env=NONE", "the environment variable that it names is not set"),
+    ] {
+        assert_eq!(
+            error(&["--secret", text]),
+            format!("invalid value `{text}` for `--secret`: {reason}")
+        );
+    }
 }
 
 #[test]
@@ -586,6 +622,7 @@ fn every_working_flag_changes_what_is_done() {
         ("dockerfile", "d"),
         ("bucket", "b"),
         ("build-context", "a=b"),
+        ("secret", "id=a,src=b"),
         ("target", "t"),
         ("build-arg", "a=b"),
         ("label", "a=b"),

@@ -28,7 +28,7 @@ fn every_stage_up_to_the_target_can_be_asked_for() {
 
 #[test]
 fn a_stage_nobody_needs_may_be_wrong() {
-    let text = "FROM scratch AS broken\nCOPY --link a /\nEXPOSE x\nRUN --mount=type=cache,target=/c a\n\
+    let text = "FROM scratch AS broken\nCOPY --link a /\nEXPOSE x\nRUN --mount=type=ssh a\n\
                 FROM scratch";
     check(case(text), &[(1, Base::Scratch)]);
 }

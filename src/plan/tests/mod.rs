@@ -2,6 +2,7 @@ mod bases;
 mod config;
 mod copies;
 mod graph;
+mod mounts;
 mod random;
 mod rendered;
 mod runs;
@@ -10,7 +11,7 @@ mod variables;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::dockerfile::instruction::Dockerfile;
+use crate::dockerfile::instruction::{Dockerfile, Sharing};
 use crate::image::RuntimeConfig;
 use crate::image::{ImageConfig, Platform};
 

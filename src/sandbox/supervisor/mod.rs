@@ -21,6 +21,7 @@ mod processes;
 mod program;
 mod reap;
 mod rights;
+mod step_mounts;
 mod tracker;
 
 use std::io;

@@ -9,9 +9,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
+use rustix::path::Arg;
 
-use super::During;
-use crate::sandbox::wire::{NamespaceRoot, RootDirectory, RootSource, SetupAction, SetupFailure};
+use super::{During, step_mounts};
+use crate::sandbox::wire::{
+    MountKind, NamespaceRoot, RootDirectory, RootSource, SetupAction, SetupFailure,
+};
 
 /// Nodes every program may expect, by minor number of the memory devices' major 1; `tty` is 5:0.
 const NODES: [(&str, u32, u32); 6] = [
@@ -55,12 +58,13 @@ pub(super) fn enter(root: &NamespaceRoot, mount: Option<&OwnedFd>) -> Result<(),
     rustix::process::umask(Mode::empty());
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .during(|| SetupAction::MakePrivate)?;
+    let mut opened = step_mounts::open(&root.mounts)?;
     let old_root = match &root.directory {
         Some(directory) => pivot(directory, mount)?,
         None => pivot(&memory_root()?, None)?,
     };
     mount_proc()?;
-    mount_dev(&old_root, root)?;
+    mount_dev(&old_root, root, &mut opened)?;
     mount_sys(&old_root)?;
     for path in MASKED {
         mask(path)?;
@@ -71,6 +75,7 @@ pub(super) fn enter(root: &NamespaceRoot, mount: Option<&OwnedFd>) -> Result<(),
             make_read_only(path)?;
         }
     }
+    step_mounts::mount_all(&root.mounts, &opened)?;
     nix::unistd::sethostname(&root.hostname).during(|| SetupAction::SetHostname)?;
     rustix::process::fchdir(&old_root).during(|| SetupAction::DetachOldRoot)?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).during(|| SetupAction::DetachOldRoot)?;
@@ -152,8 +157,13 @@ fn mount_proc() -> Result<(), SetupFailure> {
 
 /// Mounts `/dev`, and over the image's files those of the machine.
 ///
-/// The contents of both come from a file system in memory that `/dev` then hides.
-fn mount_dev(old_root: &OwnedFd, root: &NamespaceRoot) -> Result<(), SetupFailure> {
+/// The contents of both come from a file system in memory that `/dev` then hides, and so do the
+/// files that are mounted later, which are opened here.
+fn mount_dev(
+    old_root: &OwnedFd,
+    root: &NamespaceRoot,
+    opened: &mut [Option<OwnedFd>],
+) -> Result<(), SetupFailure> {
     mount("tmpfs", "/dev", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=755,size=64m")?;
     let mut covers = Vec::new();
     for (index, cover) in root.covers.iter().enumerate() {
@@ -164,7 +174,12 @@ fn mount_dev(old_root: &OwnedFd, root: &NamespaceRoot) -> Result<(), SetupFailur
     for pipe in &root.pipes {
         write_file(&format!("/dev/pipes/{}", pipe.name), 0o755, &pipe.content)?;
     }
-    let pipes = open_path("/dev/pipes")?;
+    for ((index, mount), opened) in root.mounts.iter().enumerate().zip(opened) {
+        if let MountKind::File(file) = &mount.kind {
+            *opened = Some(step_mounts::write(&format!("/dev/mount-{index}"), file)?);
+        }
+    }
+    let pipes = open_path("/dev/pipes", "/dev/pipes")?;
 
     let flags = MountFlags::NOSUID | MountFlags::STRICTATIME;
     mount("tmpfs", "/dev", "tmpfs", flags, c"mode=755,size=64m")?;
@@ -254,7 +269,7 @@ fn mask(path: &str) -> Result<(), SetupFailure> {
 }
 
 /// Makes one mount read-only, keeping its other flags, which may be locked.
-fn make_read_only(path: &str) -> Result<(), SetupFailure> {
+pub(super) fn make_read_only(path: &str) -> Result<(), SetupFailure> {
     let action = || mounting("a read-only view", path);
     let kept = rustix::fs::statvfs(path).during(action)?.f_flag;
     let mut flags = MountFlags::BIND | MountFlags::RDONLY;
@@ -274,7 +289,7 @@ fn make_read_only(path: &str) -> Result<(), SetupFailure> {
 }
 
 /// Makes `top` and every mount below it read-only.
-fn make_tree_read_only(top: &str) -> Result<(), SetupFailure> {
+pub(super) fn make_tree_read_only(top: &str) -> Result<(), SetupFailure> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")
         .during(|| mounting("a read-only view", top))?;
     for path in mounts_below(&table, top) {
@@ -300,7 +315,7 @@ fn mounts_below(table: &str, top: &str) -> Vec<String> {
         .collect()
 }
 
-fn mounting(what: &str, target: &str) -> SetupAction {
+pub(super) fn mounting(what: &str, target: &str) -> SetupAction {
     SetupAction::Mount { what: what.to_owned(), target: target.to_owned() }
 }
 
@@ -319,13 +334,13 @@ fn bind(source: &str, target: &str, what: &str) -> Result<(), SetupFailure> {
 }
 
 /// Returns a path by which the kernel finds an open file again, wherever it is.
-fn by_descriptor(fd: &OwnedFd) -> String {
+pub(super) fn by_descriptor(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-fn open_path(path: &str) -> Result<OwnedFd, SetupFailure> {
+pub(super) fn open_path(path: impl Arg, shown: &str) -> Result<OwnedFd, SetupFailure> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .during(|| SetupAction::Create(path.to_owned()))
+        .during(|| SetupAction::Create(shown.to_owned()))
 }
 
 fn open_in(directory: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
@@ -338,7 +353,7 @@ fn make_directory(path: &str, mode: u32) -> Result<(), SetupFailure> {
 }
 
 /// Writes a new file and returns a handle on it that can be mounted but not read.
-fn write_file(path: &str, mode: u32, content: &[u8]) -> Result<OwnedFd, SetupFailure> {
+pub(super) fn write_file(path: &str, mode: u32, content: &[u8]) -> Result<OwnedFd, SetupFailure> {
     let creating = || SetupAction::Create(path.to_owned());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).during(creating)?;
@@ -349,7 +364,7 @@ fn write_file(path: &str, mode: u32, content: &[u8]) -> Result<OwnedFd, SetupFai
         rest = rest.get(written..).unwrap_or_default();
     }
     drop(file);
-    open_path(path)
+    open_path(path, path)
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ use super::attend::{self, Deaths};
 use super::command::Neighbours;
 use super::processes::ProcessTable;
 use super::reap::Patience;
-use super::{During, command, mounts, process, reap};
+use super::{During, command, mounts, process, reap, step_mounts};
 use crate::sandbox::GRACE;
+use crate::sandbox::step_mount::StepNetwork;
 use crate::sandbox::wire::{
     self, Command, Ending, NamespaceRoot, Reply, SetupAction, SetupFailure,
 };
@@ -53,13 +54,21 @@ fn start(
     mount: Option<OwnedFd>,
     command: Option<Command>,
 ) -> Result<Step, SetupFailure> {
+    let network = match root.network {
+        StepNetwork::Shared => CloneFlags::empty(),
+        StepNetwork::None => CloneFlags::CLONE_NEWNET,
+    };
     unshare(
         CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
             | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS,
+            | CloneFlags::CLONE_NEWUTS
+            | network,
     )
     .during(|| SetupAction::Unshare)?;
+    if root.network == StepNetwork::None {
+        step_mounts::raise_loopback()?;
+    }
     let (report, report_end) = pipe2(OFlag::O_CLOEXEC).during(|| SetupAction::Plumbing)?;
     let (orders_end, orders) = pipe2(OFlag::O_CLOEXEC).during(|| SetupAction::Plumbing)?;
     let ends = Ends { report: report_end, orders: orders_end };

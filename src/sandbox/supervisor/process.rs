@@ -45,6 +45,20 @@ pub(super) fn close_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets a network interface going.
+pub(super) fn raise_interface(socket: std::os::fd::RawFd, name: &[u8]) -> nix::Result<()> {
+    // SAFETY: a request is plain numbers and bytes, for which zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(name) {
+        *place = libc::c_char::from_ne_bytes([*byte]);
+    }
+    let flags = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
+    // SAFETY: `request` is what this call reads, and lives longer than it; it writes nothing.
+    let result = unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &request) };
+    Errno::result(result).map(drop)
+}
+
 /// Makes standard input a stream that is at its end, and needs no device for it.
 pub(super) fn empty_stdin() -> nix::Result<()> {
     let (end, _) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;

@@ -13,6 +13,7 @@ mod machine;
 mod mounts;
 mod redteam;
 mod restricted;
+mod run_mounts;
 mod signals;
 mod stays;
 mod tracked;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use snapshot::RootfsPath;
-use zuwai::sandbox::{RunOutcome, RunSpec};
+use zuwai::sandbox::{RunOutcome, RunSpec, StepNetwork};
 
 use super::{Busybox, may_run, sandbox};
 use crate::skip::{Reason, skip};
@@ -63,6 +63,8 @@ fn run_in_place(root: &Busybox, script: &str) -> (RunOutcome, String) {
         gid: 0,
         groups: Vec::new(),
         pipes: Vec::new(),
+        mounts: Vec::new(),
+        network: StepNetwork::Shared,
     };
     let mut output = Vec::new();
     let outcome = sandbox()

@@ -9,7 +9,9 @@ use rustix::mount::MountFlags;
 use snapshot::RootfsPath;
 use zuwai::interrupt::{Interrupt, Interrupted};
 use zuwai::report::fault::Fault;
-use zuwai::sandbox::{Exit, PipeFile, RunOutcome, RunSpec, SandboxError, StartFailure};
+use zuwai::sandbox::{
+    Exit, PipeFile, RunOutcome, RunSpec, SandboxError, StartFailure, StepNetwork,
+};
 
 use super::{Busybox, may_run, options, sandbox};
 
@@ -22,6 +24,8 @@ fn spec(argv: &[&str]) -> RunSpec {
         gid: 0,
         groups: Vec::new(),
         pipes: Vec::new(),
+        mounts: Vec::new(),
+        network: StepNetwork::Shared,
     }
 }
 

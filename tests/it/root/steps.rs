@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use snapshot::RootfsPath;
 use zuwai::execute::{ExecuteError, make_working_dir, run};
-use zuwai::plan::{RunStep, Script, WorkdirStep};
+use zuwai::plan::{RunNetwork, RunStep, Script, WorkdirStep};
 use zuwai::report::fault::Fault;
 use zuwai::sandbox::Exit;
 
@@ -19,12 +19,14 @@ fn step(script: &str) -> RunStep {
         user: String::new(),
         working_directory: RootfsPath::root(),
         script: None,
+        mounts: Vec::new(),
+        network: RunNetwork::Shared,
     }
 }
 
 fn output(root: &Busybox, step: &RunStep) -> Result<String, ExecuteError> {
     let mut output = Vec::new();
-    let outcome = run(&sandbox(), &root.rootfs(), step, &mut |line| {
+    let outcome = run(&sandbox(), &root.rootfs(), step.into(), &mut |line| {
         output.extend_from_slice(line.bytes);
     })?;
     let output = String::from_utf8(output).expect("text");

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use snapshot::{Rootfs, RootfsPath};
 use zuwai::report::fault::{Class, Fault};
-use zuwai::sandbox::{Form, Overwrite, RunSpec, Sandbox, SandboxError, SandboxOptions};
+use zuwai::sandbox::{
+    Form, Overwrite, RunSpec, Sandbox, SandboxError, SandboxOptions, StepNetwork,
+};
 
 use super::{Busybox, may_run, options};
 use crate::skip::{Reason, skip};
@@ -29,6 +31,8 @@ fn shell(script: &str, uid: u32) -> RunSpec {
         gid: uid,
         groups: Vec::new(),
         pipes: Vec::new(),
+        mounts: Vec::new(),
+        network: StepNetwork::Shared,
     }
 }
 

@@ -17,6 +17,8 @@ use crate::skip_unless_available;
 /// A storage of images and containers of its own, gone with this value.
 struct Buildah {
     folder: tempfile::TempDir,
+    /// Arguments that both builds get.
+    arguments: Vec<String>,
 }
 
 /// Why a path may differ.
@@ -50,7 +52,7 @@ const ALWAYS: [Exception; 7] = [
 
 impl Buildah {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), arguments: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -95,6 +97,7 @@ impl Buildah {
         let dockerfile = case.context.join("Dockerfile");
         let image = ["--pull=never", "--format=oci", "--tag=localhost/built", "--file"];
         let arguments = arguments.iter().chain(&image).map(OsStr::new);
+        let arguments = arguments.chain(self.arguments.iter().map(OsStr::new));
         self.run(arguments.chain([dockerfile.as_os_str(), case.context.as_os_str()]))
     }
 
@@ -161,7 +164,8 @@ impl Case<'_> {
     /// Compares the trees of the images.
     fn compare_images(&self, buildah: &Buildah) {
         buildah.build(self);
-        self.compare(buildah.image_tree(), image_tree(self.ours()));
+        let ours = self.ours().args(buildah.arguments.iter().map(String::as_str));
+        self.compare(buildah.image_tree(), image_tree(ours));
     }
 
     fn compare(&self, theirs: Tree, ours: Tree) {
@@ -241,6 +245,46 @@ fn copied_files_are_as_buildah_copies_them() {
                 .iter()
                 .any(|made| Path::new(path).starts_with(made))
         },
+    };
+    case.compare_images(&buildah);
+}
+
+#[test]
+fn what_is_mounted_into_a_command_leaves_what_buildah_leaves() {
+    skip_unless_available!();
+    let mut buildah = Buildah::new();
+    buildah.take_in("busybox");
+    let folder = tempfile::tempdir().unwrap();
+    let key = buildah.path("key");
+    fs::write(&key, "a secret").unwrap();
+    buildah.arguments.push(format!("--secret=id=key,src={}", key.display()));
+    fs::create_dir_all(folder.path().join("tree/deep")).unwrap();
+    fs::write(folder.path().join("tree/deep/file"), "of the context").unwrap();
+    fs::write(
+        folder.path().join("Dockerfile"),
+        "FROM base AS made\n\
+         RUN mkdir -p /made/by && echo me > /made/by/whom && chown -R 7:8 /made\n\
+         FROM base\n\
+         RUN mkdir -p /srv/full /srv/empty && echo kept > /srv/full/kept\n\
+         RUN --mount=type=bind,source=tree,target=/srv/empty \
+             --mount=type=bind,from=made,source=/made,target=/srv/full \
+             --mount=type=cache,target=/srv/cache --mount=type=tmpfs,target=/srv/memory \
+             --mount=type=secret,id=key,target=/srv/key \
+             set -e; cat /srv/empty/deep/file /srv/full/by/whom /srv/key > /seen; \
+             stat -c '%u:%g' /srv/full/by >> /seen; echo lost > /srv/cache/lost; \
+             echo lost > /srv/memory/lost; test ! -e /srv/full/kept\n\
+         RUN --mount=type=cache,target=/srv/cache cat /srv/cache/lost >> /seen; ls /srv /srv/* >> /seen\n",
+    )
+    .unwrap();
+    let case = Case {
+        context: folder.path(),
+        bases: &[("base", "busybox")],
+        exceptions: &[
+            altogether("srv/cache", "buildah keeps what it made to mount upon"),
+            altogether("srv/memory", "as above"),
+            altogether("srv/key", "as above"),
+        ],
+        is_timed: never,
     };
     case.compare_images(&buildah);
 }
