@@ -163,16 +163,12 @@ impl Kept {
     /// Returns what keeps blobs of the build for others; may run in a thread of its own.
     pub(super) fn keeper(&self, blobs: Vec<Blob>, interrupt: &Interrupt) -> impl FnOnce() + Send {
         let (store, interrupt) = (self.store().clone(), interrupt.clone());
-        let limit_bytes = self.options.limit_bytes;
-        move || {
-            let is_worth_it = store.is_writable();
-            for blob in blobs {
-                store.put_blob(&blob, &interrupt);
-            }
-            if is_worth_it && interrupt.check().is_ok() {
-                store.keep_within(limit_bytes);
-            }
-        }
+        move || blobs.iter().for_each(|blob| store.put_blob(blob, &interrupt))
+    }
+
+    /// Makes room for what was kept, if need be.
+    pub(super) fn keep_within_limit(&self) {
+        self.store().keep_within(self.options.limit_bytes);
     }
 
     /// Tells, once, what was wrong with the directory.

@@ -172,11 +172,18 @@ fn run_once<'a>(
     cached: Option<Cached<'a>>,
 ) -> Result<Digest, BuildError> {
     let image = Stages::new(session, bases, plan, cached).and_then(|stages| stages.run(plan));
-    let keep = session.kept.keeper(bases.pulled(), session.interrupt);
-    thread::scope(|scope| {
-        scope.spawn(keep);
+    let keep = || session.kept.keeper(bases.pulled(), session.interrupt);
+    let early = keep();
+    let delivered = thread::scope(|scope| {
+        scope.spawn(early);
         Ok(output::deliver(session, bases, &image?)?.digest)
-    })
+    });
+    // And what was downloaded only to be sent on.
+    keep()();
+    if session.interrupt.check().is_ok() {
+        session.kept.keep_within_limit();
+    }
+    delivered
 }
 
 /// Returns what a build would do, as text; resolves bases and touches nothing else.
