@@ -22,6 +22,8 @@ pub mod scope;
 mod self_test;
 mod snapshotter;
 mod sys;
+#[cfg(test)]
+mod tests;
 pub mod track;
 mod walk;
 pub mod xattr;
@@ -35,6 +37,7 @@ pub use index::{Index, Row};
 pub use mapped::write_through_mapping;
 pub use metadata::{FileKind, InodeId, Metadata, Timestamp};
 pub use mode::{Mode, UnknownMode};
+pub use mountinfo::unescape_mount_field;
 pub use path::{PathError, RootfsPath};
 pub use rootfs::{
     DirEntry, Directory, NewDirectory, Operation, Rootfs, RootfsError, UnmappedOwner,

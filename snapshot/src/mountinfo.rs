@@ -58,11 +58,12 @@ pub(crate) fn mount_points_below(root: BorrowedFd<'_>) -> io::Result<Vec<RootfsP
 /// Returns the mount points of a `mountinfo` table; `None` when a line has none.
 fn parse_mountinfo(table: &[u8]) -> Option<Vec<Vec<u8>>> {
     let lines = table.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| unescape(line.split(|&byte| byte == b' ').nth(4)?)).collect()
+    lines.map(|line| unescape_mount_field(line.split(|&byte| byte == b' ').nth(4)?)).collect()
 }
 
-/// Undoes the kernel's `\ooo` for blanks and backslashes.
-fn unescape(field: &[u8]) -> Option<Vec<u8>> {
+/// Undoes the `\ooo` that the kernel writes for blanks and backslashes in a field of a `mountinfo`
+/// table; `None` for what it never writes.
+pub fn unescape_mount_field(field: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = field.iter().copied();
     let mut plain = Vec::with_capacity(field.len());
     while let Some(byte) = bytes.next() {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use snapshot::{FileKind, InodeId, Metadata, Rootfs, RootfsError, RootfsPath, Timestamp};
 
 use super::error::{BuildError, StepError};
+use super::leftovers;
 use super::mirror::{Mirror, list};
 
 /// What the work directory calls the list of what is shown.
@@ -165,11 +166,7 @@ impl Islands {
     }
 
     fn write_list(&self, listed: &[Listed]) -> Result<(), StepError> {
-        let new = self.list.with_extension("new");
-        let written = serde_json::to_vec(listed)
-            .map_err(io::Error::other)
-            .and_then(|text| fs::write(&new, text))
-            .and_then(|()| fs::rename(&new, &self.list));
+        let written = leftovers::write(&self.list, listed);
         written.map_err(|source| BuildError::Record { path: self.list.clone(), source }.into())
     }
 
@@ -231,26 +228,15 @@ impl Islands {
 
 /// Removes from mounts what a build that was killed has left there.
 pub(super) fn settle_last(work: &Path) -> Result<(), BuildError> {
-    let path = work.join(NAME);
-    let failed = |source| BuildError::Record { path: path.clone(), source };
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(failed(source)),
-    };
-    match serde_json::from_slice::<Vec<Listed>>(&text) {
-        Ok(listed) => {
-            let root = Rootfs::open(Path::new("/"))?;
-            for Listed { path, inode, above } in listed {
-                if let Ok(path) = RootfsPath::new(&path) {
-                    remove_listed(&root, &path, inode, above)?;
-                }
+    leftovers::settle(&work.join(NAME), |listed: Vec<Listed>| {
+        let root = Rootfs::open(Path::new("/"))?;
+        for Listed { path, inode, above } in listed {
+            if let Ok(path) = RootfsPath::new(&path) {
+                remove_listed(&root, &path, inode, above)?;
             }
         }
-        // Written by another version: nothing can be learned from it.
-        Err(error) => tracing::debug!(%error, "what an earlier build left is not known"),
-    }
-    fs::remove_file(&path).map_err(failed)
+        Ok(())
+    })
 }
 
 /// Removes an island by what it was; one that may not have come to be, where it is empty.

@@ -20,6 +20,7 @@ mod islands;
 mod kept;
 mod known;
 mod layers;
+mod leftovers;
 mod mirror;
 mod mounts;
 mod needs;

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use snapshot::Timestamp;
 
 use super::error::BuildError;
+use super::leftovers;
 use crate::sandbox::{InPlace, Tenancy};
 
 /// What the work directory calls it.
@@ -35,24 +36,14 @@ impl Record {
     /// Removes what the build before left in `/`, if it was in this container.
     pub(super) fn settle_last(work: &Path, place: &InPlace) -> Result<(), BuildError> {
         let path = work.join(NAME);
-        let failed = |source| BuildError::Record { path: path.clone(), source };
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(failed(source)),
-        };
-        match serde_json::from_slice::<Tenancy>(&text) {
-            Ok(tenancy) => {
-                let beat =
-                    fs::metadata(&path).and_then(|found| found.modified()).map_err(failed)?;
-                // It may have lived almost to the next beat, and be late with that.
-                let is_ours = place.clear_after(&tenancy, timestamp(beat + 2 * BEAT))?;
-                tracing::debug!(is_ours, "looked for what an earlier build left");
-            }
-            // Written by another version: nothing can be learned from it.
-            Err(error) => tracing::debug!(%error, "what an earlier build left is not known"),
-        }
-        fs::remove_file(&path).map_err(failed)
+        leftovers::settle(&path, |tenancy: Tenancy| {
+            let beat = fs::metadata(&path).and_then(|found| found.modified());
+            let beat = beat.map_err(|source| BuildError::Record { path: path.clone(), source })?;
+            // It may have lived almost to the next beat, and be late with that.
+            let is_ours = place.clear_after(&tenancy, timestamp(beat + 2 * BEAT))?;
+            tracing::debug!(is_ours, "looked for what an earlier build left");
+            Ok(())
+        })
     }
 
     /// Writes down that a build is in `/`, and that it lives as long as what is returned.
@@ -79,12 +70,8 @@ impl Record {
     }
 }
 
-/// Writes the record whole or not at all.
 fn write(path: &Path, tenancy: &Tenancy) -> io::Result<File> {
-    let text = serde_json::to_vec(tenancy).map_err(io::Error::other)?;
-    let new = path.with_extension("new");
-    fs::write(&new, text)?;
-    fs::rename(&new, path)?;
+    leftovers::write(path, tenancy)?;
     File::options().append(true).open(path)
 }
 

@@ -1,8 +1,10 @@
 //! The mounts that this process sees, as the kernel lists them.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+
+use snapshot::unescape_mount_field;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ impl Mount {
         let (kind, _, options) = (after.next()?, after.next()?, after.next().unwrap_or_default());
         let says_so = |options: &str| options.split(',').any(|option| option == "ro");
         Some(Self {
-            point: unescape(point)?,
+            point: OsString::from_vec(unescape_mount_field(point.as_bytes())?).into(),
             kind: kind.to_owned(),
             options: options.to_owned(),
             is_read_only: says_so(own) || says_so(options),
@@ -49,24 +51,6 @@ pub fn mount_over<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
 /// Reads a `mountinfo` table; lines that nobody understands are left out.
 pub(super) fn parse(table: &str) -> Vec<Mount> {
     table.lines().filter_map(Mount::parse).collect()
-}
-
-/// Undoes the kernel's `\ooo` for blanks and backslashes.
-fn unescape(field: &str) -> Option<PathBuf> {
-    let mut bytes = field.bytes();
-    let mut plain = Vec::with_capacity(field.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            plain.push(byte);
-            continue;
-        }
-        let mut value = 0_u32;
-        for _ in 0..3 {
-            value = value * 8 + bytes.next().and_then(|digit| char::from(digit).to_digit(8))?;
-        }
-        plain.push(u8::try_from(value).ok()?);
-    }
-    Some(PathBuf::from(OsString::from_vec(plain)))
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ mod tests {
         let at = File::open(directory.path()).expect("it is there");
         let (handle_type, bytes) = match name_to_handle(at.as_fd(), c"f") {
             Ok(handle) => handle,
-            Err(error) => return println!("skipped: no handles here: {error}"),
+            Err(error) => return crate::tests::skip("file handles", error),
         };
         let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| stat.st_ino).ok();
         match open_by_handle(at.as_fd(), handle_type, &bytes) {

@@ -7,6 +7,7 @@ use super::*;
 use crate::index::Row;
 use crate::metadata::Metadata;
 use crate::scope::Extent;
+use crate::tests::skip;
 
 struct Fixture {
     directory: TempDir,
@@ -45,7 +46,7 @@ impl Fixture {
         match StepOverlay::mount(&self.rootfs, &self.index(), &self.at("scratch")) {
             Ok(overlay) => Some(overlay),
             Err(error) => {
-                println!("skipped: {error:?}");
+                skip("an overlay of a step", format_args!("{error:?}"));
                 None
             }
         }
@@ -139,7 +140,7 @@ fn changes_have_to_be_on_the_mount_of_the_root() {
         mountinfo::mount_id(rootfs.as_fd(), c"").expect("an id")
     };
     if !elsewhere.is_dir() || mount_of(elsewhere) == mount_of(fixture.directory.path()) {
-        return println!("skipped: there is no other mount");
+        return skip("an upper directory elsewhere", "there is no other mount");
     }
     let scratch = tempfile::tempdir_in(elsewhere).expect("a temporary directory");
     let scratch = scratch.path().join("scratch");
