@@ -34,6 +34,12 @@ const NAMES: u64 = libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM | 
 
 /// As for inotify, and for the same reasons with `FAN_OPEN`. Renames and deletions of a file itself
 /// would only be told twice.
+///
+/// One queue with names and targets for all of it, because then the kernel makes one event of all
+/// that happens to a new file. Measured on 6.18, in CPU time of a process that makes, writes and
+/// closes files: 1.3 µs a file; 1.8 with names in one queue and inodes in another, or without
+/// targets, where the two kinds stay apart; 0.9 when nothing but `FAN_CREATE` is asked for, which is
+/// the floor.
 const MASK: u64 = NAMES
     | libc::FAN_OPEN
     | libc::FAN_CLOSE_WRITE
@@ -49,6 +55,13 @@ const FLAGS: libc::c_uint = libc::FAN_CLASS_NOTIF
     | libc::FAN_REPORT_FID
     | libc::FAN_REPORT_DFID_NAME
     | libc::FAN_REPORT_TARGET_FID;
+
+/// What is left unmarked, to show that tests find out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Unmarked {
+    /// That a file is opened.
+    pub(crate) opening: bool,
+}
 
 /// The mark on a root's file system.
 pub(crate) struct FanotifyTracker {
@@ -95,13 +108,14 @@ impl Sentinel {
 
 impl FanotifyTracker {
     /// Marks the file system of the root.
-    pub(crate) fn start(rootfs: &Rootfs) -> Result<Self, TrackError> {
+    pub(crate) fn start(rootfs: &Rootfs, unmarked: Unmarked) -> Result<Self, TrackError> {
         let group = sys::fanotify_init(FLAGS).map_err(TrackError::Queue)?;
         // Neither a mark nor a handle is looked for at a descriptor opened with `O_PATH`.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(rootfs.as_fd(), c".", flags, Mode::empty())
             .map_err(|errno| TrackError::Mark(errno.into()))?;
-        sys::fanotify_mark_file_system(group.as_fd(), root.as_fd(), MASK)
+        let mask = if unmarked.opening { MASK & !libc::FAN_OPEN } else { MASK };
+        sys::fanotify_mark_file_system(group.as_fd(), root.as_fd(), mask)
             .map_err(TrackError::Mark)?;
         let sentinel = Sentinel::new(root.as_fd()).map_err(TrackError::Mark)?;
         let device = rustix::fs::fstat(&root).map_err(|errno| TrackError::Mark(errno.into()))?;

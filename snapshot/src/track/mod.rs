@@ -42,7 +42,7 @@ use crate::path::RootfsPath;
 use crate::rootfs::Rootfs;
 use crate::scope::{PathSet, Reason, Scope};
 use events::{FanotifyEvents, InotifyEvents};
-use fanotify::FanotifyTracker;
+use fanotify::{FanotifyTracker, Unmarked};
 use inotify::{InotifyTracker, Unwatched};
 use reader::Reader;
 use surroundings::Surroundings;
@@ -203,7 +203,10 @@ impl ChangeTracker {
                 };
                 Source::Inotify(InotifyTracker::start(limits, unwatched)?)
             }
-            TrackerKind::Fanotify => Source::Fanotify(FanotifyTracker::start(rootfs)?),
+            TrackerKind::Fanotify => {
+                let unmarked = Unmarked { opening: weakness == Weakness::NoOpen };
+                Source::Fanotify(FanotifyTracker::start(rootfs, unmarked)?)
+            }
             TrackerKind::Overlay | TrackerKind::Walk | TrackerKind::Content => Source::None,
         };
         Ok(Self { kind, weakness, source, step: None, failure: None })

@@ -1,7 +1,9 @@
 //! The thread that empties an event queue while a step runs.
 //!
 //! It naps between reads: many events are then taken at once, which costs a fifth of taking each as
-//! it comes (measured), and a queue of 16,384 events holds the fastest writer's for 60 ms.
+//! it comes (measured), and a queue of 16,384 events holds the fastest writer's for 60 ms. Longer naps
+//! cost the writer more, since the kernel looks in what is queued for an event to add to: with 10 ms an
+//! opened file costs 0.9 µs under fanotify where it costs 0.55 with 3.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

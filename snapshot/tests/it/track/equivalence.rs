@@ -78,11 +78,12 @@ fn with_timestamps_of_whole_seconds() {
 }
 
 /// What is left out, and where random steps find it out.
-const WEAKNESSES: [(Weakness, TrackerKind, FileSystem); 5] = [
+const WEAKNESSES: [(Weakness, TrackerKind, FileSystem); 6] = [
     (Weakness::OneName, TrackerKind::Inotify, FileSystem::Here),
     (Weakness::NoSubtrees, TrackerKind::Inotify, FileSystem::Here),
     (Weakness::DirectoriesOnly, TrackerKind::Inotify, FileSystem::Here),
     (Weakness::NoOpen, TrackerKind::Inotify, FileSystem::Here),
+    (Weakness::NoOpen, TrackerKind::Fanotify, FileSystem::Here),
     // Where timestamps are of whole seconds, on any kernel.
     (Weakness::NoWait, TrackerKind::Walk, FileSystem::CoarseExt4),
 ];
