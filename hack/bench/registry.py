@@ -59,11 +59,11 @@ class Registry:
 class Wire:
     """A port whose bytes arrive at another one half a round trip later, and back; as many as like."""
 
-    def __init__(self, port, round_trip_s):
+    def __init__(self, port, round_trip_s, host="127.0.0.1"):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         ready = multiprocessing.Event()
-        work = (self.port, port, round_trip_s / 2, ready)
+        work = (self.port, (host, port), round_trip_s / 2, ready)
         self.process = multiprocessing.Process(target=_carry, args=work, daemon=True)
         self.process.start()
         ready.wait()
@@ -104,7 +104,7 @@ def _carry(port, target, delay_s, ready):
     async def accept(near_reader, near_writer):
         # The handshake costs a round trip too.
         await asyncio.sleep(2 * delay_s)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+        far_reader, far_writer = await asyncio.open_connection(*target)
         await asyncio.gather(one_way(near_reader, far_writer), one_way(far_reader, near_writer))
         near_writer.close()
         far_writer.close()
