@@ -13,10 +13,10 @@ use super::server::{Answer, Asked, Web};
 use super::{Build, HELLO, Tls};
 
 /// A folder with repositories.
-struct Repositories(Arc<TempDir>);
+pub struct Repositories(Arc<TempDir>);
 
 impl Repositories {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(Arc::new(tempfile::tempdir().unwrap()))
     }
 
@@ -47,7 +47,7 @@ impl Repositories {
     }
 
     /// Makes a repository with a Dockerfile, and returns its first commit.
-    fn create(&self, name: &str) -> String {
+    pub fn create(&self, name: &str) -> String {
         fs::create_dir(self.path(name)).unwrap();
         self.git(name, &["init", "--quiet"]);
         self.write(name, "Dockerfile", "FROM scratch\nCOPY . /src/\n");
@@ -55,13 +55,13 @@ impl Repositories {
         self.commit(name)
     }
 
-    fn write(&self, name: &str, file: &str, text: &str) {
+    pub fn write(&self, name: &str, file: &str, text: &str) {
         let path = Path::new(&self.path(name)).join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    fn commit(&self, name: &str) -> String {
+    pub fn commit(&self, name: &str) -> String {
         self.git(name, &["add", "--all"]);
         self.git(name, &["commit", "--quiet", "--allow-empty", "--message=m"]);
         self.git(name, &["rev-parse", "HEAD"])
@@ -105,7 +105,7 @@ impl Repositories {
     }
 
     /// Starts a server of them, by plain HTTP, for whoever `allow` allows.
-    async fn start(&self, allow: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Web {
+    pub async fn start(&self, allow: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Web {
         let repositories = Self(Arc::clone(&self.0));
         Web::start(move |asked| match allow(asked) {
             true => repositories.serve(asked),

@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod buckets;
-mod git;
+pub mod git;
 mod identities;
 pub mod server;
 

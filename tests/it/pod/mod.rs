@@ -5,11 +5,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
 
+mod contexts;
 mod covers;
 mod doctor;
 mod full;
 mod image;
 mod machine;
+mod memory;
 mod mounts;
 mod redteam;
 mod restricted;

@@ -96,6 +96,46 @@ fn a_program_is_made_below_a_volume_as_anywhere() {
 }
 
 #[test]
+fn ignored_paths_below_a_volume_stay_out_of_the_image() {
+    let test = "ignored_paths_below_a_volume_stay_out_of_the_image";
+    let Some(pod) = Pod::new(test) else { return };
+    pod.write(
+        "context/Dockerfile",
+        "FROM base\n\
+         WORKDIR /workspace/app\n\
+         COPY source ./source\n\
+         RUN mkdir cache && echo of the command > cache/new && echo kept > source/new\n\
+         RUN cat cache/new source/new source/cached > /seen; rm -f source/one\n",
+    );
+    for name in ["one", "cached"] {
+        pod.write(&format!("context/source/{name}"), &format!("{name}\n"));
+    }
+    pod.write("context/mine", "of the volume\n");
+    let context = pod.path("context");
+    let ignored = "--ignore-path=/workspace/app/cache --ignore-path=/workspace/*/source/cached";
+    let mut pod = pod.volume(&context, "/workspace");
+    let said = pod.script(&format!(
+        "$b find /workspace > /shared/volume-before\n\
+         (build context --context=/workspace {BASE} {ignored} --cleanup 2>&1)\n\
+         $b cp -r /shared/out/context /shared/out/below\n\
+         (build context --context=/workspace {BASE} --ignore-path=/workspace --cleanup 2>&1)\n\
+         $b find /workspace > /shared/volume-after\n"
+    ));
+    let read = |name: &str| fs::read_to_string(pod.path(name)).unwrap();
+    assert_eq!(read("volume-after"), read("volume-before"), "{said}");
+    let layout = bases().join("busybox");
+    let bases = [("base", layout.as_path())];
+    let build = pod.build("context").args(ignored.split(' '));
+    let expected = pod.digest_in_namespaces(build, &bases);
+    assert_eq!(super::digest(&pod.path("out/below")), expected, "{said}");
+    // Where it is no mount, WORKDIR moves the time of `/`, which is a layer of its own there.
+    let (ours, theirs) = (pod.path("out/context"), pod.path("in-namespaces"));
+    let build = pod.build("context").arg("--ignore-path=/workspace");
+    pod.build_in_namespaces(build, &bases, &theirs);
+    super::witnesses::tree(&theirs, &[]).assert_equals(&super::witnesses::tree(&ours, &[]), test);
+}
+
+#[test]
 fn the_files_of_a_volume_are_its_own() {
     let Some(pod) = Pod::new("the_files_of_a_volume_are_its_own") else { return };
     pod.write(

@@ -1,5 +1,6 @@
 //! A Dockerfile whose commands look for the registry's password wherever a command can: files,
-//! environments, memory, descriptors, maps and roots of every process, ptrace, the broker's socket.
+//! environments, memory, descriptors, maps and roots of every process, ptrace, core files, the
+//! broker's socket.
 //!
 //! The same search finds it where it is planted: in a mounted `config.json`, and in the environment
 //! of a process of the step's own.
@@ -16,6 +17,7 @@ use super::Pod;
 use crate::registry::broker::Broker;
 use crate::registry::build;
 use crate::regsim::{Auth, RegSim};
+use crate::skip::{Reason, skip};
 use crate::witness::harness::{bases, run};
 
 const USER: &str = "user";
@@ -59,17 +61,23 @@ fn write_context(folder: &Path, sim: &RegSim, more: &str) {
     let patterns = format!("{}|{}", pattern("redteammarker"), pattern(&encoded[..24]));
     let search = fs::read_to_string(source.join("search.sh")).unwrap();
     let search = search.replace("PATTERNS", &patterns);
-    fs::create_dir_all(folder).unwrap();
-    run(Command::new("gcc")
-        .args(["-static", "-O1", "-w", "-o"])
-        .arg(folder.join("attack"))
-        .arg(source.join("attack.c")));
+    compile_attack(folder);
     let registry = sim.host();
     let text = format!(
         "FROM base\nCOPY attack /attack\nENV REGISTRY={registry}\nRUN <<'SEARCH'\n{search}SEARCH\n\
          {more}{TAMPER}"
     );
     fs::write(folder.join("Dockerfile"), text).unwrap();
+}
+
+/// Makes the program that commands attack with.
+fn compile_attack(folder: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/pod/attack.c");
+    fs::create_dir_all(folder).unwrap();
+    run(Command::new("gcc")
+        .args(["-static", "-O1", "-w", "-o"])
+        .arg(folder.join("attack"))
+        .arg(source));
 }
 
 /// What the commands said they could do.
@@ -238,4 +246,44 @@ async fn credentials_of_a_broker_are_found_nowhere_and_commands_cannot_use_it() 
     let is_allowed = |path: &str| path == "/v2/" || path.starts_with("/v2/team/app/");
     let others: Vec<_> = sim.requests().into_iter().filter(|one| !is_allowed(&one.path)).collect();
     assert_eq!(others, []);
+}
+
+#[test]
+fn a_build_that_a_command_makes_crash_leaves_no_core_file() {
+    let test = "a_build_that_a_command_makes_crash_leaves_no_core_file";
+    // The machine's, for all of its containers: a program or a place of its own takes them elsewhere.
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    if pattern.trim().is_empty() || pattern.starts_with(['|', '/']) {
+        return skip(test, Reason::OtherKind("core files go elsewhere on this machine"));
+    }
+    let Some(mut pod) = Pod::new(test) else { return };
+    compile_attack(&pod.path("context"));
+    let (head, tail) = PASSWORD.split_at(7);
+    pod.write(
+        "context/Dockerfile",
+        &format!("FROM base\nCOPY attack /attack\nRUN /attack dump executor {head} {tail}\n"),
+    );
+    let document = json!({"auths": {"registry.example": {"username": USER, "password": PASSWORD}}});
+    pod.write("document", &document.to_string());
+    let said = pod.script(&format!(
+        "$b mkdir /shared/decoy /shared/cores\n\
+         ulimit -c unlimited || true\n\
+         cd /shared/cores\n\
+         code=0\n\
+         (build context {BASE} --registry-auth-stdin < /shared/document 2>&1) || code=$?\n\
+         echo \"ENDED by $code\"\n\
+         $b find / -xdev -name 'core*' -type f ! -path '/proc/*'\n"
+    ));
+    // Where the kernel writes any, it would have written the build's.
+    let attack = fs::read_to_string(pod.path("said")).unwrap();
+    assert_eq!(attack, "DECOY dumped\nLIMITED executor\n", "{said}");
+    assert!(said.ends_with("ENDED by 134\n"), "{said}");
+    let cores = |folder: &str| -> Vec<Vec<u8>> {
+        let entries = fs::read_dir(pod.path(folder)).unwrap();
+        entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+    };
+    let decoys = cores("decoy");
+    let marker = PASSWORD.as_bytes();
+    assert!(decoys.iter().any(|core| core.windows(marker.len()).any(|part| part == marker)));
+    assert_eq!(cores("cores").len(), 0);
 }

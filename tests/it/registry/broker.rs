@@ -234,3 +234,41 @@ async fn a_build_needs_nothing_but_the_broker() {
     assert!(sim.manifest("app", "v1").is_some(), "{}", ended.text);
     broker.end();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_cache_is_used_through_a_broker() {
+    let allowed =
+        ["--allow-pull=HOST/base", "--allow-push=HOST/app:v1", "--allow-push=HOST/layers"];
+    let (sim, broker) = sim_and_broker(&allowed).await;
+    build::base().put(&sim, "base", "1");
+    let build = |cache: &str| {
+        build::Build::from("nothing")
+            .dockerfile(&format!("FROM {}/base:1\nCOPY hosts /one\nCOPY hosts /two\n", sim.host()))
+            .arg(format!("--registry-broker={}", broker.socket().display()))
+            .arg("--reproducible")
+            .arg("--cache")
+            .arg("--cache-copy-layers")
+            .arg(format!("--cache-repo={}/{cache}", sim.host()))
+            .to(format!("{}/app:v1", sim.host()))
+    };
+    let hits = |text: &str| text.matches("Using caching version of cmd: ").count();
+    let warnings = |text: &str| text.matches("level=warn").count();
+    let ended = build("layers").run().await;
+    ended.works();
+    assert_eq!((hits(&ended.text), warnings(&ended.text)), (0, 0), "{}", ended.text);
+    let first = sim.manifest("app", "v1").unwrap();
+    let ended = build("layers").run().await;
+    ended.works();
+    assert_eq!((hits(&ended.text), warnings(&ended.text)), (2, 0), "{}", ended.text);
+    assert_eq!(sim.manifest("app", "v1"), Some(first.clone()));
+
+    // A cache that the broker does not allow is told of, and costs no more.
+    let ended = build("elsewhere").run().await;
+    ended.works();
+    assert_eq!((hits(&ended.text), warnings(&ended.text)), (0, 1), "{}", ended.text);
+    assert!(ended.text.contains("the broker does not allow"), "{}", ended.text);
+    assert_eq!(sim.manifest("app", "v1"), Some(first));
+    assert!(sim.requests().iter().all(|one| !one.path.contains("elsewhere")));
+    broker.end();
+    assert_eq!(sim.open_sessions(), 0);
+}

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use snapshot::Digest;
 use zuwai::image::descriptor;
 
-use super::build::{Build, Ended};
+use super::build::{Build, Ended, NAME, port};
 use super::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, noise};
-use crate::regsim::{Fault, Recorded, RegSim, Rule};
+use crate::regsim::{Auth, Fault, Recorded, RegSim, Rule};
 use crate::skip::is_root;
 
 /// More than what is read ahead of the layer that is written.
@@ -129,6 +129,58 @@ async fn every_byte_of_a_base_comes_once_and_is_read_once() {
     assert_eq!(report["pulls"], json!([pull(&one), pull(&two)]));
     for phase in ["pull", "unpack"] {
         assert!(report["phases_ms"][phase].is_u64(), "{phase} {report:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_is_its_documents_and_one_request_a_layer() {
+    if !is_root("a_base_is_its_documents_and_one_request_a_layer") {
+        return;
+    }
+    let tls = super::trust::Tls::start(Auth::None).await;
+    let plain = RegSim::start().await;
+    let known = |sim: &RegSim| format!("{NAME}:{}", port(sim));
+    let unverified = format!("--skip-tls-verify-registry={}", known(&tls.sim));
+    // Where both schemes are possible they are asked at once, which is one round trip of its own.
+    for (sim, flag, first) in [
+        (&tls.sim, unverified.as_str(), &[][..]),
+        (&plain, "--insecure-pull", &["GET /v2/ 200"][..]),
+    ] {
+        for count in [1, 6] {
+            let layers: Vec<_> = (1..=count).map(layer).collect();
+            put(sim, &layers);
+            let before = sim.requests().len();
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("took.json");
+            let host = known(sim);
+            let text =
+                format!("FROM {host}/base:v1 AS base\nFROM scratch\nCOPY --from=base /last /\n");
+            let build = Build::from("scratch").dockerfile(&text).arg("--no-push").arg(flag);
+            build.arg(format!("--benchmark-file={}", file.display())).run().await.works();
+            let mut log = sim.log().split_off(before);
+            let manifest: Value =
+                serde_json::from_slice(&sim.manifest("base", "v1").unwrap()).unwrap();
+            let get = |descriptor: &Value| {
+                format!("GET /v2/base/blobs/{} 200", descriptor["digest"].as_str().unwrap())
+            };
+            // One after the other: each is needed for the next.
+            let mut expected: Vec<String> = first.iter().map(|line| (*line).to_owned()).collect();
+            expected.push("GET /v2/base/manifests/v1 200".to_owned());
+            expected.push(get(&manifest["config"]));
+            let mut blobs = log.split_off(expected.len());
+            assert_eq!(log, expected);
+            let mut layers: Vec<String> =
+                manifest["layers"].as_array().unwrap().iter().map(get).collect();
+            blobs.sort();
+            layers.sort();
+            assert_eq!(blobs, layers);
+            if count == 1 {
+                // All over one connection, and one that found that there is no TLS.
+                let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+                let connections = 1 + first.len();
+                assert_eq!(report["network"]["connections"], connections, "{report:#}");
+            }
+        }
     }
 }
 
