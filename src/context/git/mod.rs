@@ -15,6 +15,7 @@ mod submodules;
 mod wire;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use snapshot::{Rootfs, RootfsPath};
 use url::Url;
@@ -25,8 +26,9 @@ use self::checkout::Checkout;
 use self::fetch::Fetched;
 use super::error::ContextError;
 use super::stream::Means;
-use crate::http::{Verification, redact};
+use crate::http::{Backoff, RetryPolicy, Verification, redact};
 use crate::report::event::Gauge;
+use crate::report::fault::one_line;
 use crate::secret::Secret;
 
 /// Submodules in submodules that are fetched, as kaniko's library does.
@@ -183,7 +185,35 @@ impl Job<'_> {
         git: &RootfsPath,
     ) -> Result<Fetched, GitError> {
         let packs = repository::prepare(room, git)?;
-        fetch::fetch(self, url, wanted, &packs)
+        let mut backoff = Backoff::new(RetryPolicy::default());
+        loop {
+            let error = match fetch::fetch(self, url, wanted, &packs) {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => error,
+            };
+            let wait = if error.is_temporary() { backoff.next_wait(None) } else { None };
+            let Some(wait) = wait else { return Err(error) };
+            tracing::warn!(
+                repository = redact(url),
+                attempt = backoff.failures(),
+                limit = backoff.limit(),
+                error = one_line(&error),
+                "fetch failed, trying again"
+            );
+            self.pause(wait)?;
+            // A pack that broke off is of no use to the next try.
+            repository::clear(&packs)?;
+        }
+    }
+
+    /// Waits, or ends with everything.
+    fn pause(&self, wait: Duration) -> Result<(), GitError> {
+        self.means.runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => Ok(()),
+                _ = self.means.interrupt.raised() => Err(GitError::Interrupted),
+            }
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gix_hash::Kind;
 use snapshot::{Rootfs, RootfsPath};
@@ -30,6 +30,15 @@ pub(super) fn prepare(room: &Rootfs, git: &RootfsPath) -> Result<PathBuf, GitErr
     // Everything on the way was made here, just now, so that no link is on it.
     let below = path.as_bytes().strip_prefix(b"/").unwrap_or(path.as_bytes());
     Ok(room.host_path().join(OsStr::from_bytes(below)))
+}
+
+/// Removes what a broken fetch left where packs go.
+pub(super) fn clear(packs: &Path) -> Result<(), GitError> {
+    let failed = |source| GitError::Write { path: packs.display().to_string(), source };
+    for entry in std::fs::read_dir(packs).map_err(failed)? {
+        std::fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Writes everything but the packs.

@@ -241,6 +241,55 @@ async fn what_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn faults_that_pass_are_waited_for() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let repositories = Repositories::new();
+    repositories.create("app");
+    let served = Repositories(Arc::clone(&repositories.0));
+    let (references, packs) = (AtomicU32::new(0), AtomicU32::new(0));
+    let server = Web::start(move |asked| {
+        let answer = served.serve(asked);
+        let is_pack = String::from_utf8_lossy(&asked.body).contains("command=fetch");
+        let count = if is_pack { &packs } else { &references };
+        match (is_pack, count.fetch_add(1, Ordering::SeqCst)) {
+            (false, 0) => Answer::new(503, "try later"),
+            (false, 1) => Answer { cut: Some(0), ..answer },
+            // In the middle of the pack, and before it.
+            (true, 0) => Answer { cut: Some(answer.body.len() / 2), ..answer },
+            (true, 1) => Answer::new(502, "<html>"),
+            _ => answer,
+        }
+    })
+    .await;
+    let ended = build(&server, "app").run().await;
+    ended.works();
+    assert_eq!(wants(&server).len(), 3);
+    assert_eq!(ended.text.matches("fetch failed, trying again").count(), 4, "{}", ended.text);
+
+    // What cannot pass is not.
+    let server = Web::start(|_| Answer::new(403, "")).await;
+    build(&server, "app").run().await.fails("answered 403 Forbidden");
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_is_gone_after_a_force_push() {
+    let repositories = Repositories::new();
+    let gone = repositories.create("app");
+    repositories.write("app", "hello", "rewritten\n");
+    repositories.git("app", &["add", "--all"]);
+    repositories.git("app", &["commit", "--quiet", "--amend", "--message=m"]);
+    repositories.git("app", &["reflog", "expire", "--expire=now", "--all"]);
+    repositories.git("app", &["gc", "--quiet", "--prune=now"]);
+    let server = repositories.start(anyone).await;
+    build(&server, &format!("app#{gone}")).run().await.fails(&format!(
+        "it has no commit `{gone}`\nhint: after a force-push, a commit may be gone; name the branch \
+         instead"
+    ));
+    build(&server, "app#main").run().await.has("rewritten\n");
+}
+
+#[tokio::test]
 async fn credentials_come_from_the_environment_or_the_url_and_are_shown_nowhere() {
     let repositories = Repositories::new();
     repositories.create("app");
