@@ -9,7 +9,7 @@ fn form(asked: &Asked) -> BTreeMap<String, String> {
 }
 
 /// Azure, with this registry and this server for the directory's tokens.
-fn azure(asked: &Asked, acr: &str, login: &str, audience: &str) -> Answer {
+pub fn azure(asked: &Asked, acr: &str, login: &str, audience: &str) -> Answer {
     let form = form(asked);
     let value = |key: &str| form.get(key).map_or("", String::as_str);
     if asked.host == login {

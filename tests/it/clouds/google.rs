@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const REGISTRY: &str = "europe-west1-docker.pkg.dev";
+pub const REGISTRY: &str = "europe-west1-docker.pkg.dev";
 const IMAGE: &str = "europe-west1-docker.pkg.dev/team/app:v1";
-const TOKENS: &str = "oauth2.googleapis.com";
+pub const TOKENS: &str = "oauth2.googleapis.com";
 const STS: &str = "sts.googleapis.com";
 const IAM: &str = "iamcredentials.googleapis.com";
 
@@ -18,7 +18,7 @@ fn given() -> Answer {
     )
 }
 
-fn google(asked: &Asked) -> Answer {
+pub fn google(asked: &Asked) -> Answer {
     let form: BTreeMap<String, String> =
         url::form_urlencoded::parse(&asked.body).into_owned().collect();
     let value = |key: &str| form.get(key).map_or("", String::as_str);

@@ -7,6 +7,7 @@ mod amazon;
 mod azure;
 mod google;
 mod others;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -64,6 +65,8 @@ pub struct Run {
 pub struct Ended {
     pub success: bool,
     pub text: String,
+    /// The run's home, with what it left there.
+    pub folder: TempDir,
 }
 
 impl Run {
@@ -121,8 +124,7 @@ impl Run {
             let output = command.output().unwrap();
             let text =
                 String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            drop(folder);
-            let ended = Ended { success: output.status.success(), text };
+            let ended = Ended { success: output.status.success(), text, folder };
             assert!(!ended.text.contains(MARKER), "a secret is shown: {}", ended.text);
             ended
         })
