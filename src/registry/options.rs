@@ -1,10 +1,10 @@
 //! What the user said about registries, as values. Hosts are `host[:port]`, without scheme.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ahead::PartsAhead;
 use crate::http::{ClientCertificate, RetryPolicy, Verification};
-use crate::identity::aws::AwsSettings;
+use crate::identity::aws::{AwsSettings, ContainerCredentials, ContainerToken};
 use crate::identity::azure::AzureSettings;
 use crate::identity::google::GoogleSettings;
 use crate::secret::{Secret, SecretVariables};
@@ -142,6 +142,27 @@ pub struct AmbientCredentials {
     pub document: Option<Secret>,
     /// Passwords that variables hold (`CI_REGISTRY` and its kin).
     pub passwords: Vec<HostPassword>,
+}
+
+impl AmbientCredentials {
+    /// Returns the files that say who the container is to a cloud, there or not.
+    pub fn files(&self) -> Vec<&Path> {
+        let in_container = match &self.aws.container {
+            Some(ContainerCredentials::Full { token: ContainerToken::File(file), .. }) => {
+                Some(file)
+            }
+            _ => None,
+        };
+        let files = [
+            self.aws.shared.credentials.as_ref(),
+            self.aws.web_identity.as_ref().map(|identity| &identity.token_file),
+            in_container,
+            self.google.credentials.as_ref(),
+            self.google.user_credentials.as_ref(),
+            self.azure.federated_token_file.as_ref(),
+        ];
+        files.into_iter().flatten().map(PathBuf::as_path).collect()
+    }
 }
 
 /// A source of credentials that no file has to name.
