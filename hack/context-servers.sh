@@ -4,7 +4,8 @@
 # that the real programs agree.
 #
 #   port   what it is
-#   5500   S3 (moto): bucket `contexts`, any key
+#   5500   S3 (moto): bucket `contexts`, any key; also Amazon's services that give roles and tokens
+#          for registries
 #   5501   Google Cloud Storage (gcp-storage-emulator): bucket `contexts`
 #   443    Azure (Azurite, TLS) on 127.0.55.1: account `devstoreaccount1`, container `contexts`
 #   5503   git http-backend behind nginx
@@ -142,6 +143,7 @@ done
 
 cat <<TEXT
 S3_ENDPOINT=http://$address:5500 S3_FORCE_PATH_STYLE=true AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b executor --context=s3://contexts/context.tar.gz
+AWS_ENDPOINT_URL_ECR=http://$address:5500 AWS_ENDPOINT_URL_STS=http://$address:5500 AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b executor doctor --registry=123456789012.dkr.ecr.us-east-1.amazonaws.com/app
 STORAGE_EMULATOR_HOST=http://$address:5501 executor --context=gs://contexts/context.tar.gz
 unshare --mount sh -c 'mount --bind $directory/hosts /etc/hosts; SSL_CERT_FILE=$directory/azure.pem AZURE_STORAGE_ACCESS_KEY=$azure_key executor --context=https://$azure/contexts/context.tar.gz'
 GIT_PULL_METHOD=http executor --context=git://$address:5503/app.git#refs/heads/main --git=recurse-submodules=true

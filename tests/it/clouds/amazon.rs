@@ -336,3 +336,31 @@ async fn a_machine_that_has_no_identity_is_found_out_by_two_questions() {
     run(&other).doctor("registry.example/team/app:v1").await.says("wants no credentials");
     assert_eq!(silent.asked().len(), 2);
 }
+
+#[tokio::test]
+async fn a_service_that_leads_elsewhere_is_not_followed() {
+    const ELSEWHERE: &str = "elsewhere.example";
+    let cloud = Cloud::start(&[ECR, API, ELSEWHERE], |asked| match asked.host.as_str() {
+        API => Answer::new(307, "").header("location", format!("https://{ELSEWHERE}/")),
+        _ => registry(asked, false, "Basic realm=\"ecr\""),
+    })
+    .await;
+    let ended = with_keys(cloud.run()).doctor(&image()).await;
+    ended.fails(&format!("Amazon's identity cannot be used: `{API}` answered 307"));
+    assert_eq!(cloud.count(ELSEWHERE), 0);
+    // Nor is a registry that sends a push elsewhere told there who pushes.
+    let cloud = Cloud::start(&[ECR, API, ELSEWHERE], |asked| match asked.host.as_str() {
+        ECR if asked.method == "POST" && !asked.header("authorization").is_empty() => {
+            let location = format!("https://{ELSEWHERE}{}one", asked.path);
+            Answer::new(202, "").header("location", location)
+        }
+        ELSEWHERE => {
+            assert_eq!(asked.header("authorization"), "");
+            registry(asked, true, "")
+        }
+        _ => amazon(asked, "AKIAENV", ""),
+    })
+    .await;
+    with_keys(cloud.run()).build(&image(), &[]).await.says("Pushed");
+    assert!(cloud.count(ELSEWHERE) > 0);
+}

@@ -128,3 +128,51 @@ async fn programs_around_a_build_get_what_kaniko_gives_them() {
     let agent = concat!("zuwai/", env!("CARGO_PKG_VERSION"), ",skaffold");
     assert!(web.asked().iter().all(|asked| asked.header("user-agent") == agent));
 }
+
+#[tokio::test]
+async fn kanikos_recipes_for_docker_hub_and_others_push_with_a_mounted_file() {
+    for (host, key, destination) in [
+        ("index.docker.io", "https://index.docker.io/v1/", "team/app"),
+        ("index.docker.io", "docker.io", "docker.io/team/app:latest"),
+        (
+            "artprod.company.example",
+            "artprod.company.example",
+            "artprod.company.example/team/app:v1",
+        ),
+    ] {
+        let cloud = Cloud::start(&[host], |asked| {
+            let is_known = asked.header("authorization") == basic("USER", "PASSWORD-hunter2");
+            registry(asked, is_known, "Basic realm=\"x\"")
+        })
+        .await;
+        let run = cloud.run();
+        let auth = STANDARD.encode("USER:PASSWORD-hunter2");
+        let config = serde_json::json!({"auths": {key: {"auth": auth}}});
+        run.file(".docker/config.json", &config.to_string());
+        run.build(destination, &[]).await.says("Pushed");
+        let pushed = cloud.web.asked();
+        let manifests = pushed.iter().filter(|asked| asked.path.contains("/manifests/"));
+        assert_eq!(manifests.filter(|asked| asked.method == "PUT").count(), 1, "{destination}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_servers_that_never_answer_are_asked_twice_and_for_their_own_registries_only() {
+    for (host, owner, metadata) in [
+        ("europe-west1-docker.pkg.dev", "Google", "metadata.google.internal"),
+        ("acme.azurecr.io", "Azure", "169.254.169.254"),
+    ] {
+        let cloud = Cloud::start(&[host, "registry.example"], |asked| {
+            registry(asked, false, "Basic realm=\"x\"")
+        })
+        .await;
+        let silent = Web::start(|_| Answer { silent: true, ..Answer::default() }).await;
+        let run = || cloud.run().env("HTTP_PROXY", silent.url());
+        let ended = run().doctor(&format!("{host}/team/app:v1")).await;
+        ended.fails(&format!("{owner} knows nobody here"));
+        let asked: Vec<String> = silent.asked().into_iter().map(|asked| asked.host).collect();
+        assert_eq!(asked, [metadata, metadata]);
+        run().doctor("registry.example/team/app:v1").await.fails("no credentials");
+        assert_eq!(silent.asked().len(), 2);
+    }
+}
