@@ -120,11 +120,15 @@ PYTHON
   skopeo copy --quiet --dest-tls-verify=false "oci:$directory/base" "docker://$address:5000/base:v1"
   rm -rf "$directory/base"
   mkfifo "$directory/wire"
+  # Ends with its own children, and does not keep the registry's input open.
   PYTHONPATH=$here/hack/bench python3 -c '
-import sys, time
+import signal, sys
 from registry import Wire
-print(Wire(5000, 0.04, sys.argv[1]).address, flush=True)
-time.sleep(86400)' "$address" >"$directory/wire" &
+wire = Wire(5000, 0.04, sys.argv[1])
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print(wire.address, flush=True)
+signal.sigwait([signal.SIGTERM])
+wire.close()' "$address" >"$directory/wire" 9>&- &
   wire=$!
   read -r far <"$directory/wire"
 fi
