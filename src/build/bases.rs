@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use snapshot::Digest;
 
 use super::error::BuildError;
+use super::headers::CachedHeaders;
 use super::kept::image_of;
 use super::options::{Destination, Push};
 use super::pulls::{Pull, PullTarget, Pulls};
@@ -57,11 +58,15 @@ pub(super) struct Bases<'a> {
     images: RefCell<BTreeMap<ImageRequest, Resolved>>,
     /// Layers of the layer cache, and where they are.
     cached: RefCell<BTreeMap<Digest, Origin>>,
+    /// What the layer cache says of the headers of its layers.
+    pub(super) headers: CachedHeaders,
 }
 
 impl<'a> Bases<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Self {
-        Self { session, images: RefCell::default(), cached: RefCell::default() }
+        let (images, cached, headers) =
+            (RefCell::default(), RefCell::default(), CachedHeaders::default());
+        Self { session, images, cached, headers }
     }
 
     /// Resolves images to their configs, all at once.

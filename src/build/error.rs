@@ -7,6 +7,7 @@ use super::in_dockerfile::InDockerfile;
 use super::mounts::MountsError;
 use super::secrets::SecretError;
 use super::tracking::TrackerRefused;
+use crate::cache::SigningKeyError;
 use crate::context::ContextError;
 use crate::dockerfile::ParseError;
 use crate::execute::ExecuteError;
@@ -33,6 +34,9 @@ pub enum BuildError {
     /// The network side cannot be set up.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The key of `--cache-signing-key` cannot be used.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
     /// A registry refused, failed or lied.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -260,6 +264,7 @@ impl BuildError {
             Self::CachedLayer(_, source) => source.as_ref(),
             Self::Parse(_)
             | Self::Http(_)
+            | Self::SigningKey(_)
             | Self::Rootfs(_)
             | Self::Unpack(_)
             | Self::IgnoredPath { .. }

@@ -11,7 +11,8 @@ use snapshot::Digest;
 use super::bases::{Bases, Keeping, Origin};
 use super::error::BuildError;
 use super::session::Session;
-use crate::image::{Image, Layer, digest_of, size_of};
+use crate::cache::LayerCache;
+use crate::image::{Descriptor, Image, Layer, digest_of, size_of};
 use crate::registry::RegistryError;
 use crate::report::event::{Event, Phase};
 use crate::store::KeptStore;
@@ -35,6 +36,23 @@ enum TableFailure {
     Table(#[from] TableError),
     #[error(transparent)]
     Layer(#[from] BuildError),
+}
+
+/// What the layer cache says of the headers of its layers.
+#[derive(Default)]
+pub(super) struct CachedHeaders {
+    blobs: RefCell<BTreeMap<Digest, (Arc<LayerCache>, Descriptor)>>,
+}
+
+impl CachedHeaders {
+    /// Notes which blob of which cache it is for a layer.
+    pub(super) fn add(&self, layer: Digest, cache: &Arc<LayerCache>, blob: Descriptor) {
+        self.blobs.borrow_mut().insert(layer, (Arc::clone(cache), blob));
+    }
+
+    fn get(&self, layer: &Digest) -> Option<(Arc<LayerCache>, Descriptor)> {
+        self.blobs.borrow().get(layer).cloned()
+    }
 }
 
 /// The headers of all layers that a build has asked for.
@@ -72,10 +90,13 @@ impl<'a> Headers<'a> {
             }
             digests.push(digest);
         }
-        let tables = self.read_tables(&missing);
-        missing.retain(|layer| {
-            tables.iter().all(|index| digest_of(&layer.descriptor).ok() != Some(index.digest))
-        });
+        let is_among = |layer: &&Layer, found: &[HeaderIndex]| {
+            found.iter().any(|index| digest_of(&layer.descriptor).ok() == Some(index.digest))
+        };
+        let mut tables = self.read_stored(&missing);
+        missing.retain(|layer| !is_among(layer, &tables));
+        tables.extend(self.read_tables(&missing));
+        missing.retain(|layer| !is_among(layer, &tables));
         let layer_count = missing.len() as u64;
         let read = self.read(missing)?;
         read.iter().for_each(|index| self.keep(index));
@@ -123,6 +144,24 @@ impl<'a> Headers<'a> {
             Ok(stored) => self.kept.iter().for_each(|kept| kept.put(&index.digest, &stored)),
             Err(error) => tracing::debug!(%error, "the headers of a layer are not kept"),
         }
+    }
+
+    /// Returns what the layer cache says of the headers of its layers.
+    fn read_stored(&self, layers: &[&Layer]) -> Vec<HeaderIndex> {
+        let with_headers = layers.iter().filter_map(|layer| {
+            let digest = digest_of(&layer.descriptor).ok()?;
+            Some((digest, layer.diff_id, self.bases.headers.get(&digest)?))
+        });
+        let work = with_headers.map(|(digest, diff_id, (cache, blob))| async move {
+            let stored = cache.small_blob(&blob).await;
+            let stored = stored.inspect_err(|error| {
+                tracing::debug!(%digest, %error, "a cached layer's headers are not used");
+            });
+            let index = HeaderIndex::from_stored(&stored.ok()?)?;
+            (index.digest == digest && index.diff_id == diff_id).then_some(index)
+        });
+        let found = stream::iter(work).buffered(PARALLEL_TABLES).collect::<Vec<_>>();
+        self.session.runtime.block_on(found).into_iter().flatten().collect()
     }
 
     /// Returns what layers say that have a table of contents, where it can be used.

@@ -72,7 +72,7 @@ pub(crate) use ending::listen;
 pub(crate) use session::{unparsed, unplanned};
 
 use bases::Bases;
-use caching::{Cached, Caching, Hits};
+use caching::{Cached, Caching, Hits, Purpose};
 use commands::Commands;
 use kept::Kept;
 use options::{NamedContextSource, PermissionCheck, Push};
@@ -120,7 +120,7 @@ fn make(
 ) -> Result<Digest, BuildError> {
     let bases = Bases::new(session);
     let plan = make_plan(session, &bases, dockerfile)?;
-    let Some(caching) = Caching::open(session, &bases, &plan) else {
+    let Some(caching) = Caching::open(session, &bases, &plan, Purpose::Build)? else {
         return run(session, &bases, &plan, None);
     };
     let hits = timed(session.events, Phase::Cache, || caching.look_up(&bases, &plan));
@@ -187,7 +187,8 @@ fn run_once<'a>(
     delivered
 }
 
-/// Returns what a build would do, as text; resolves bases and touches nothing else.
+/// Returns what a build would do, as text, and of each step what the layer cache has; resolves bases,
+/// asks the cache and touches nothing else.
 ///
 /// # Errors
 /// [`BuildError`] as [`build`] would give before its first step.
@@ -199,7 +200,9 @@ pub fn show_plan(
     let (session, dockerfile) = prepare(options, events, interrupt)?;
     let bases = Bases::new(&session);
     let plan = make_plan(&session, &bases, &dockerfile)?;
-    Ok(plan::render(&plan))
+    let caching = Caching::open(&session, &bases, &plan, Purpose::Show)?;
+    let hits = caching.map(|caching| caching.look_up(&bases, &plan));
+    Ok(plan::render_with(&plan, &|position, number| hits.as_ref()?.note(position, number)))
 }
 
 /// Runs a phase and tells how long it took, whatever its outcome.

@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::entry::{Entry, LIMIT_BYTES};
+use snapshot::Digest;
+
+use super::entry::{Document, LIMIT_BYTES};
 use super::key::Key;
-use super::place::{CacheError, Looked};
-use super::pushes::NewEntry;
-use crate::image::{digest_of, size_of};
+use super::place::{CacheError, SMALL_BLOB_BYTES};
+use crate::image::{Descriptor, Layer, digest_of, size_of};
+use crate::store::Blob;
 
 const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX: &[u8] = br#"{"schemaVersion":2,"manifests":[]}"#;
@@ -43,56 +45,51 @@ impl Directory {
         self.path.join("blobs/sha256").join(hex)
     }
 
-    pub(super) fn look(&self, key: &Key) -> Result<Looked, CacheError> {
-        let path = self.entry(key);
-        let mut bytes = Vec::new();
-        let read =
-            File::open(&path).and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Looked::Absent),
-            Err(error) => return Err(at("read", &path)(error)),
-        }
-        let entry = match Entry::decode(&bytes, key) {
-            Ok(entry) => entry,
-            Err(error) => return Ok(Looked::Unusable(error)),
-        };
-        if let Some(layer) = &entry.layer {
-            let descriptor = &layer.descriptor;
-            let (digest, size) = (digest_of(descriptor).ok(), size_of(descriptor).ok());
-            let found = digest.map(|digest| fs::metadata(self.blob(&digest.hex())));
-            let found = found.and_then(Result::ok).map(|metadata| metadata.len());
-            if found.is_none() || found != size {
-                return Ok(Looked::Torn(descriptor.digest.clone()));
-            }
-        }
-        Ok(Looked::Found(entry))
+    /// Returns the document of a key.
+    pub(super) fn look(&self, key: &Key) -> Result<Option<Vec<u8>>, CacheError> {
+        read(&self.entry(key), LIMIT_BYTES)
     }
 
-    pub(super) fn store(&self, new: &NewEntry) -> Result<(), CacheError> {
-        let encoded = new.entry.encode(&new.created_by, &new.platform)?;
+    /// Tells whether a layer is there with its size.
+    pub(super) fn has(&self, layer: &Layer) -> bool {
+        let descriptor = &layer.descriptor;
+        let (digest, size) = (digest_of(descriptor).ok(), size_of(descriptor).ok());
+        let found = digest.map(|digest| fs::metadata(self.blob(&digest.hex())));
+        let found = found.and_then(Result::ok).map(|metadata| metadata.len());
+        found.is_some() && found == size
+    }
+
+    /// Returns a small blob, unchecked; `None` where it is not there.
+    pub(super) fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CacheError> {
+        read(&self.blob(&digest.hex()), SMALL_BLOB_BYTES)
+    }
+
+    /// Stores a document under its key, after the blobs that it names.
+    pub(super) fn store(
+        &self,
+        key: &Key,
+        document: &Document,
+        layer: Option<(&Descriptor, &Blob)>,
+    ) -> Result<(), CacheError> {
         for folder in [self.path.join("blobs/sha256"), self.path.join("entries")] {
             fs::create_dir_all(&folder).map_err(at("create", &folder))?;
         }
         for (name, content) in [("oci-layout", MARKER), ("index.json", INDEX)] {
             self.put(&self.path.join(name), Size::Any, &mut |mut file| file.write_all(content))?;
         }
-        if let Some(blob) = &new.blob {
+        if let Some((_, blob)) = layer {
             let path = self.blob(&blob.digest.hex());
             self.put(&path, Size::Exactly(blob.size_bytes), &mut |mut file| {
                 let mut from = blob.open().map_err(io::Error::other)?;
                 io::copy(&mut from, &mut file).map(drop)
             })?;
         }
-        if let Ok(digest) = digest_of(&encoded.config_descriptor) {
-            let size = Size::Exactly(encoded.config.len() as u64);
-            self.put(&self.blob(&digest.hex()), size, &mut |mut file| {
-                file.write_all(&encoded.config)
-            })?;
+        for (_, content) in &document.blobs {
+            let size = Size::Exactly(content.len() as u64);
+            let path = self.blob(&Digest::of(content).hex());
+            self.put(&path, size, &mut |mut file| file.write_all(content))?;
         }
-        self.put(&self.entry(&new.entry.key), Size::New, &mut |mut file| {
-            file.write_all(&encoded.manifest)
-        })
+        self.put(&self.entry(key), Size::New, &mut |mut file| file.write_all(&document.manifest))
     }
 
     /// Writes a file, unless it is there with its size.
@@ -130,6 +127,17 @@ impl Directory {
         let now = jiff::Timestamp::now().as_nanosecond();
         let name = format!(".draft-{}-{now}-{number}", std::process::id());
         path.with_file_name(name)
+    }
+}
+
+/// Returns what is in a file; `None` where there is none.
+fn read(path: &Path, limit_bytes: u64) -> Result<Option<Vec<u8>>, CacheError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limit_bytes).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at("read", path)(error)),
     }
 }
 

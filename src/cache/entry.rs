@@ -12,6 +12,7 @@ use serde_json::json;
 use snapshot::Digest;
 
 use super::key::{Key, KeyWriter};
+use super::signing::Trust;
 use crate::image::{
     Descriptor, History, ImageConfig, ImageFormat, Layer, LayerCompression, Manifest, Platform,
     RootFs, descriptor, digest_of, size_of,
@@ -20,13 +21,15 @@ use crate::image::{
 /// Largest entry that is read, in bytes.
 pub(super) const LIMIT_BYTES: u64 = 1 << 20;
 
-const VERSION: &str = "zuwai.cache.version";
-const KEY: &str = "zuwai.cache.key";
-const PARENT: &str = "zuwai.cache.parent";
-const DIFF_ID: &str = "zuwai.cache.diff-id";
-const SEAL: &str = "zuwai.cache.seal";
-const CREATED: &str = "org.opencontainers.image.created";
-const THIS_VERSION: &str = "1";
+pub(super) const VERSION: &str = "zuwai.cache.version";
+pub(super) const KEY: &str = "zuwai.cache.key";
+pub(super) const PARENT: &str = "zuwai.cache.parent";
+pub(super) const DIFF_ID: &str = "zuwai.cache.diff-id";
+pub(super) const CREATED: &str = "org.opencontainers.image.created";
+pub(super) const THIS_VERSION: &str = "2";
+
+/// What a layer's headers say, in the form in which they are kept on disk.
+pub(super) const HEADERS_TYPE: &str = "application/vnd.zuwai.layer.headers.v1";
 
 /// Stands for the layer of a step that changed nothing: image-spec wants one.
 const NO_LAYER_TYPE: &str = "application/vnd.oci.empty.v1+json";
@@ -42,6 +45,9 @@ pub struct Entry {
     pub parent: Key,
     /// Its layer; `None`: it changed nothing.
     pub layer: Option<Layer>,
+    /// Where it is said what the layer's headers say, so that who only has to know that need not
+    /// fetch the layer.
+    pub headers: Option<Descriptor>,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -67,14 +73,19 @@ pub enum EntryError {
     /// Its parts are not from one hand.
     #[error("its seal is broken")]
     Seal,
+    /// It has no signature, and only what is signed is believed.
+    #[error("it is not signed")]
+    Unsigned,
+    /// Its signature is of somebody else, or of something else.
+    #[error("its signature is not by the key of `--cache-signing-key`")]
+    Signature,
 }
 
-/// An entry's documents.
+/// A manifest with the small blobs that it names.
 #[derive(Clone, Debug)]
-pub(super) struct EncodedEntry {
+pub(super) struct Document {
     pub(super) manifest: Vec<u8>,
-    pub(super) config: Vec<u8>,
-    pub(super) config_descriptor: Descriptor,
+    pub(super) blobs: Vec<(Descriptor, Vec<u8>)>,
 }
 
 impl Entry {
@@ -84,7 +95,8 @@ impl Entry {
         &self,
         created_by: &str,
         platform: &Platform,
-    ) -> Result<EncodedEntry, serde_json::Error> {
+        trust: &Trust,
+    ) -> Result<Document, serde_json::Error> {
         let history = History {
             created: Some(self.created.to_string()),
             created_by: Some(created_by.to_owned()),
@@ -110,77 +122,56 @@ impl Entry {
             (KEY.to_owned(), self.key.hex()),
             (PARENT.to_owned(), self.parent.hex()),
             (CREATED.to_owned(), self.created.to_string()),
-            (SEAL.to_owned(), self.seal().hex()),
         ]);
+        trust.seal(&self.seal(), &mut annotations);
         if let Some(layer) = &self.layer {
             annotations.insert(DIFF_ID.to_owned(), layer.diff_id.to_string());
         }
-        let layer = match &self.layer {
-            Some(layer) => layer.descriptor.clone(),
-            None => no_layer(),
-        };
+        let mut layers = vec![layer_descriptor(self.layer.as_ref())];
+        layers.extend(self.headers.clone());
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": format.manifest_type(),
             "config": config_descriptor,
-            "layers": [layer],
+            "layers": layers,
             "annotations": annotations,
         });
-        Ok(EncodedEntry { manifest: serde_json::to_vec(&manifest)?, config, config_descriptor })
+        let blobs = vec![(config_descriptor, config)];
+        Ok(Document { manifest: serde_json::to_vec(&manifest)?, blobs })
     }
 
     /// Reads the entry of `key`.
     ///
     /// # Errors
-    /// [`EntryError`] when it is not that, or not whole.
-    pub fn decode(manifest: &[u8], key: &Key) -> Result<Self, EntryError> {
+    /// [`EntryError`] when it is not that, or not whole, or nobody's who is believed.
+    pub(super) fn decode(manifest: &[u8], key: &Key, trust: &Trust) -> Result<Self, EntryError> {
         let manifest: Manifest = serde_json::from_slice(manifest)
             .map_err(|error| EntryError::Manifest(error.to_string()))?;
         let annotations = manifest.annotations.unwrap_or_default();
-        let get = |name: &'static str| {
-            annotations.get(name).map(String::as_str).ok_or(EntryError::Annotation(name))
-        };
-        if get(VERSION)? != THIS_VERSION {
-            return Err(EntryError::Annotation(VERSION));
-        }
-        let named = |name| -> Result<Key, EntryError> {
-            Key::from_hex(get(name)?).ok_or(EntryError::Annotation(name))
-        };
-        let (its_key, its_parent) = (named(KEY)?, named(PARENT)?);
+        let part = Part(&annotations);
+        part.check_version()?;
+        let (its_key, its_parent) = (part.key(KEY)?, part.key(PARENT)?);
         if its_key != *key {
             return Err(EntryError::Key { found: its_key.hex() });
         }
-        let created = get(CREATED)?.parse().map_err(|_| EntryError::Annotation(CREATED))?;
-        let unusable = |why: &dyn std::fmt::Display| EntryError::Layer(why.to_string());
-        let [layer] = manifest.layers.as_slice() else {
-            return Err(unusable(&format!("there are {}", manifest.layers.len())));
+        let created = part.time()?;
+        let (layer, headers) = match manifest.layers.as_slice() {
+            [layer] => (layer, None),
+            [layer, headers] => {
+                kind_of(headers, HEADERS_TYPE)?;
+                (layer, Some(bare(headers)))
+            }
+            layers => return Err(EntryError::Layer(format!("there are {}", layers.len()))),
         };
-        let layer = if layer.media_type == NO_LAYER_TYPE {
-            None
-        } else {
-            digest_of(layer).map_err(|error| unusable(&error))?;
-            size_of(layer).map_err(|error| unusable(&error))?;
-            LayerCompression::of_layer(&layer.media_type).map_err(|error| unusable(&error))?;
-            let diff_id = get(DIFF_ID)?.parse().map_err(|_| EntryError::Annotation(DIFF_ID))?;
-            // Of what else a descriptor can say (URLs, data), nothing is taken over.
-            let descriptor = Descriptor {
-                media_type: layer.media_type.clone(),
-                digest: layer.digest.clone(),
-                size: layer.size,
-                ..Descriptor::default()
-            };
-            Some(Layer { descriptor, diff_id })
-        };
-        let entry = Self { key: its_key, parent: its_parent, layer, created };
-        match get(SEAL)? == entry.seal().hex() {
-            true => Ok(entry),
-            false => Err(EntryError::Seal),
-        }
+        let layer = parse_layer(layer, part)?;
+        let entry = Self { key: its_key, parent: its_parent, layer, headers, created };
+        trust.check(&entry.seal(), &annotations)?;
+        Ok(entry)
     }
 
     /// Returns a digest of all that counts. Whoever can write to a cache can compute it: it tells
-    /// damage, not intent, and is what a signature would be over.
-    fn seal(&self) -> Key {
+    /// damage, not intent, and is what a signature is over.
+    pub(super) fn seal(&self) -> Key {
         let mut writer = KeyWriter::new("entry");
         writer.key("key", &self.key);
         writer.key("parent", &self.parent);
@@ -192,8 +183,81 @@ impl Entry {
             writer.bytes("size", &descriptor.size.to_be_bytes());
             writer.digest("diff id", diff_id);
         }
+        writer.list("headers", usize::from(self.headers.is_some()));
+        if let Some(headers) = &self.headers {
+            writer.text("digest", &headers.digest);
+            writer.bytes("size", &headers.size.to_be_bytes());
+        }
         writer.finish()
     }
+}
+
+/// The annotations of a document, or of one of its layers.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a>(pub(super) &'a BTreeMap<String, String>);
+
+impl<'a> Part<'a> {
+    fn get(self, name: &'static str) -> Result<&'a str, EntryError> {
+        self.0.get(name).map(String::as_str).ok_or(EntryError::Annotation(name))
+    }
+
+    pub(super) fn check_version(self) -> Result<(), EntryError> {
+        match self.get(VERSION)? == THIS_VERSION {
+            true => Ok(()),
+            false => Err(EntryError::Annotation(VERSION)),
+        }
+    }
+
+    pub(super) fn key(self, name: &'static str) -> Result<Key, EntryError> {
+        Key::from_hex(self.get(name)?).ok_or(EntryError::Annotation(name))
+    }
+
+    pub(super) fn time(self) -> Result<Timestamp, EntryError> {
+        self.get(CREATED)?.parse().map_err(|_| EntryError::Annotation(CREATED))
+    }
+}
+
+/// Reads the layer of an entry, whose DiffID is among `part`; `None` where it has none.
+pub(super) fn parse_layer(layer: &Descriptor, part: Part<'_>) -> Result<Option<Layer>, EntryError> {
+    if layer.media_type == NO_LAYER_TYPE {
+        return Ok(None);
+    }
+    let unusable = |why: &dyn std::fmt::Display| EntryError::Layer(why.to_string());
+    digest_of(layer).map_err(|error| unusable(&error))?;
+    size_of(layer).map_err(|error| unusable(&error))?;
+    LayerCompression::of_layer(&layer.media_type).map_err(|error| unusable(&error))?;
+    let diff_id = part.get(DIFF_ID)?.parse().map_err(|_| EntryError::Annotation(DIFF_ID))?;
+    Ok(Some(Layer { descriptor: bare(layer), diff_id }))
+}
+
+/// Checks what a small blob is.
+pub(super) fn kind_of(found: &Descriptor, media_type: &str) -> Result<(), EntryError> {
+    let unusable = |why: &dyn std::fmt::Display| EntryError::Layer(why.to_string());
+    if found.media_type != media_type {
+        return Err(unusable(&format!("`{}` is not `{media_type}`", found.media_type)));
+    }
+    digest_of(found).map_err(|error| unusable(&error))?;
+    size_of(found).map_err(|error| unusable(&error)).map(drop)
+}
+
+/// Returns what counts of a descriptor: of what else one can say (URLs, data), nothing is taken over.
+pub(super) fn bare(found: &Descriptor) -> Descriptor {
+    Descriptor {
+        media_type: found.media_type.clone(),
+        digest: found.digest.clone(),
+        size: found.size,
+        ..Descriptor::default()
+    }
+}
+
+/// Returns what names a layer, or that there is none.
+pub(super) fn layer_descriptor(layer: Option<&Layer>) -> Descriptor {
+    layer.map_or_else(no_layer, |layer| layer.descriptor.clone())
+}
+
+/// Returns what names the headers of a layer.
+pub(super) fn headers_descriptor(stored: &[u8]) -> Descriptor {
+    descriptor(HEADERS_TYPE, &Digest::of(stored), stored.len() as u64)
 }
 
 /// Returns the blob that stands for no layer.
@@ -219,19 +283,20 @@ mod tests {
             key: key("a"),
             parent: key("b"),
             layer: has_layer.then_some(layer),
+            headers: has_layer.then(|| headers_descriptor(b"headers")),
             created: "2026-01-02T03:04:05Z".parse().unwrap(),
         }
     }
 
     fn encoded(entry: &Entry) -> Vec<u8> {
-        entry.encode("RUN x", &Platform::of_this_machine()).unwrap().manifest
+        entry.encode("RUN x", &Platform::of_this_machine(), &Trust::Writers).unwrap().manifest
     }
 
     #[test]
     fn an_entry_is_read_back_as_it_was_written() {
         for has_layer in [true, false] {
             let written = entry(has_layer);
-            let read = Entry::decode(&encoded(&written), &key("a")).unwrap();
+            let read = Entry::decode(&encoded(&written), &key("a"), &Trust::Writers).unwrap();
             assert_eq!(format!("{read:?}"), format!("{written:?}"));
         }
     }
@@ -240,7 +305,7 @@ mod tests {
     fn an_entry_of_something_else_is_refused() {
         let written = encoded(&entry(true));
         let found = key("a").hex();
-        let refused = Entry::decode(&written, &key("x")).unwrap_err();
+        let refused = Entry::decode(&written, &key("x"), &Trust::Writers).unwrap_err();
         assert_eq!(refused, EntryError::Key { found });
     }
 
@@ -253,12 +318,12 @@ mod tests {
                 for damage in [1, 0x20, 0x80] {
                     let mut damaged = written.clone();
                     damaged[at] ^= damage;
-                    if let Ok(read) = Entry::decode(&damaged, &key("a")) {
+                    if let Ok(read) = Entry::decode(&damaged, &key("a"), &Trust::Writers) {
                         assert_eq!(format!("{read:?}"), whole, "byte {at}");
                     }
                 }
                 let torn = &written[..at];
-                assert!(Entry::decode(torn, &key("a")).is_err(), "torn at {at}");
+                assert!(Entry::decode(torn, &key("a"), &Trust::Writers).is_err(), "torn at {at}");
             }
         }
     }
@@ -273,7 +338,7 @@ mod tests {
         ] {
             let forged = text.replace(&from, &to);
             assert_ne!(forged, text);
-            let read = Entry::decode(forged.as_bytes(), &key("a"));
+            let read = Entry::decode(forged.as_bytes(), &key("a"), &Trust::Writers);
             assert_eq!(read.unwrap_err(), EntryError::Seal);
         }
     }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::entry::Entry;
+use super::entry::{Entry, headers_descriptor};
 use super::place::{CacheError, LayerCache};
 use crate::image::{Platform, Reference};
 use crate::store::Blob;
@@ -32,12 +32,22 @@ pub struct NewEntry {
     pub platform: Platform,
 }
 
+/// What is only known when a layer is on its way elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// Repositories that have the layer, from which it can be mounted.
+    pub mount_from: Vec<Reference>,
+    /// What its headers say, in the form to keep.
+    pub headers: Option<Vec<u8>>,
+}
+
 /// The entries that one build stores.
 pub struct Pushes {
     runtime: Handle,
     cache: Arc<LayerCache>,
     permits: Arc<Semaphore>,
     failure: Arc<Mutex<Failure>>,
+    stored: Arc<Mutex<Vec<Entry>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -54,32 +64,39 @@ impl Pushes {
     /// Prepares to store entries.
     pub fn new(runtime: Handle, cache: Arc<LayerCache>) -> Self {
         let permits = Arc::new(Semaphore::new(PARALLEL_PUSHES));
-        Self { runtime, cache, permits, failure: Arc::default(), tasks: Mutex::default() }
+        let (failure, stored, tasks) = (Arc::default(), Arc::default(), Mutex::default());
+        Self { runtime, cache, permits, failure, stored, tasks }
     }
 
-    /// Stores an entry in the background once `ready` has said from which repositories its layer can
-    /// be mounted.
+    /// Stores an entry in the background once `ready` has said what is known of its layer by then.
     pub fn begin(
         &self,
-        new: NewEntry,
-        ready: impl Future<Output = Vec<Reference>> + Send + 'static,
+        mut new: NewEntry,
+        ready: impl Future<Output = Circumstances> + Send + 'static,
     ) {
         if self.has_failed() {
             return;
         }
         let (cache, permits) = (Arc::clone(&self.cache), Arc::clone(&self.permits));
-        let failure = Arc::clone(&self.failure);
+        let (failure, stored) = (Arc::clone(&self.failure), Arc::clone(&self.stored));
         let task = self.runtime.spawn(async move {
-            let mount_from = ready.await;
+            let Circumstances { mount_from, headers } = ready.await;
             let _permit = permits.acquire().await;
             if !matches!(*locked(&failure), Failure::None) {
                 return;
             }
-            if let Err(error) = cache.store(&new, mount_from).await {
-                fail(&failure, error);
+            new.entry.headers = headers.as_deref().map(headers_descriptor);
+            match cache.store(&new, mount_from, headers).await {
+                Ok(()) => locked(&stored).push(new.entry),
+                Err(error) => fail(&failure, error),
             }
         });
         locked(&self.tasks).push(task);
+    }
+
+    /// Returns the entries that are stored by now.
+    pub fn stored(&self) -> Vec<Entry> {
+        locked(&self.stored).clone()
     }
 
     /// Notes that the cache cannot be used: nothing more is stored.
@@ -103,7 +120,8 @@ impl Pushes {
         }
     }
 
-    fn has_failed(&self) -> bool {
+    /// Tells whether nothing more is stored.
+    pub fn has_failed(&self) -> bool {
         !matches!(*locked(&self.failure), Failure::None)
     }
 

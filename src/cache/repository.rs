@@ -4,14 +4,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{Entry, NO_LAYER, no_layer};
+use super::entry::{Document, NO_LAYER, no_layer};
 use super::key::Key;
-use super::place::{CacheError, Looked};
-use super::pushes::NewEntry;
+use super::place::CacheError;
 use crate::http::RetryPolicy;
 use crate::image::{Descriptor, ImageFormat, Reference, digest_of};
 use crate::registry::{BlobUpload, Found, OpenBlob, Presence, Registry};
 use crate::report::event::{Gauge, LongWork};
+use crate::store::Blob;
 
 /// Nothing is tried again for the sake of a cache: who is asked again may be slow for everybody.
 const RETRY: RetryPolicy = RetryPolicy {
@@ -45,39 +45,46 @@ impl Repository {
         Reference::with_tag(registry.to_owned(), repository.to_owned(), key.hex())
     }
 
-    pub(super) async fn look(&self, key: &Key) -> Result<Looked, CacheError> {
-        Ok(match self.registry.look(&self.tagged(key)).await? {
-            Found::Absent => Looked::Absent,
-            Found::Denied => Looked::Denied,
-            Found::Manifest(bytes) => match Entry::decode(&bytes, key) {
-                Ok(entry) => Looked::Found(entry),
-                Err(error) => Looked::Unusable(error),
-            },
-        })
+    /// Returns what the repository says of a key's tag.
+    pub(super) async fn look(&self, key: &Key) -> Result<Found, CacheError> {
+        Ok(self.registry.look(&self.tagged(key)).await?)
     }
 
-    /// Brings layer and config there, then the manifest, which makes them an entry.
-    pub(super) async fn store(
+    /// Returns a small blob.
+    pub(super) async fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, CacheError> {
+        let mut bytes = Vec::new();
+        self.registry.pull_blob(&self.reference, descriptor, &mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Brings a layer there.
+    pub(super) async fn store_layer(
         &self,
-        new: &NewEntry,
+        descriptor: &Descriptor,
+        blob: &Blob,
         mount_from: Vec<Reference>,
     ) -> Result<(), CacheError> {
-        let encoded = new.entry.encode(&new.created_by, &new.platform)?;
-        match (&new.entry.layer, &new.blob) {
-            (Some(layer), Some(blob)) => {
-                let blob = blob.clone();
-                let open: OpenBlob = Arc::new(move |offset| {
-                    let mut file = blob.open().map_err(io::Error::other)?;
-                    file.seek(SeekFrom::Start(offset))?;
-                    Ok(Box::new(file))
-                });
-                self.push(layer.descriptor.clone(), mount_from, open).await?;
-            }
-            _ => self.push(no_layer(), Vec::new(), in_memory(NO_LAYER.to_vec())).await?,
+        let blob = blob.clone();
+        let open: OpenBlob = Arc::new(move |offset| {
+            let mut file = blob.open().map_err(io::Error::other)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(Box::new(file))
+        });
+        self.push(descriptor.clone(), mount_from, open).await
+    }
+
+    /// Brings what stands for no layer there.
+    pub(super) async fn store_no_layer(&self) -> Result<(), CacheError> {
+        self.push(no_layer(), Vec::new(), in_memory(NO_LAYER.to_vec())).await
+    }
+
+    /// Stores a document under its key, after its small blobs; layers that it names have to be there.
+    pub(super) async fn store(&self, key: &Key, document: &Document) -> Result<(), CacheError> {
+        for (descriptor, content) in &document.blobs {
+            self.push(descriptor.clone(), Vec::new(), in_memory(content.clone())).await?;
         }
-        self.push(encoded.config_descriptor, Vec::new(), in_memory(encoded.config)).await?;
-        let (tagged, kind) = (self.tagged(&new.entry.key), ImageFormat::Oci.manifest_type());
-        self.registry.push_manifest(&tagged, kind, &encoded.manifest).await?;
+        let (tagged, kind) = (self.tagged(key), ImageFormat::Oci.manifest_type());
+        self.registry.push_manifest(&tagged, kind, &document.manifest).await?;
         Ok(())
     }
 

@@ -171,6 +171,8 @@ pub const BUILD: &[Flag] = &[
     works("ignore-var-run"),
     works("cache"),
     differs("cache-repo", "a directory (`oci:`) may be shared; entries of kaniko's are not read"),
+    ours("cache-from"),
+    ours("cache-signing-key"),
     differs(
         "cache-dir",
         "blobs that are there are used with and without `--cache`; with `--cache`, what the warmer \

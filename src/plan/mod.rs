@@ -32,7 +32,7 @@ pub use mount::{
     BindMount, CacheMount, MountAccess, MountOwner, RunMount, SecretMount, TmpfsMount,
 };
 pub use planner::{image_config, plan, references};
-pub use render::render;
+pub use render::{render, render_with};
 pub use step::{
     Archives, Base, CopySource, CopyStep, Destination, ImageName, ImageRequest, InlineFile, Origin,
     Plan, PlanWarning, PlannedStage, RunNetwork, RunStep, Script, Step, StepKind, WorkdirStep,

@@ -14,9 +14,15 @@ use crate::dockerfile::instruction::Sharing;
 ///
 /// Values of build arguments are in it where the image will hold them too.
 pub fn render(plan: &Plan) -> String {
+    render_with(plan, &|_, _| None)
+}
+
+/// Writes a plan as [`render`] does, with what `note` says of a stage's step, by their positions,
+/// after what it does.
+pub fn render_with<'n>(plan: &Plan, note: &dyn Fn(usize, usize) -> Option<&'n str>) -> String {
     let mut out = String::new();
     for (position, stage) in plan.stages.iter().enumerate() {
-        render_stage(plan, position, stage, &mut out);
+        render_stage(plan, position, stage, note, &mut out);
     }
     if let Some(stage) = plan.target_stage() {
         let image = &stage.image;
@@ -43,7 +49,13 @@ fn line(out: &mut String, depth: usize, text: &str) {
     let _ = writeln!(out, "{:width$}{text}", "");
 }
 
-fn render_stage(plan: &Plan, position: usize, stage: &PlannedStage, out: &mut String) {
+fn render_stage<'n>(
+    plan: &Plan,
+    position: usize,
+    stage: &PlannedStage,
+    note: &dyn Fn(usize, usize) -> Option<&'n str>,
+    out: &mut String,
+) {
     let base = match &stage.base {
         Base::Scratch => "nothing".to_owned(),
         Base::Image(ImageRequest { image: ImageName::Reference(reference), .. }) => {
@@ -60,14 +72,15 @@ fn render_stage(plan: &Plan, position: usize, stage: &PlannedStage, out: &mut St
     line(out, 0, &heading);
     let lines = stage.steps.iter().map(|step| step.span.start.line);
     let width = lines.max().unwrap_or_default().to_string().len();
-    for step in &stage.steps {
+    for (position_in_stage, step) in stage.steps.iter().enumerate() {
         let mark = match step.origin {
             Origin::Instruction | Origin::From => "",
             Origin::Trigger => "ONBUILD ",
         };
         let number = step.span.start.line;
         line(out, 1, &format!("{number:width$}  {mark}{}", step.text));
-        for effect in effects(plan, step) {
+        let notes = note(position, position_in_stage).map(str::to_owned);
+        for effect in effects(plan, step).into_iter().chain(notes) {
             line(out, 1, &format!("{:width$}  -> {effect}", ""));
         }
     }

@@ -185,6 +185,8 @@ pub enum Event {
         text: String,
         /// The step's key.
         key: String,
+        /// What is different since the last build of the same, where that is known.
+        because: Option<String>,
     },
     /// The layer cache has it, and it is too old.
     CacheExpired {

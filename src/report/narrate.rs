@@ -85,8 +85,10 @@ pub fn narrate(event: &Event) -> Option<Message> {
             fields: vec![("key", json!(key))],
             ..info(format!("Using caching version of cmd: {text}"))
         },
-        Event::CacheMissed { text, key } => Message {
-            fields: vec![("key", json!(key))],
+        Event::CacheMissed { text, key, because } => Message {
+            fields: std::iter::once(("key", json!(key)))
+                .chain(because.as_ref().map(|because| ("because", json!(because))))
+                .collect(),
             ..info(format!("No cached layer found for cmd {text}"))
         },
         Event::CacheExpired { name } => info(format!("Cache entry expired: {name}")),

@@ -18,7 +18,7 @@ use crate::build::bases::{Bases, name_of};
 use crate::build::known::KnownContexts;
 use crate::build::needs::copied_stages_before;
 use crate::build::session::Session;
-use crate::cache::{Key, MadeOf};
+use crate::cache::{BuildParts, Key, MadeOf, StageParts, StepParts};
 use crate::context::BuildContext;
 use crate::execute::{ContentDigests, ExecuteError, Source, inputs};
 use crate::image::{Image, Platform};
@@ -33,12 +33,24 @@ pub(super) struct Keys {
 #[derive(Default)]
 struct StageKeys {
     base_stage: Option<usize>,
-    base: Option<Key>,
+    base: Option<StepKey>,
     /// By step; `None` for steps that touch no files, from the first one on that cannot be read, and
     /// for those that nobody asks for.
-    steps: Vec<Option<Key>>,
+    steps: Vec<Option<StepKey>>,
     /// After the last step.
     last: Option<Key>,
+}
+
+/// A step's key, and what it was made of.
+struct StepKey {
+    key: Key,
+    made_of: MadeOf,
+}
+
+impl StepKey {
+    fn parts(&self) -> StepParts {
+        StepParts { key: self.key.hex(), parts: self.made_of.record() }
+    }
 }
 
 impl Keys {
@@ -78,12 +90,54 @@ impl Keys {
 
     /// Returns the key of what a stage starts from.
     pub(super) fn base(&self, position: usize) -> Option<&Key> {
-        self.stages.get(position)?.base.as_ref()
+        Some(&self.stages.get(position)?.base.as_ref()?.key)
     }
 
     /// Returns the key of a step that touches files.
     pub(super) fn step(&self, position: usize, number: usize) -> Option<&Key> {
-        self.stages.get(position)?.steps.get(number)?.as_ref()
+        Some(&self.stages.get(position)?.steps.get(number)?.as_ref()?.key)
+    }
+
+    /// Returns what all steps are made of, in the form that is kept.
+    pub(super) fn parts(&self) -> BuildParts {
+        let stage = |stage: &StageKeys| StageParts {
+            base: stage.base.as_ref().map(StepKey::parts),
+            steps: stage.steps.iter().map(|step| step.as_ref().map(StepKey::parts)).collect(),
+        };
+        BuildParts { stages: self.stages.iter().map(stage).collect() }
+    }
+
+    /// Says what is different in what a stage's step is made of, and with which step that began;
+    /// `None` for the step: with what the stage starts from. `before` is what an earlier build had.
+    pub(super) fn changes(
+        &self,
+        before: &BuildParts,
+        position: usize,
+        number: usize,
+    ) -> Option<(Option<usize>, String)> {
+        let (now, before) = (self.stages.get(position)?, before.stages.get(position)?);
+        let changes = |before: Option<&StepParts>, now: Option<&StepKey>| {
+            let (before, now) = before.zip(now)?;
+            before.parts.changes(&now.made_of)
+        };
+        if let Some(changes) = changes(before.base.as_ref(), now.base.as_ref()) {
+            return Some((None, changes));
+        }
+        (0..=number).find_map(|number| {
+            let before = before.steps.get(number).and_then(Option::as_ref);
+            let now = now.steps.get(number).and_then(Option::as_ref);
+            match (before, now) {
+                (None, Some(_)) => Some((Some(number), "the instruction is new".to_owned())),
+                (before, now) => Some((Some(number), changes(before, now)?)),
+            }
+        })
+    }
+
+    /// Tells whether an earlier build had the same step.
+    pub(super) fn is_in(&self, before: &BuildParts, position: usize, number: usize) -> bool {
+        let key = self.step(position, number).map(Key::hex);
+        let mut steps = before.stages.iter().flat_map(|stage| &stage.steps).flatten();
+        key.is_some_and(|key| steps.any(|step| step.key == key))
     }
 
     /// Returns the platform of the result.
@@ -153,24 +207,32 @@ impl Reader<'_> {
     /// Finds out the keys of the first steps of a stage.
     fn stage(&self, stage: &PlannedStage, count: usize, known: &Keys) -> StageKeys {
         let (base_stage, base) = match &stage.base {
-            Base::Stage(base) => (Some(*base), known.last(*base)),
+            Base::Stage(base) => (Some(*base), self.base_stage(*base, known)),
             Base::Scratch => (None, Some(self.base(stage, "the base".to_owned(), None))),
             Base::Image(request) => {
                 let name = format!("the base `{}`", name_of(request));
                 (None, Some(self.base(stage, name, Some(&self.bases.image(request)))))
             }
         };
-        let mut last = base;
+        let mut last = base.as_ref().map(|base| base.key);
         let mut steps = Vec::with_capacity(stage.steps.len());
         for step in stage.steps.iter().take(count) {
             let is_made = step.makes_layer();
             let key = last.filter(|_| is_made).and_then(|parent| self.step(&parent, step, known));
             if is_made {
-                last = key;
+                last = key.as_ref().map(|key| key.key);
             }
             steps.push(key);
         }
         StageKeys { base_stage, base, steps, last }
+    }
+
+    /// Returns the key of what another stage has made, which is that one's own.
+    fn base_stage(&self, base: usize, known: &Keys) -> Option<StepKey> {
+        let key = known.last(base)?;
+        let mut made_of = MadeOf::default();
+        made_of.part("stage", self.stage_name(base), |writer| writer.key("last", &key));
+        Some(StepKey { key, made_of })
     }
 
     fn stage_name(&self, position: usize) -> String {
@@ -182,15 +244,15 @@ impl Reader<'_> {
     }
 
     /// Returns the key of a base's files, and of all that decides how steps become layers.
-    fn base(&self, stage: &PlannedStage, name: String, image: Option<&Image>) -> Key {
+    fn base(&self, stage: &PlannedStage, name: String, image: Option<&Image>) -> StepKey {
         let mut made_of = MadeOf::default();
         option_parts(&mut made_of, self.session.options, &stage.platform);
         layer_parts(&mut made_of, name, image);
-        made_of.key("base", None)
+        StepKey { key: made_of.key("base", None), made_of }
     }
 
     /// Returns the key of a step; `None` where what it reads cannot be read: the step will say why.
-    fn step(&self, parent: &Key, step: &Step, known: &Keys) -> Option<Key> {
+    fn step(&self, parent: &Key, step: &Step, known: &Keys) -> Option<StepKey> {
         let mut made_of = MadeOf::default();
         let domain = match &step.kind {
             StepKind::Run(run) => {
@@ -224,7 +286,7 @@ impl Reader<'_> {
             }
             StepKind::Metadata => return None,
         };
-        Some(made_of.key(domain, Some(parent)))
+        Some(StepKey { key: made_of.key(domain, Some(parent)), made_of })
     }
 
     /// Adds what a step copies or mounts; false where that has no key.
@@ -278,7 +340,8 @@ impl Reader<'_> {
         let source = Source::context(context.root(), &keeps).with_known(known);
         for input in inputs(copy, &source, &self.digests)? {
             let slash = if input.kind == FileKind::Directory { "/" } else { "" };
-            let shown = format!("{}{slash}", input.path);
+            let path = String::from_utf8_lossy(input.path.as_bytes());
+            let shown = format!("{}{slash}", path.trim_start_matches('/'));
             made_of.file(shown, |writer| input_part(writer, &input));
         }
         Ok(())

@@ -6,6 +6,9 @@
 //! makes the same of the same, so that what follows one that is missing can still be had. A hit is a
 //! descriptor: its bytes are fetched only when a later step needs files.
 //!
+//! What a whole build has in the cache is listed there too, so that the next one of the same asks
+//! once; only what is not listed is asked for step by step.
+//!
 //! That a chain of keys stands for files is what a layer cache is: a command is taken to make the
 //! same of the same, be it `apt-get update` on another day. What is *not* taken for granted is that
 //! two runs of it are interchangeable: an entry names the very layers of commands that it was made
@@ -14,33 +17,38 @@
 mod blame;
 mod keys;
 mod lineage;
+mod lookup;
 mod parts;
 mod plan;
+mod reasons;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
+use snapshot::Digest;
 
-use super::bases::{Bases, Origin};
+use super::bases::Bases;
 use super::error::BuildError;
 use super::options::{self, CacheOptions, CachePlace, NewLayers};
 use super::session::Session;
-use crate::cache::{CacheError, Entry, Key, LayerCache, Looked, NewEntry, Pushes};
+use crate::cache::{
+    BuildParts, BuildRecord, CacheError, Circumstances, Entry, Key, KeyWriter, LayerCache,
+    NewEntry, Pushes, Trust,
+};
 use crate::image::{Layer, Reference, digest_of};
 use crate::plan::{CopySource, Plan, Step, StepKind};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
-use crate::store::Layout;
+use crate::store::Blob;
+use crate::unpack::{LayerInput, UnpackOptions, read_headers};
 use keys::Keys;
 use lineage::Lineage;
 
 pub(super) use plan::{Cached, Hit, Hits};
-
-/// Lookups that are on their way at once.
-const PARALLEL_LOOKUPS: usize = 16;
 
 /// How long a build waits at its end for entries that are still to be stored.
 const FINISHING_TIME: Duration = Duration::from_secs(180);
@@ -52,137 +60,105 @@ const FAILED_FINISHING_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Caching<'a> {
     session: &'a Session<'a>,
     options: &'a CacheOptions,
-    cache: Arc<LayerCache>,
-    /// `None`: the cache is only read.
+    /// The one that new layers go to, then those that are only read.
+    caches: Vec<Arc<LayerCache>>,
+    /// `None`: no new layers are stored.
     pushes: Option<Pushes>,
     keys: Keys,
     lineage: RefCell<Lineage>,
+    /// Names what this build has in a cache as a whole.
+    build_key: Key,
+    /// What an earlier build of the same had, and in which cache.
+    last: RefCell<Option<(usize, BuildRecord)>>,
+    /// What its steps were made of; fetched when somebody asks.
+    last_parts: OnceCell<Option<BuildParts>>,
+    /// Entries that were taken from the cache that new ones go to.
+    taken: RefCell<BTreeMap<Key, Entry>>,
     is_warned: Cell<bool>,
+}
+
+/// What a cache is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Building.
+    Build,
+    /// Only to say what it has.
+    Show,
 }
 
 impl<'a> Caching<'a> {
     /// Finds out the keys of a plan's steps; `None` where no cache is asked for.
-    pub(super) fn open(session: &'a Session<'a>, bases: &Bases<'_>, plan: &Plan) -> Option<Self> {
-        let options = session.options.cache.as_ref()?;
+    ///
+    /// # Errors
+    /// When the key of `--cache-signing-key` cannot be used: without it, whatever the cache has would
+    /// be believed.
+    pub(super) fn open(
+        session: &'a Session<'a>,
+        bases: &Bases<'_>,
+        plan: &Plan,
+        purpose: Purpose,
+    ) -> Result<Option<Self>, BuildError> {
+        let Some(options) = session.options.cache.as_ref() else { return Ok(None) };
         if session.is_single_snapshot() {
             let text = "`--cache` has no effect with `--single-snapshot`: there is one layer a \
                         stage, and no step's own";
             session.events.send(Event::Warning { text: text.to_owned() });
-            return None;
+            return Ok(None);
         }
-        let cache = match &options.place {
-            CachePlace::Repository(reference) => {
-                LayerCache::in_repository(&session.registry, reference, options.time_to_live)
-            }
-            CachePlace::Directory(path) => {
-                if options.new_layers == NewLayers::Stored {
-                    // Before the first stage: a build in `/` leaves alone what is there by then.
-                    // Where this fails, so does what is stored, which says so.
-                    _ = std::fs::create_dir_all(path);
+        let trust = match &options.signing_key {
+            Some(path) => Trust::from_file(path)?,
+            None => Trust::Writers,
+        };
+        let may_store = purpose == Purpose::Build && options.new_layers == NewLayers::Stored;
+        let stores = may_store && trust.can_store();
+        if may_store && !stores {
+            let text = "nothing is stored in the layer cache: the key of `--cache-signing-key` is a \
+                        public one, which signs nothing (`--no-push-cache` says that this is meant)";
+            session.events.send(Event::Warning { text: text.to_owned() });
+        }
+        let trust = Arc::new(trust);
+        let cache_in = |place: &CachePlace| {
+            let (ttl, trust) = (options.time_to_live, Arc::clone(&trust));
+            Arc::new(match place {
+                CachePlace::Repository(reference) => {
+                    LayerCache::in_repository(&session.registry, reference, ttl, trust)
                 }
-                LayerCache::in_directory(path, options.time_to_live)
-            }
+                CachePlace::Directory(path) => LayerCache::in_directory(path, ttl, trust),
+            })
         };
-        let cache = Arc::new(cache);
+        if let (CachePlace::Directory(path), true) = (&options.place, stores) {
+            // Before the first stage: a build in `/` leaves alone what is there by then. Where this
+            // fails, so does what is stored, which says so.
+            _ = std::fs::create_dir_all(path);
+        }
+        let cache = cache_in(&options.place);
         let runtime = session.runtime.handle().clone();
-        let pushes = match options.new_layers {
-            NewLayers::Stored => Some(Pushes::new(runtime, Arc::clone(&cache))),
-            NewLayers::NotStored => None,
-        };
+        let pushes = stores.then(|| Pushes::new(runtime, Arc::clone(&cache)));
+        let caches = std::iter::once(cache).chain(options.sources.iter().map(cache_in)).collect();
         let keys = Keys::of(session, bases, plan, &|step| is_cached(options, step));
         let lineage = RefCell::new(Lineage::new(&keys));
-        let is_warned = Cell::new(false);
-        Some(Self { session, options, cache, pushes, keys, lineage, is_warned })
+        Ok(Some(Self {
+            session,
+            options,
+            caches,
+            pushes,
+            keys,
+            lineage,
+            build_key: build_key(session, plan),
+            last: RefCell::default(),
+            last_parts: OnceCell::new(),
+            taken: RefCell::default(),
+            is_warned: Cell::new(false),
+        }))
     }
 
     fn is_cached(&self, step: &Step) -> bool {
         is_cached(self.options, step)
     }
 
-    /// Asks the cache for all steps at once, and returns those that need not be taken.
-    pub(super) fn look_up(&self, bases: &Bases<'_>, plan: &Plan) -> Hits {
-        let mut wanted: Vec<Key> = Vec::new();
-        for (position, stage) in plan.stages.iter().enumerate() {
-            let cached = stage.steps.iter().enumerate().filter(|(_, step)| self.is_cached(step));
-            for (number, _) in cached {
-                if let Some(key) = self.keys.step(position, number)
-                    && !wanted.contains(key)
-                {
-                    wanted.push(*key);
-                }
-            }
-        }
-        let (cache, has_failed) = (&self.cache, &Cell::new(false));
-        let lookups = wanted.into_iter().map(|key| async move {
-            // One that has failed is not asked again.
-            if has_failed.get() {
-                return None;
-            }
-            let answer = cache.look(&key).await;
-            has_failed.set(has_failed.get() || answer.is_err());
-            Some((key, answer))
-        });
-        let lookups = stream::iter(lookups).buffer_unordered(PARALLEL_LOOKUPS);
-        let session = self.session;
-        let answers: Vec<Option<(Key, Result<Looked, CacheError>)>> =
-            session.runtime.block_on(async {
-                tokio::select! {
-                    answers = lookups.collect() => answers,
-                    // The build is about to end: what follows says so.
-                    _ = session.interrupt.raised() => Vec::new(),
-                }
-            });
-        let mut found = std::collections::BTreeMap::new();
-        let mut denied = 0;
-        for (key, answer) in answers.into_iter().flatten() {
-            match answer {
-                Ok(Looked::Found(entry)) => {
-                    found.insert(key, entry);
-                }
-                Ok(Looked::Absent) => {}
-                Ok(Looked::Denied) => denied += 1,
-                Ok(Looked::Expired) => {
-                    let name = self.cache.name_of(&key);
-                    self.session.events.send(Event::CacheExpired { name });
-                }
-                Ok(Looked::Unusable(error)) => self.distrust(&key, &error.to_string()),
-                Ok(Looked::Torn(digest)) => {
-                    self.distrust(&key, &format!("its layer `{digest}` is missing or not whole"));
-                }
-                Err(error) => self.has_failed(error),
-            }
-        }
-        // Some registries refuse to look where nothing was pushed yet, so that this is no failure
-        // where pushing is still to be tried.
-        if denied > 0 && self.pushes.is_none() {
-            let text = "the layer cache cannot be read: the registry denies access".to_owned();
-            self.warn(text);
-        }
-        let origin = if found.is_empty() { None } else { self.origin() };
-        if origin.is_none() {
-            found.clear();
-        }
-        let hits = plan::evaluate(self, plan, &found);
-        for layer in hits.layers() {
-            if let (Some(origin), Ok(digest)) = (&origin, digest_of(&layer.descriptor)) {
-                bases.add_cached(digest, origin.clone());
-            }
-        }
-        hits
-    }
-
-    /// Returns where the layers of entries are; `None`, and a warning, where that cannot be read.
-    fn origin(&self) -> Option<Origin> {
-        if let Some(reference) = self.cache.repository() {
-            return Some(Origin::Registry(reference.clone()));
-        }
-        match Layout::open(self.cache.directory()?) {
-            Ok(layout) => Some(Origin::Layout(layout)),
-            Err(error) => {
-                self.warn(format!("the layer cache is not used: {}", one_line(&error)));
-                None
-            }
-        }
+    /// Returns what the entry of a key is called in messages.
+    fn name_of(&self, key: &Key) -> String {
+        self.caches.first().map(|cache| cache.name_of(key)).unwrap_or_default()
     }
 
     /// Notes that a stage's steps begin, from the first.
@@ -225,16 +201,25 @@ impl<'a> Caching<'a> {
                 return;
             }
         };
-        let entry =
-            Entry { key: *key, parent: *parent, layer: layer.cloned(), created: Timestamp::now() };
+        let entry = Entry {
+            key: *key,
+            parent: *parent,
+            layer: layer.cloned(),
+            headers: None,
+            created: Timestamp::now(),
+        };
         let created_by = step.history.clone().unwrap_or_else(|| step.text.clone());
-        let new = NewEntry { entry, blob, created_by, platform: self.keys.platform() };
+        let (read, platform) = (layer.cloned().zip(blob.clone()), self.keys.platform());
+        let new = NewEntry { entry, blob, created_by, platform };
         if !self.is_warned.get() {
-            self.session.events.send(Event::CachePushed { name: self.cache.name_of(key) });
+            self.session.events.send(Event::CachePushed { name: self.name_of(key) });
         }
         let uploads = self.session.uploads.clone();
         let sources: Vec<Reference> = self.destinations_beside();
         pushes.begin(new, async move {
+            let headers = tokio::task::spawn_blocking(move || stored_headers(read));
+            // What a thread that has panicked was to read is not there.
+            let headers = headers.await.ok().flatten();
             let mut mount_from = Vec::new();
             if let Some(digest) = digest {
                 for reference in sources {
@@ -243,29 +228,31 @@ impl<'a> Caching<'a> {
                     }
                 }
             }
-            mount_from
+            Circumstances { mount_from, headers }
         });
     }
 
     /// Returns the destinations in the registry that the cache is in.
     fn destinations_beside(&self) -> Vec<Reference> {
-        let Some(repository) = self.cache.repository() else { return Vec::new() };
+        let cache = self.caches.first();
+        let Some(repository) = cache.and_then(|cache| cache.repository()) else {
+            return Vec::new();
+        };
         let destinations = self.session.options.output.destinations.iter();
         let beside = destinations.map(|destination| &destination.reference);
         beside.filter(|other| other.registry() == repository.registry()).cloned().collect()
     }
 
-    /// Says that an entry is not what it should be, and is not used.
-    fn distrust(&self, key: &Key, why: &str) {
-        let name = self.cache.name_of(key);
-        let text = format!("`{name}` of the layer cache is not used: {why}");
-        self.session.events.send(Event::Warning { text });
-    }
-
-    fn has_failed(&self, error: CacheError) {
-        match &self.pushes {
-            Some(pushes) => pushes.fail(error),
-            None => self.warn(unusable(&error)),
+    /// Notes that a cache cannot be used. Without the first one nothing is stored either.
+    fn has_failed(&self, number: usize, error: CacheError) {
+        match (&self.pushes, number) {
+            (Some(pushes), 0) => pushes.fail(error),
+            (None, 0) => self.warn(unusable(&error)),
+            (_, number) => {
+                let name = self.caches.get(number).map(|cache| cache.name()).unwrap_or_default();
+                let text = format!("the layer cache `{name}` is not used: {}", one_line(&error));
+                self.session.events.send(Event::Warning { text });
+            }
         }
         self.tell_failure();
     }
@@ -289,6 +276,7 @@ impl<'a> Caching<'a> {
         let text = format!("the build begins again without what the layer cache has: {why}");
         self.session.events.send(Event::Warning { text });
         *self.lineage.borrow_mut() = Lineage::new(&self.keys);
+        self.taken.borrow_mut().clear();
     }
 
     /// Waits until new entries are stored, not long where the build has failed, and no longer than
@@ -300,10 +288,78 @@ impl<'a> Caching<'a> {
         pushes.finish(longest, async {
             interrupt.raised().await;
         });
-        if interrupt.check().is_ok() {
-            self.tell_failure();
+        if interrupt.check().is_err() {
+            return;
+        }
+        if has_succeeded && !pushes.has_failed() {
+            self.list(pushes);
+        }
+        self.tell_failure();
+    }
+
+    /// Stores what this build has in the cache as a whole, unless that is known there.
+    fn list(&self, pushes: &Pushes) {
+        let mut entries = self.taken.borrow().clone();
+        entries.extend(pushes.stored().into_iter().map(|entry| (entry.key, entry)));
+        let entries: Vec<Entry> = entries.into_values().collect();
+        let is_known = match &*self.last.borrow() {
+            Some((0, record)) => record.lists(&entries),
+            Some(_) | None => entries.is_empty(),
+        };
+        let Some(cache) = self.caches.first().filter(|_| !is_known) else { return };
+        let parts = self.keys.parts();
+        let stored = self.waited(cache.store_build(&self.build_key, &entries, &parts));
+        if let Some(Err(error)) = stored {
+            pushes.fail(error);
         }
     }
+
+    /// Waits for a cache; `None` where a signal ends the build first: what follows says so.
+    fn waited<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Session { runtime, interrupt, .. } = self.session;
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = work => Some(outcome),
+                _ = interrupt.raised() => None,
+            }
+        })
+    }
+}
+
+/// Names what a build has in a cache, whatever its files and arguments are: the last build of the same
+/// Dockerfile, target, platform and destination is what the next one is compared with.
+fn build_key(session: &Session<'_>, plan: &Plan) -> Key {
+    let options = session.options;
+    let mut writer = KeyWriter::new("build");
+    let file = session.dockerfile.file.rsplit('/').next().unwrap_or_default();
+    writer.text("dockerfile", file);
+    let sub_path = options.context.sub_path.as_deref().and_then(std::path::Path::to_str);
+    writer.optional("sub path", sub_path);
+    writer.optional("target", options.target.as_deref());
+    let platform = plan.target_stage().map(|stage| stage.platform.to_string());
+    writer.optional("platform", platform.as_deref());
+    let destination = options.output.destinations.first().map(|destination| {
+        let reference = &destination.reference;
+        format!("{}/{}", reference.registry(), reference.repository())
+    });
+    writer.optional("destination", destination.as_deref());
+    writer.finish()
+}
+
+/// Reads what a layer's headers say, in the form to keep; `None` where that cannot be, which costs
+/// only whoever would have read it.
+fn stored_headers(of: Option<(Layer, Blob)>) -> Option<Vec<u8>> {
+    let (layer, blob) = of?;
+    let (digest, size_bytes, diff_id): (Digest, u64, Digest) =
+        (blob.digest, blob.size_bytes, layer.diff_id);
+    let open = Box::new(move || {
+        let file = blob.open().map_err(io::Error::other)?;
+        Ok(Box::new(file) as Box<dyn io::Read + Send>)
+    });
+    let input = LayerInput { digest, size_bytes, diff_id, open };
+    let read = read_headers(vec![input], &UnpackOptions::default());
+    let index = read.inspect_err(|error| tracing::debug!(%error, "a layer's headers are not kept"));
+    index.ok()?.first()?.to_stored().ok()
 }
 
 /// Tells whether the layers of a step are cached.

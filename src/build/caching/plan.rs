@@ -1,11 +1,10 @@
 //! What is left of a plan when the cache has some of its layers.
 
-use std::collections::BTreeMap;
-
+use super::lookup::FoundEntries;
 use super::{Caching, Lineage};
 use crate::build::needs::runs;
-use crate::cache::{Entry, Key};
-use crate::image::Layer;
+use crate::cache::Key;
+use crate::image::{Descriptor, Layer};
 use crate::plan::{Base, Plan, Step, StepKind};
 use crate::report::event::Event;
 
@@ -14,6 +13,10 @@ use crate::report::event::Event;
 pub(in crate::build) struct Hit {
     /// Its layer; `None`: it changes nothing.
     pub(in crate::build) layer: Option<Layer>,
+    /// What says what the layer's headers say.
+    pub(super) headers: Option<Descriptor>,
+    /// The number of the cache that has them.
+    pub(super) cache: usize,
     /// What the stage's commands have made with it.
     pub(super) lineage: Option<Key>,
 }
@@ -23,6 +26,8 @@ pub(in crate::build) struct Hits {
     plan: Plan,
     /// By stage and step.
     hits: Vec<Vec<Option<Hit>>>,
+    /// By stage and step, what there is to say of steps that may be cached.
+    notes: Vec<Vec<Option<String>>>,
     lineage: Lineage,
 }
 
@@ -43,8 +48,18 @@ impl Hits {
         self.hits.iter().flatten().all(Option::is_none)
     }
 
-    pub(super) fn layers(&self) -> impl Iterator<Item = &Layer> {
-        self.hits.iter().flatten().flatten().filter_map(|hit| hit.layer.as_ref())
+    /// Says of a step that may be cached whether it is, and if not, why.
+    pub(in crate::build) fn note(&self, position: usize, number: usize) -> Option<&str> {
+        self.notes.get(position)?.get(number)?.as_deref()
+    }
+
+    /// Returns the hits with the positions of their stages and their numbers there.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &Hit)> {
+        let stages = self.hits.iter().enumerate();
+        stages.flat_map(|(position, hits)| {
+            let hits = hits.iter().enumerate();
+            hits.filter_map(move |(number, hit)| Some((position, number, hit.as_ref()?)))
+        })
     }
 
     pub(super) fn lineage(&self) -> &Lineage {
@@ -68,12 +83,13 @@ impl<'a> Cached<'a> {
 }
 
 /// Takes from what was found what can be used, and tells of it as kaniko does.
-pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &BTreeMap<Key, Entry>) -> Hits {
+pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries) -> Hits {
     let mut lineage = Lineage::new(&caching.keys);
     let mut hits: Vec<Vec<Option<Hit>>> = Vec::with_capacity(plan.stages.len());
     // Stages of which something is made anew.
     let mut is_new: Vec<bool> = Vec::with_capacity(plan.stages.len());
     let mut left = plan.clone();
+    let mut notes = Vec::with_capacity(plan.stages.len());
     for (position, stage) in plan.stages.iter().enumerate() {
         let is = |is_new: &[bool], source: usize| is_new.get(source).copied().unwrap_or(true);
         let mut new = match stage.base {
@@ -82,30 +98,42 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &BTreeMap<Key,
         };
         lineage.begin(&caching.keys, position);
         let mut its_hits = Vec::with_capacity(stage.steps.len());
+        let mut its_notes = Vec::with_capacity(stage.steps.len());
         for (number, step) in stage.steps.iter().enumerate() {
             if !step.makes_layer() {
                 its_hits.push(None);
+                its_notes.push(None);
                 continue;
             }
             lineage.enter(position, step);
             new |= step.source_stages().any(|source| is(&is_new, source));
             let key = caching.keys.step(position, number);
-            let mut hit = match key {
+            let (mut hit, mut note) = (None, None);
+            match key {
                 Some(key) if !new && caching.is_cached(step) => {
-                    let hit = hit(caching, step, key, lineage.of(position), found);
+                    hit = self::hit(caching, key, lineage.of(position), found);
+                    let why = match &hit {
+                        Some(_) => None,
+                        None => caching.why_missed(stage, position, number),
+                    };
+                    tell(caching, step, key, hit.is_some(), why.as_deref());
+                    note = Some(match (&hit, why) {
+                        (Some(_), _) => "cached".to_owned(),
+                        (None, Some(why)) => format!("not cached: {why}"),
+                        (None, None) => "not cached".to_owned(),
+                    });
                     new |= hit.is_none() && runs(step);
-                    hit
                 }
                 Some(_) => {
+                    if caching.is_cached(step) {
+                        note = Some("not cached: what it is made upon is not".to_owned());
+                    }
                     new |= runs(step);
-                    None
                 }
                 // It cannot be read, so it will fail and say why; or nobody asks for it.
-                None => {
-                    new = true;
-                    None
-                }
-            };
+                None => new = true,
+            }
+            its_notes.push(note);
             if let (Some(key), Some(hit)) = (key, &mut hit) {
                 lineage.made(position, step, key, hit.layer.as_ref());
                 hit.lineage = lineage.of(position).copied();
@@ -117,36 +145,33 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &BTreeMap<Key,
             its_hits.push(hit);
         }
         hits.push(its_hits);
+        notes.push(its_notes);
         is_new.push(new);
     }
-    Hits { plan: left, hits, lineage }
+    Hits { plan: left, hits, notes, lineage }
 }
 
 fn hit(
     caching: &Caching<'_>,
-    step: &Step,
     key: &Key,
     lineage: Option<&Key>,
-    found: &BTreeMap<Key, Entry>,
+    found: &FoundEntries,
 ) -> Option<Hit> {
     let events = caching.session.events;
-    events.send(Event::CacheChecked { name: caching.cache.name_of(key) });
-    let entry = found.get(key).filter(|entry| {
-        let fits = lineage == Some(&entry.parent);
-        if !fits {
-            tracing::debug!(%key, "the cached layer was made upon other ones");
-        }
-        fits
-    });
-    let text = step.text.clone();
-    match entry {
-        Some(entry) => {
-            events.send(Event::CacheHit { text, key: key.hex() });
-            Some(Hit { layer: entry.layer.clone(), lineage: None })
-        }
-        None => {
-            events.send(Event::CacheMissed { text, key: key.hex() });
-            None
-        }
+    events.send(Event::CacheChecked { name: caching.name_of(key) });
+    let (cache, entry) = found.get(key)?;
+    if lineage != Some(&entry.parent) {
+        tracing::debug!(%key, "the cached layer was made upon other ones");
+        return None;
     }
+    let (layer, headers) = (entry.layer.clone(), entry.headers.clone());
+    Some(Hit { layer, headers, cache: *cache, lineage: None })
+}
+
+fn tell(caching: &Caching<'_>, step: &Step, key: &Key, is_hit: bool, because: Option<&str>) {
+    let (text, key) = (step.text.clone(), key.hex());
+    caching.session.events.send(match is_hit {
+        true => Event::CacheHit { text, key },
+        false => Event::CacheMissed { text, key, because: because.map(str::to_owned) },
+    });
 }

@@ -10,6 +10,12 @@ use oci_client::Reference;
 pub struct CacheOptions {
     /// Where they are (`--cache-repo`).
     pub place: CachePlace,
+    /// Where else they may be, in the order in which they are asked; these are only read
+    /// (`--cache-from`).
+    pub sources: Vec<CachePlace>,
+    /// File with the Ed25519 key whose signature entries must have; a private one signs new ones
+    /// (`--cache-signing-key`).
+    pub signing_key: Option<PathBuf>,
     /// Age at which they are no longer used (`--cache-ttl`).
     pub time_to_live: Duration,
     /// Whether layers of COPY and ADD are among them (`--cache-copy-layers`).

@@ -25,6 +25,22 @@ pub struct CacheArgs {
     #[arg(long, value_name = "REPOSITORY", default_value = "", hide_default_value = true)]
     pub cache_repo: String,
 
+    /// Further repository that is searched for cached layers
+    ///
+    /// As for `--cache-repo`, and may be given several times: what that one lacks is looked for in
+    /// these, in their order. Nothing is written to them. Needs `--cache`.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub cache_from: Vec<String>,
+
+    /// File with the Ed25519 key that cached layers must be signed with
+    ///
+    /// PEM, as `openssl genpkey -algorithm ed25519` makes it. New entries are signed, and entries
+    /// that are not, or by another key, are not used, so that write access to the cache is not write
+    /// access to images. With the public key (`openssl pkey -pubout`) entries are checked, and none
+    /// are stored. Needs `--cache`.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub cache_signing_key: String,
+
     /// Directory that builds and warmers share
     ///
     /// Blobs that are there are not downloaded, be they the warmer's, another build's, or in kaniko's

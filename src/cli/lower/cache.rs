@@ -8,7 +8,9 @@ use crate::cli::env::Facts;
 use crate::cli::error::Error;
 use crate::image::Reference;
 
-const FLAG: &str = "--cache-repo";
+const REPOSITORY: &str = "--cache-repo";
+const FROM: &str = "--cache-from";
+const KEY: &str = "--cache-signing-key";
 
 /// Lowers the flags of the layer cache; `None` where it is off, or nothing says where it is.
 pub fn cache(
@@ -17,17 +19,33 @@ pub fn cache(
     facts: &Facts,
 ) -> Result<Option<CacheOptions>, Error> {
     if !args.cache {
-        return Ok(None);
+        // Who names a key or another cache means them to count.
+        let first = args.cache_from.first().map(|from| (FROM, from));
+        let key = Some((KEY, &args.cache_signing_key)).filter(|(_, key)| !key.is_empty());
+        return match first.or(key) {
+            Some((flag, value)) => Err(Error::WrongValue {
+                flag,
+                value: value.clone(),
+                reason: "it needs `--cache`".to_owned(),
+            }),
+            None => Ok(None),
+        };
     }
     let place = match (args.cache_repo.as_str(), destinations.first()) {
         ("", Some(destination)) => Some(CachePlace::Repository(beside(&destination.reference))),
         // A plan needs no destination.
         ("", None) => None,
-        (text, _) => Some(place(text, facts)?),
+        (text, _) => Some(place(REPOSITORY, text, facts)?),
     };
+    let sources = args.cache_from.iter().map(|text| self::place(FROM, text, facts));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let key = args.cache_signing_key.as_str();
+    let signing_key = (!key.is_empty()).then(|| absolute(key, facts));
     let cached = |is_on| if is_on { Cached::Yes } else { Cached::No };
     Ok(place.map(|place| CacheOptions {
         place,
+        sources,
+        signing_key,
         time_to_live: lifetime(args.cache_ttl),
         copy_layers: cached(args.cache_copy_layers),
         run_layers: cached(args.cache_run_layers),
@@ -43,8 +61,8 @@ fn beside(destination: &Reference) -> Reference {
     Reference::with_tag(destination.registry().to_owned(), repository, "latest".to_owned())
 }
 
-fn place(text: &str, facts: &Facts) -> Result<CachePlace, Error> {
-    let wrong = |reason: String| Error::WrongValue { flag: FLAG, value: text.to_owned(), reason };
+fn place(flag: &'static str, text: &str, facts: &Facts) -> Result<CachePlace, Error> {
+    let wrong = |reason: String| Error::WrongValue { flag, value: text.to_owned(), reason };
     if let Some(path) = text.strip_prefix("oci:") {
         return match path.is_empty() {
             true => Err(wrong("expected a path after `oci:`".to_owned())),

@@ -25,7 +25,7 @@ pub struct CompareRequest {
 }
 
 /// Flags of a build that say what the comparison says, or what none of its builds does.
-const NOT_COMPARED: [&str; 19] = [
+const NOT_COMPARED: [&str; 21] = [
     "snapshot-mode",
     "tracker",
     "use-new-run",
@@ -39,6 +39,8 @@ const NOT_COMPARED: [&str; 19] = [
     "image-name-tag-with-digest-file",
     "cache",
     "cache-repo",
+    "cache-from",
+    "cache-signing-key",
     "cleanup",
     "print-options",
     "force-build-metadata",

@@ -692,6 +692,8 @@ fn every_working_flag_changes_what_is_done() {
     seen.insert("use-new-run");
     for (name, value) in [
         ("cache-repo", "r/c"),
+        ("cache-from", "r/c"),
+        ("cache-signing-key", "/k"),
         ("cache-ttl", "1h"),
         ("cache-copy-layers", "true"),
         ("cache-run-layers", "false"),

@@ -57,13 +57,20 @@ fn check(dockerfile: &str) {
     assert_eq!(count(&text, "Taking snapshot"), 0, "warm: {dockerfile}\n{text}");
     for (name, at) in [("first", 0), ("middle", entries.len() / 2), ("last", entries.len() - 1)] {
         fs::remove_file(&entries[at]).unwrap();
+        cache.forget_builds();
         let (text, digest) = cache.build(context);
         assert_eq!(digest, expected, "{name} is missing: {dockerfile}\n{text}");
         assert!(misses(&text) > 0, "{name} is missing: {dockerfile}\n{text}");
         assert_eq!(warnings(&text), [""; 0], "{name} is missing: {dockerfile}");
         assert!(entries[at].exists(), "{name} is there again");
     }
+    // Without the list of what the last build had, and without the entries that it lists.
+    cache.forget_builds();
     let (text, _) = cache.build(context);
+    assert_eq!((hits(&text), misses(&text)), (entries.len(), 0), "{dockerfile}\n{text}");
+    entries.iter().for_each(|entry| fs::remove_file(entry).unwrap());
+    let (text, digest) = cache.build(context);
+    assert_eq!(digest, expected, "listed alone: {dockerfile}\n{text}");
     assert_eq!((hits(&text), misses(&text)), (entries.len(), 0), "{dockerfile}\n{text}");
     // With kaniko's defaults, where what is copied is copied each time.
     let (text, digest) = built(context, &["--cache", &cache.flag()]);

@@ -14,7 +14,9 @@ use crate::witness::harness::{Build, Built};
 
 mod damage;
 mod images;
+mod reasons;
 mod registries;
+mod trust;
 
 /// A context with some of everything, and a Dockerfile that says `FROM base`.
 fn context(dockerfile: &str) -> TempDir {
@@ -43,7 +45,13 @@ fn context(dockerfile: &str) -> TempDir {
 /// A build whose image does not depend on the clock, and is not pushed.
 fn build(context: &Path) -> Build {
     let digest = format!("--digest-file={}", digest_file(context).display());
-    Build::of(context).base("base", "busybox").args(["--reproducible", "--no-push", &digest])
+    let build = Build::of(context).base("base", "busybox").arg(shared(context));
+    build.args(["--reproducible", "--no-push", &digest])
+}
+
+/// What builds of other contexts on this machine have kept is not to count.
+fn shared(context: &Path) -> String {
+    format!("--cache-dir={}", context.with_extension("shared").display())
 }
 
 fn digest_file(context: &Path) -> PathBuf {
@@ -79,17 +87,39 @@ impl Cache {
         built(context, &["--cache", "--cache-copy-layers", &self.flag()])
     }
 
-    /// Returns the entries' files, oldest first.
+    /// Returns the files of steps' entries, oldest first.
     fn entries(&self) -> Vec<PathBuf> {
         let mut entries = BTreeMap::new();
-        for entry in fs::read_dir(self.path().join("entries")).unwrap() {
-            let path = entry.unwrap().path();
-            let manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for (path, manifest) in self.documents() {
+            if is_list(&manifest) {
+                continue;
+            }
             let created = &manifest["annotations"]["org.opencontainers.image.created"];
             entries.insert(created.as_str().unwrap().to_owned(), path);
         }
         entries.into_values().collect()
     }
+
+    /// Removes the lists of what whole builds have, so that steps are looked up.
+    fn forget_builds(&self) {
+        for (path, _) in self.documents().iter().filter(|(_, manifest)| is_list(manifest)) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    fn documents(&self) -> Vec<(PathBuf, Value)> {
+        let entries = fs::read_dir(self.path().join("entries")).unwrap();
+        let read = |path: PathBuf| {
+            let manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            (path, manifest)
+        };
+        entries.map(|entry| read(entry.unwrap().path())).collect()
+    }
+}
+
+/// Tells whether a document lists what a whole build has.
+fn is_list(manifest: &Value) -> bool {
+    manifest["config"]["mediaType"].as_str().unwrap().contains("parts")
 }
 
 /// Counts the lines of a log that say something.

@@ -141,9 +141,18 @@ pub struct Built {
 impl Build {
     /// Prepares `zuwai build` of a context directory.
     pub fn of(context: &Path) -> Self {
+        Self::doing("build", context)
+    }
+
+    /// Prepares `zuwai plan` of a context directory.
+    pub fn plan(context: &Path) -> Self {
+        Self::doing("plan", context)
+    }
+
+    fn doing(what: &str, context: &Path) -> Self {
         let work = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_zuwai"));
-        command.args(["build", "--log-format=text"]).arg("--context").arg(context);
+        command.args([what, "--log-format=text"]).arg("--context").arg(context);
         command.arg("--kaniko-dir").arg(work.path());
         // A Dockerfile in the current directory wins over the context's, and the checkout has one.
         command.current_dir(work.path());
