@@ -92,6 +92,9 @@ impl fmt::Display for CredentialOrigin {
                 write!(f, "no credentials: `{}` has no entry for `{host}`", file.display())?;
                 in_vain(f, said)
             }
+            Self::NoFile { directories, .. } if directories.is_empty() => {
+                f.write_str("no credentials: this build looks for none")
+            }
             Self::NoFile { directories, said } => {
                 write!(f, "no credentials: no `config.json` in {}", list(directories))?;
                 in_vain(f, said)

@@ -218,6 +218,12 @@ async fn where_a_credential_came_from_can_be_said() {
         look(&nowhere, "r.example", "x").await.unwrap().origin.to_string(),
         "no credentials: no `config.json` in `/nonexistent`"
     );
+    // As with a broker, which has them.
+    let none = CredentialOptions::default();
+    assert_eq!(
+        look(&none, "r.example", "x").await.unwrap().origin.to_string(),
+        "no credentials: this build looks for none"
+    );
 }
 
 #[tokio::test]

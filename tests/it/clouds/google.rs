@@ -107,6 +107,16 @@ async fn workload_identity_logs_in_and_pushes() {
 }
 
 #[tokio::test]
+async fn a_token_at_its_end_is_not_used() {
+    let cloud = start().await;
+    let metadata =
+        Web::start(|_| Answer::new(200, r#"{"access_token": "google-hunter2", "expires_in": 0}"#))
+            .await;
+    cloud.run().env("HTTP_PROXY", metadata.url()).build(IMAGE, &[]).await.says("Pushed");
+    assert!(metadata.asked().len() > 1, "one token was used again");
+}
+
+#[tokio::test]
 async fn kanikos_recipe_for_google_pushes_with_a_mounted_key() {
     let cloud = start().await;
     let output = Command::new("openssl")
