@@ -60,7 +60,12 @@ impl GroupLimits {
 /// Returns how often the kernel killed a process of this group for want of memory, 0 where that
 /// cannot be read: a hint for a message, never a decision.
 pub(super) fn kill_count() -> u64 {
-    first(&read("/proc/self/cgroup"), KILLS, |events| parse_kills(&events)).unwrap_or(0)
+    kills(MOUNT, &read("/proc/self/cgroup"))
+}
+
+fn kills(mount: &str, groups: &str) -> u64 {
+    let count = |path: &String| parse_kills(&fs::read_to_string(path).ok()?);
+    files(mount, groups, KILLS).iter().find_map(count).unwrap_or(0)
 }
 
 /// Returns how many bytes of memory this process and all that share its control group may use;
@@ -75,12 +80,12 @@ fn read(path: &str) -> String {
 
 /// Returns what the first file says that there is.
 fn first<T>(groups: &str, knob: Knob, parse: impl Fn(String) -> Option<T>) -> Option<T> {
-    files(groups, knob).iter().find_map(|path| parse(fs::read_to_string(path).ok()?))
+    files(MOUNT, groups, knob).iter().find_map(|path| parse(fs::read_to_string(path).ok()?))
 }
 
 /// Returns the least limit: a group above may have a lower one.
 fn least(groups: &str, knob: Knob) -> Option<u64> {
-    files(groups, knob)
+    files(MOUNT, groups, knob)
         .iter()
         .flat_map(|path| upwards(path))
         .filter_map(|path| parse_limit(&fs::read_to_string(path).ok()?))
@@ -89,7 +94,7 @@ fn least(groups: &str, knob: Knob) -> Option<u64> {
 
 /// Returns the files of the groups in `/proc/self/cgroup`, version 2 of control groups first; a
 /// container sees its own group at the top of the mount.
-fn files(groups: &str, knob: Knob) -> Vec<String> {
+fn files(mount: &str, groups: &str, knob: Knob) -> Vec<String> {
     let Knob { controller, version_2, version_1 } = knob;
     let mut paths = Vec::new();
     for line in groups.lines() {
@@ -97,11 +102,11 @@ fn files(groups: &str, knob: Knob) -> Vec<String> {
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
         let path = path.trim_end_matches('/');
         if controllers.is_empty() {
-            paths.push(format!("{MOUNT}{path}/{version_2}"));
-            paths.push(format!("{MOUNT}/{version_2}"));
+            paths.push(format!("{mount}{path}/{version_2}"));
+            paths.push(format!("{mount}/{version_2}"));
         } else if controllers.split(',').any(|one| one == controller) {
-            paths.push(format!("{MOUNT}/{controller}{path}/{version_1}"));
-            paths.push(format!("{MOUNT}/{controller}/{version_1}"));
+            paths.push(format!("{mount}/{controller}{path}/{version_1}"));
+            paths.push(format!("{mount}/{controller}/{version_1}"));
         }
     }
     paths
@@ -150,11 +155,11 @@ mod tests {
     #[test]
     fn both_versions_of_control_groups_are_read() {
         assert_eq!(
-            files("0::/kubepods/pod1\n", KILLS),
+            files(MOUNT, "0::/kubepods/pod1\n", KILLS),
             ["/sys/fs/cgroup/kubepods/pod1/memory.events", "/sys/fs/cgroup/memory.events"]
         );
         assert_eq!(
-            files("9:memory:/\n3:cpu,cpuacct:/x\nnonsense\n", MEMORY),
+            files(MOUNT, "9:memory:/\n3:cpu,cpuacct:/x\nnonsense\n", MEMORY),
             [
                 "/sys/fs/cgroup/memory/memory.limit_in_bytes",
                 "/sys/fs/cgroup/memory/memory.limit_in_bytes"
@@ -163,6 +168,32 @@ mod tests {
         assert_eq!(parse_kills("low 0\nhigh 0\nmax 1\noom 1\noom_kill 3\n"), Some(3));
         assert_eq!(parse_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"), Some(2));
         assert_eq!(parse_kills("oom_kill_disable 0\n"), None);
+    }
+
+    #[test]
+    fn kills_are_counted_wherever_a_container_sees_its_group() {
+        let version_2 = "low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n";
+        let version_1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        for (groups, file, content, expected) in [
+            // Of version 2: with a namespace of control groups, with the machine's view of them, and
+            // where the mount is of the group itself.
+            ("0::/\n", "memory.events", version_2, 2),
+            ("0::/kubepods/pod1\n", "kubepods/pod1/memory.events", version_2, 2),
+            ("0::/kubepods/pod1\n", "memory.events", version_2, 2),
+            // Of version 1, beside a hierarchy of version 2 that knows nothing of memory.
+            ("4:memory:/pod1\n0::/pod1\n", "memory/pod1/memory.oom_control", version_1, 3),
+            ("4:memory:/pod1\n0::/pod1\n", "memory/memory.oom_control", version_1, 3),
+            // Before Linux 4.13 nobody counted.
+            ("4:memory:/\n", "memory/memory.oom_control", "under_oom 0\n", 0),
+            ("0::/\n", "elsewhere", version_2, 0),
+        ] {
+            let mount = tempfile::tempdir().expect("a temporary directory");
+            let path = mount.path().join(file);
+            fs::create_dir_all(path.parent().expect("it has one")).expect("directories");
+            fs::write(&path, content).expect("a file");
+            let mount = mount.path().to_str().expect("text");
+            assert_eq!(kills(mount, groups), expected, "{groups} {file}");
+        }
     }
 
     #[test]
