@@ -10,6 +10,7 @@ use snapshot::{
 
 use super::error::StepError;
 use super::islands::{Harvest, Islands, Sea};
+use super::mirror::Mirror;
 use super::roots::Home;
 use super::session::Session;
 use crate::archive::Beneath;
@@ -213,6 +214,25 @@ impl Home {
             foreign.note(path);
         }
         Ok(())
+    }
+
+    /// Puts copies of entries, each after the directory that it is in, over what the stage has there.
+    pub(super) fn lay(
+        &self,
+        rootfs: &Rootfs,
+        from: &Rootfs,
+        entries: &[(RootfsPath, Metadata)],
+    ) -> Result<(), StepError> {
+        let Some(beneath) = self.foreign().map(Foreign::beneath) else {
+            return Ok(Mirror::new(from, rootfs).copy(entries)?);
+        };
+        let is_covered = |entry: &(RootfsPath, Metadata)| beneath.cover(&entry.0).is_some();
+        let (covered, seen): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_covered);
+        Mirror::new(from, rootfs).copy(&seen)?;
+        for (path, _) in &covered {
+            beneath.files().create_dir_all(&path.parent().unwrap_or_default(), &Beneath::WAY)?;
+        }
+        Ok(Mirror::new(from, beneath.files()).copy(&covered)?)
     }
 
     /// Takes note of what a step put where commands cannot see it, tells the user once of each such

@@ -1,6 +1,7 @@
 //! Runs the steps of one stage: effect, snapshot, layer, history.
 
 mod effects;
+mod linked;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -113,6 +114,8 @@ enum Touched {
     Outlined,
     /// It wrote to these paths.
     Paths(PathSet),
+    /// It has written its layer itself, if it changed something.
+    Linked(Option<Layer>),
     /// Whatever its command did.
     Anything,
 }
@@ -204,6 +207,7 @@ impl<'a> StageRun<'a> {
         let layer = match touched {
             Touched::Nothing => None,
             Touched::Outlined => self.outline_layer()?,
+            Touched::Linked(layer) => layer,
             Touched::Paths(paths) => self.snapshot(Tracked::by_writer(paths))?,
             Touched::Anything => {
                 let tracked = self.end_record();

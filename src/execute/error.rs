@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use super::identity::IdentityError;
 use crate::archive::ExtractError;
+use crate::context::ContextError;
+use crate::context::pattern::PatternError;
 use crate::report::fault::{Class, Fault};
 use crate::sandbox::{SandboxError, missing_ids_hint};
 
@@ -65,6 +67,18 @@ pub enum ExecuteError {
         /// Why.
         reason: &'static str,
     },
+    /// A pattern of `--exclude` is none.
+    #[error("cannot read `--exclude`")]
+    Exclude(#[source] PatternError),
+    /// It cannot be looked what `--exclude` leaves.
+    #[error("cannot look what `--exclude` leaves of `{path}`")]
+    Excluding {
+        /// The source.
+        path: RootfsPath,
+        /// Why not.
+        #[source]
+        source: Box<ContextError>,
+    },
     /// The bytes of a file could not be copied.
     #[error("cannot copy the content of `{path}`")]
     Content {
@@ -113,9 +127,11 @@ impl Fault for ExecuteError {
             | Self::NotADirectory { .. }
             | Self::Archive { .. }
             | Self::Identity { .. }
+            | Self::Exclude(_)
             | Self::Path(_) => Class::User,
             Self::SourceVanished { .. } => Class::Infrastructure,
             Self::NeedsFiles { .. } => Class::Internal,
+            Self::Excluding { source, .. } => source.class(),
             Self::Content { source, .. } => Class::of_io(source),
             Self::Rootfs(error) => rootfs_class(error),
             Self::Sandbox(error) => error.class(),
@@ -145,6 +161,8 @@ impl Fault for ExecuteError {
             | Self::OverDirectory { .. }
             | Self::NotADirectory { .. }
             | Self::NeedsFiles { .. }
+            | Self::Exclude(_)
+            | Self::Excluding { .. }
             | Self::Content { .. }
             | Self::Identity { .. }
             | Self::Path(_) => None,

@@ -3,7 +3,7 @@
 use super::error::{PlanError, PlanErrorKind};
 use super::mode::FileMode;
 use super::stage::{Outcome, StageReader, StageState, rootfs_path};
-use super::step::{Archives, CopySource, CopyStep, Destination, InlineFile, StepKind};
+use super::step::{Archives, CopySource, CopyStep, Destination, Footing, InlineFile, StepKind};
 use crate::dockerfile::instruction::{Add, Copy, Sources};
 use crate::dockerfile::shell::Lex;
 use crate::dockerfile::{Span, Spanned, Word};
@@ -29,13 +29,13 @@ pub(super) fn read_copy(
         }
     }
     let files = sources(reader, state, &copy.sources, &mut history)?;
-    let features = [
-        ("--link", on(&copy.link)),
-        ("--parents", on(&copy.parents)),
-        ("--exclude", copy.exclude.first().map(|word| word.span)),
-    ];
+    let features = [("--parents", on(&copy.parents))];
     Ok(Outcome {
-        kind: StepKind::Copy(files.into_step(from, flags, Archives::Copied)),
+        kind: StepKind::Copy(CopyStep {
+            exclude: excluded(reader, state, &copy.exclude)?,
+            footing: footing(&copy.link),
+            ..files.into_step(from, flags, Archives::Copied)
+        }),
         history: Some(history),
         unsupported: unsupported("COPY", &features),
     })
@@ -49,8 +49,6 @@ pub(super) fn read_add(
     let mut history = String::from("ADD");
     let flags = flags(reader, state, [&add.chown, &add.chmod], &mut history)?;
     let mut features = vec![
-        ("--link", on(&add.link)),
-        ("--exclude", add.exclude.first().map(|word| word.span)),
         ("--checksum", add.checksum.as_ref().map(|word| word.span)),
         ("--keep-git-dir", add.keep_git_dir.as_ref().map(|flag| flag.span)),
         ("--unpack", add.unpack.as_ref().map(|flag| flag.span)),
@@ -61,10 +59,30 @@ pub(super) fn read_add(
     }
     let files = sources(reader, state, &add.sources, &mut history)?;
     Ok(Outcome {
-        kind: StepKind::Copy(files.into_step(CopySource::Context, flags, Archives::Unpacked)),
+        kind: StepKind::Copy(CopyStep {
+            exclude: excluded(reader, state, &add.exclude)?,
+            footing: footing(&add.link),
+            ..files.into_step(CopySource::Context, flags, Archives::Unpacked)
+        }),
         history: Some(history),
         unsupported: unsupported("ADD", &features),
     })
+}
+
+/// Expands the patterns of `--exclude`.
+fn excluded(
+    reader: &StageReader<'_, '_>,
+    state: &StageState,
+    words: &[Word],
+) -> Result<Vec<String>, PlanError> {
+    words.iter().map(|word| reader.word(state, word)).collect()
+}
+
+fn footing(link: &Option<Spanned<bool>>) -> Footing {
+    match on(link) {
+        Some(_) => Footing::Nothing,
+        None => Footing::Stage,
+    }
 }
 
 /// A flag that is off says nothing.
@@ -154,6 +172,8 @@ impl Files {
             owner: flags.owner,
             mode: flags.mode,
             archives,
+            exclude: Vec::new(),
+            footing: Footing::Stage,
         }
     }
 }

@@ -34,8 +34,9 @@ pub use mount::{
 pub use planner::{image_config, plan, references};
 pub use render::{render, render_with};
 pub use step::{
-    Archives, Base, CopySource, CopyStep, Destination, ImageName, ImageRequest, InlineFile, Origin,
-    Plan, PlanWarning, PlannedStage, RunNetwork, RunStep, Script, Step, StepKind, WorkdirStep,
+    Archives, Base, CopySource, CopyStep, Destination, Footing, ImageName, ImageRequest,
+    InlineFile, Origin, Plan, PlanWarning, PlannedStage, RunNetwork, RunStep, Script, Step,
+    StepKind, WorkdirStep,
 };
 
 /// What history entries name as their builder.

@@ -4,7 +4,7 @@ use snapshot::RootfsPath;
 
 use super::error::{PlanError, PlanErrorKind};
 use super::stage::{StageReader, StageState, rootfs_path};
-use super::step::{Archives, CopySource, CopyStep, Destination};
+use super::step::{Archives, CopySource, CopyStep, Destination, Footing};
 use crate::dockerfile::Word;
 use crate::dockerfile::instruction::{Mount, MountError, MountFlag, MountType, Sharing};
 
@@ -117,6 +117,8 @@ impl BindMount {
             owner: None,
             mode: None,
             archives: Archives::Copied,
+            exclude: Vec::new(),
+            footing: Footing::Stage,
         }
     }
 }

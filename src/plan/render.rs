@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::mount::{MountAccess, RunMount};
 use super::step::{
-    Archives, Base, CopySource, CopyStep, ImageName, ImageRequest, Origin, Plan, PlanWarning,
-    PlannedStage, RunNetwork, Step, StepKind,
+    Archives, Base, CopySource, CopyStep, Footing, ImageName, ImageRequest, Origin, Plan,
+    PlanWarning, PlannedStage, RunNetwork, Step, StepKind,
 };
 use crate::dockerfile::instruction::Sharing;
 
@@ -174,6 +174,12 @@ fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
     }
     if copy.archives == Archives::Unpacked {
         target.push_str(", archives unpacked");
+    }
+    if copy.footing == Footing::Nothing {
+        target.push_str(", over whatever is there");
+    }
+    for pattern in &copy.exclude {
+        target.push_str(&format!(", without {pattern}"));
     }
     sources.chain(files).chain([target]).collect()
 }

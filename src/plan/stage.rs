@@ -6,7 +6,7 @@ use super::error::{PlanError, PlanErrorKind};
 use super::graph::{BaseLink, External, From, Graph, Node};
 use super::inputs::{is_not_environment, proxy_variables};
 use super::scope::Expander;
-use super::step::{Archives, CopySource, CopyStep, Destination, Origin, Step, StepKind};
+use super::step::{Archives, CopySource, CopyStep, Destination, Footing, Origin, Step, StepKind};
 use super::variables::{Variables, set_entry, split_entry};
 use super::{HISTORY_COMMENT, copy, metadata, run};
 use crate::dockerfile::instruction::{Arg, Instruction, Kind};
@@ -247,6 +247,8 @@ pub(super) fn copy_of_directory(name: &str, state: &mut StageState, node: &Node<
         owner: None,
         mode: None,
         archives: Archives::Copied,
+        exclude: Vec::new(),
+        footing: Footing::Stage,
     };
     let step = Step {
         span: node.stage.span,

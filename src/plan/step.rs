@@ -174,6 +174,20 @@ pub struct CopyStep {
     pub mode: Option<FileMode>,
     /// What becomes of a source that is a tar archive.
     pub archives: Archives,
+    /// `--exclude`: patterns of an ignore file for what is left out of each source.
+    pub exclude: Vec<String>,
+    /// Whether what the stage has already is looked at.
+    pub footing: Footing,
+}
+
+/// What copied files are put upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Footing {
+    /// The stage's files: links are followed, directories stay as they are.
+    Stage,
+    /// Nothing, and the result covers the stage's files as a layer does (`--link`): directories on
+    /// the way are made anew, and links in the way replaced.
+    Nothing,
 }
 
 /// Where copied files come from.

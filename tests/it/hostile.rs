@@ -13,7 +13,7 @@ use snapshot::{Rootfs, RootfsPath};
 use tempfile::TempDir;
 use zuwai::archive::{Contents, ExtractOptions, Limits, Ownership, RatioLimit, extract};
 use zuwai::execute::{Source, copy};
-use zuwai::plan::{Archives, CopySource, CopyStep, Destination};
+use zuwai::plan::{Archives, CopySource, CopyStep, Destination, Footing};
 use zuwai::unpack::{UnpackOptions, unpack};
 
 use crate::hostile_cases::{Case, Ending, cases};
@@ -196,6 +196,8 @@ fn copy_everything(from: &Rootfs, to: &Rootfs) -> Result<(), String> {
         owner: None,
         mode: None,
         archives: Archives::Copied,
+        exclude: Vec::new(),
+        footing: Footing::Stage,
     };
     copy(&step, &Source::root(from), to).map(drop).map_err(|error| message(&error))
 }

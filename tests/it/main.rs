@@ -8,6 +8,7 @@ mod cli;
 mod cli_spellings;
 mod clouds;
 mod contexts;
+mod copies;
 mod differential;
 mod examples;
 mod hostile;

@@ -5,8 +5,8 @@ use crate::cache::{KeyWriter, MadeOf};
 use crate::execute::{Input, InputContent};
 use crate::image::{Image, Platform, RuntimeConfig};
 use crate::plan::{
-    Archives, BindMount, CacheMount, CopyStep, FileMode, MountAccess, MountOwner, RunMount,
-    RunNetwork, RunStep, SecretMount, TmpfsMount, WorkdirStep,
+    Archives, BindMount, CacheMount, CopyStep, FileMode, Footing, MountAccess, MountOwner,
+    RunMount, RunNetwork, RunStep, SecretMount, TmpfsMount, WorkdirStep,
 };
 
 /// Adds all that decides how steps become layers.
@@ -134,9 +134,13 @@ pub(super) fn workdir_parts(made_of: &mut MadeOf, workdir: &WorkdirStep) {
 
 /// Adds what a COPY says, but for what it copies.
 pub(super) fn copy_parts(made_of: &mut MadeOf, copy: &CopyStep) {
-    let CopyStep { from: _, sources, inline, destination, owner, mode, archives } = copy;
+    let CopyStep { from: _, sources, inline, destination, owner, mode, archives, exclude, footing } =
+        copy;
     made_of.part("copy", "the instruction", |writer| {
         writer.flag("archives are unpacked", *archives == Archives::Unpacked);
+        writer.flag("on nothing", *footing == Footing::Nothing);
+        writer.list("patterns", exclude.len());
+        exclude.iter().for_each(|pattern| writer.text("without", pattern));
         writer.bytes("destination", destination.path.as_bytes());
         writer.flag("destination is a directory", destination.is_directory);
         writer.optional("owner", owner.as_deref());

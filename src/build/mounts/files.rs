@@ -8,7 +8,7 @@ use super::MountsError;
 use crate::build::error::StepError;
 use crate::context::BuildContext;
 use crate::execute::{self, Source};
-use crate::plan::{Archives, CopySource, CopyStep, Destination};
+use crate::plan::{Archives, CopySource, CopyStep, Destination, Footing};
 
 /// Where the files of a mount come from.
 pub(super) enum FileSource<'a> {
@@ -107,6 +107,8 @@ impl FileSource<'_> {
             owner: None,
             mode: None,
             archives: Archives::Copied,
+            exclude: Vec::new(),
+            footing: Footing::Stage,
         };
         match self {
             Self::Context(context) => {

@@ -1,7 +1,7 @@
 //! What each step of a stage does to its files, or to their outline.
 
-use snapshot::RootfsPath;
 use snapshot::track::{StepOverlay, Tracked};
+use snapshot::{Rootfs, RootfsPath};
 
 use super::{Files, Ground, StageRun, Supply, Touched};
 use crate::build::error::StepError;
@@ -9,7 +9,7 @@ use crate::build::islands::Islands;
 use crate::build::{mounts, overlays, timed};
 use crate::context::BuildContext;
 use crate::execute::{self, Copied, Invocation, Source};
-use crate::plan::{CopySource, CopyStep, RunStep, Step, StepKind};
+use crate::plan::{CopySource, CopyStep, Footing, RunStep, Step, StepKind};
 use crate::report::event::{Event, Phase};
 use crate::sandbox::OutputLine;
 
@@ -68,7 +68,7 @@ impl StageRun<'_> {
                     // It is in a layer already.
                     self.files().snapshotter.take_tracked(Tracked::by_writer(paths))?;
                 }
-                Touched::Nothing | Touched::Outlined | Touched::Anything => {}
+                Touched::Nothing | Touched::Outlined | Touched::Linked(_) | Touched::Anything => {}
             }
         }
         for (path, digest) in outline.contents() {
@@ -130,20 +130,11 @@ impl StageRun<'_> {
         copy: &CopyStep,
         supply: &mut dyn Supply,
     ) -> Result<Touched, StepError> {
-        let session = self.session;
-        let copied = match &copy.from {
-            CopySource::Context => self.copy_from_context(&session.context, copy)?,
-            CopySource::NamedContext(name) => {
-                self.copy_from_context(session.named_directory(name)?, copy)?
-            }
-            CopySource::Stage(_) | CopySource::Image(_) => {
-                let root = supply.copy_root(&copy.from)?;
-                self.copy_from(&Source::root(&root), copy)?
-            }
-        };
-        for socket in &copied.sockets {
-            tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
+        if copy.footing == Footing::Nothing {
+            return self.execute_linked(copy, supply);
         }
+        let session = self.session;
+        let copied = self.copy_onto(copy, supply, None)?;
         if let Ground::Outline(_) = self.ground {
             return Ok(Touched::Outlined);
         }
@@ -152,17 +143,50 @@ impl StageRun<'_> {
         Ok(Touched::Paths(copied.touched))
     }
 
+    /// Copies to the stage's files, or to a root of the step's own.
+    pub(super) fn copy_onto(
+        &mut self,
+        copy: &CopyStep,
+        supply: &mut dyn Supply,
+        own: Option<&Rootfs>,
+    ) -> Result<Copied, StepError> {
+        let session = self.session;
+        let copied = match &copy.from {
+            CopySource::Context => self.copy_from_context(&session.context, copy, own)?,
+            CopySource::NamedContext(name) => {
+                self.copy_from_context(session.named_directory(name)?, copy, own)?
+            }
+            CopySource::Stage(_) | CopySource::Image(_) => {
+                let root = supply.copy_root(&copy.from)?;
+                self.copy_from(&Source::root(&root), copy, own)?
+            }
+        };
+        for socket in &copied.sockets {
+            tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
+        }
+        Ok(copied)
+    }
+
     fn copy_from_context(
         &mut self,
         context: &BuildContext,
         copy: &CopyStep,
+        own: Option<&Rootfs>,
     ) -> Result<Copied, StepError> {
         let keeps = |path: &RootfsPath| context.contains(path);
-        self.copy_from(&Source::context(context.root(), &keeps), copy)
+        self.copy_from(&Source::context(context.root(), &keeps), copy, own)
     }
 
-    fn copy_from(&mut self, source: &Source<'_>, copy: &CopyStep) -> Result<Copied, StepError> {
+    fn copy_from(
+        &mut self,
+        source: &Source<'_>,
+        copy: &CopyStep,
+        own: Option<&Rootfs>,
+    ) -> Result<Copied, StepError> {
         let events = self.session.events;
+        if let Some(own) = own {
+            return timed(events, Phase::Copy, || Ok(execute::copy(copy, source, own)?));
+        }
         timed(events, Phase::Copy, || match &mut self.ground {
             Ground::Outline(outline) => Ok(outline.copy(copy, source)?),
             Ground::Nothing | Ground::Files(_) => {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use snapshot::{Digest, FileKind, InodeId, Metadata, RootfsPath, Xattrs};
 
 use super::digests::{ContentDigests, Unread};
+use super::exclude::Excludes;
 use super::source::Source;
 use crate::context::{Attributes, Known};
 use crate::execute::ExecuteError;
@@ -55,14 +56,19 @@ pub fn inputs(
     digests: &ContentDigests,
 ) -> Result<Vec<Input>, ExecuteError> {
     let (mut seen, mut unread) = (Vec::new(), Vec::new());
+    let excludes = Excludes::of(step)?;
     for (position, pattern) in step.sources.iter().enumerate() {
         for path in source.matches(pattern)? {
             let found = source.follow(&path)?;
             let (seen, unread) = (&mut seen, &mut unread);
             let first_names = HashMap::new();
             let mut walk = Walk { step, source, position, first_names, seen, unread };
-            if found.metadata.kind == FileKind::Directory {
-                walk.tree(&path, &found.path)?;
+            let is_directory = found.metadata.kind == FileKind::Directory;
+            if !is_directory && !excludes.keeps(&path)? {
+                continue;
+            }
+            if is_directory {
+                walk.tree(&path, &found.path, &excludes)?;
             } else {
                 // Its name is that of the link, where it was named by one.
                 walk.entry(&path, &found.path, &found.metadata)?;
@@ -91,7 +97,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Sees a directory, of which only the contents are copied, and all below it.
-    fn tree(&mut self, named: &RootfsPath, top: &RootfsPath) -> Result<(), ExecuteError> {
+    fn tree(
+        &mut self,
+        named: &RootfsPath,
+        top: &RootfsPath,
+        excludes: &Excludes,
+    ) -> Result<(), ExecuteError> {
+        let left = excludes.below(self.source.rootfs(), top)?;
         self.seen.push(Input {
             source: self.position,
             path: named.clone(),
@@ -107,7 +119,7 @@ impl Walk<'_> {
             entries.sort();
             for entry in entries {
                 let (shown, path) = (shown.join_name(&entry.name), path.join_name(&entry.name));
-                if !self.source.keeps(&path) {
+                if !self.source.keeps(&path) || !left.keeps(&path) {
                     continue;
                 }
                 let Some(metadata) = directory.metadata(&entry.name)? else {

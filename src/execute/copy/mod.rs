@@ -8,6 +8,7 @@
 mod content;
 mod digests;
 mod disk;
+mod exclude;
 mod ground;
 mod inputs;
 mod landing;
@@ -29,6 +30,7 @@ use super::identity::{Ownership, file_ownership, owner_in_numbers};
 use crate::archive::NotOnDisk;
 use crate::plan::{Archives, CopyStep, FileMode, InlineFile};
 use disk::Disk;
+use exclude::Excludes;
 use tree::Copier;
 
 /// What a COPY or ADD did.
@@ -80,11 +82,15 @@ pub(super) fn copy_onto(
             ),
         },
     };
-    let mut copier = Copier::new(source, ground, owner, step.mode.as_ref());
+    let excludes = Excludes::of(step)?;
+    let mut copier = Copier::new(source, ground, owner, step.mode.as_ref()).excluding(&excludes);
     let mut to = To { step, made: new_directory(owner, step.mode.as_ref()), is_taken: false };
     for pattern in &step.sources {
         for path in source.matches(pattern)? {
             let found = source.follow(&path)?;
+            if found.metadata.kind != FileKind::Directory && !excludes.keeps(&path)? {
+                continue;
+            }
             if step.archives == Archives::Unpacked && source.is_archive(&found)? {
                 // `--chmod` is not for what an archive holds.
                 let place = to.place_for_archive(&mut copier)?;

@@ -7,6 +7,7 @@ use snapshot::{
 };
 
 use super::Copied;
+use super::exclude::Excludes;
 use super::ground::{Dress, From, Ground, Place};
 use super::source::{Found, Source};
 use crate::execute::ExecuteError;
@@ -19,6 +20,7 @@ pub(super) struct Copier<'a> {
     ground: &'a mut dyn Ground,
     owner: Option<Ownership>,
     mode: Option<&'a FileMode>,
+    excludes: Option<&'a Excludes>,
     copied: Copied,
 }
 
@@ -32,7 +34,12 @@ impl<'a> Copier<'a> {
         owner: Option<Ownership>,
         mode: Option<&'a FileMode>,
     ) -> Self {
-        Self { source, ground, owner, mode, copied: Copied::default() }
+        Self { source, ground, owner, mode, excludes: None, copied: Copied::default() }
+    }
+
+    /// Leaves out what a step excludes.
+    pub fn excluding(self, excludes: &'a Excludes) -> Self {
+        Self { excludes: Some(excludes), ..self }
     }
 
     pub fn ground(&mut self) -> &mut dyn Ground {
@@ -88,6 +95,10 @@ impl<'a> Copier<'a> {
     pub fn copy_tree(&mut self, from: &RootfsPath, to: &RootfsPath) -> Result<(), ExecuteError> {
         let top = self.source_metadata(from)?;
         let into = self.ground.inode(to)?;
+        let excludes = self.excludes;
+        let left =
+            excludes.map(|excludes| excludes.below(self.source.rootfs(), from)).transpose()?;
+        let is_left = |path: &RootfsPath| left.as_ref().is_none_or(|left| left.keeps(path));
         let mut first_names = FirstNames::new();
         // Not recursive: a tree can be deeper than a stack, or than the descriptors there are.
         let mut pending = vec![(from.clone(), to.clone())];
@@ -96,7 +107,7 @@ impl<'a> Copier<'a> {
             let directory = self.source.rootfs().open_dir(&from)?;
             for entry in directory.entries()? {
                 let (name, path) = (&entry.name, from.join_name(&entry.name));
-                if !self.source.keeps(&path) {
+                if !self.source.keeps(&path) || !is_left(&path) {
                     continue;
                 }
                 let Some(metadata) = directory.metadata(name)? else {

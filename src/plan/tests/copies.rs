@@ -86,13 +86,18 @@ fn stages_are_named_by_their_place_in_the_plan() {
 }
 
 #[test]
+fn links_and_exclusions_are_part_of_a_copy() {
+    let copy =
+        last_copy(&case("FROM scratch\nARG B=b\nCOPY --link --exclude=*.$B --exclude=!x a /"));
+    assert_eq!((copy.footing, copy.exclude), (Footing::Nothing, vec!["*.b".into(), "!x".into()]));
+    let add = last_copy(&case("FROM scratch\nADD --link=false a /"));
+    assert_eq!((add.footing, add.exclude), (Footing::Stage, vec![]));
+}
+
+#[test]
 fn what_is_not_built_yet_is_an_error_that_names_it() {
     for (instruction, feature) in [
-        ("COPY --link a /", "COPY --link"),
         ("COPY --parents a /", "COPY --parents"),
-        ("COPY --exclude=b a /", "COPY --exclude"),
-        ("ADD --link a /", "ADD --link"),
-        ("ADD --exclude=b a /", "ADD --exclude"),
         ("ADD --checksum=sha256:0 a /", "ADD --checksum"),
         ("ADD --keep-git-dir a /", "ADD --keep-git-dir"),
         ("ADD --unpack=false a /", "ADD --unpack"),

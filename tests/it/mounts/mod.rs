@@ -18,12 +18,12 @@ mod secrets;
 pub(super) const MARKER: &str = "mark-2f9c1e7a-er";
 
 /// A context with some files, and a Dockerfile that says `FROM base`.
-pub(super) struct Project {
+pub(crate) struct Project {
     folder: TempDir,
 }
 
 impl Project {
-    fn new(dockerfile: &str) -> Self {
+    pub(crate) fn new(dockerfile: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let project = Self { folder };
         project.write("context/Dockerfile", dockerfile);
@@ -38,18 +38,18 @@ impl Project {
         project
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
     }
 
     /// Prepares a build into a layout.
-    fn build(&self, arguments: &[&str]) -> Build {
+    pub(crate) fn build(&self, arguments: &[&str]) -> Build {
         let layout = format!("--oci-layout-path={}", self.path("layout").display());
         let secret = format!("--secret=id=key,src={}", self.path("key").display());
         Build::of(&self.path("context"))
@@ -59,7 +59,7 @@ impl Project {
             .args(arguments.iter().copied())
     }
 
-    fn succeed(&self, arguments: &[&str]) -> Built {
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> Built {
         let layout = self.path("layout");
         if layout.exists() {
             fs::remove_dir_all(&layout).unwrap();
@@ -68,29 +68,29 @@ impl Project {
     }
 
     /// Builds and returns how the build failed.
-    fn fail(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fail(&self, arguments: &[&str]) -> String {
         let built = self.build(arguments).run();
         assert!(!built.output.status.success(), "{}", built.text());
         built.text()
     }
 
-    fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         let index: Value = read_json(&self.path("layout/index.json"));
         index["manifests"][0]["digest"].as_str().unwrap().to_owned()
     }
 
-    fn blob(&self, digest: &Value) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &Value) -> PathBuf {
         let name = digest.as_str().unwrap().trim_start_matches("sha256:");
         self.path("layout/blobs/sha256").join(name)
     }
 
-    fn manifest(&self) -> Value {
+    pub(crate) fn manifest(&self) -> Value {
         let index: Value = read_json(&self.path("layout/index.json"));
         read_json(&self.blob(&index["manifests"][0]["digest"]))
     }
 
     /// Returns the paths in the last layer.
-    fn last_layer(&self) -> Vec<String> {
+    pub(crate) fn last_layer(&self) -> Vec<String> {
         let manifest = self.manifest();
         let last = manifest["layers"].as_array().unwrap().last().unwrap();
         let listed = run(Command::new("tar").arg("-tzf").arg(self.blob(&last["digest"])));
@@ -98,7 +98,7 @@ impl Project {
     }
 
     /// Returns every byte of the image: its documents, and its layers unpacked.
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for entry in fs::read_dir(self.path("layout/blobs/sha256")).unwrap() {
             let blob = fs::read(entry.unwrap().path()).unwrap();

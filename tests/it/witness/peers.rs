@@ -96,8 +96,9 @@ impl Buildah {
         let arguments = ["build", "--isolation=chroot", "--cap-add=all", "--layers=false"];
         let dockerfile = case.context.join("Dockerfile");
         let image = ["--pull=never", "--format=oci", "--tag=localhost/built", "--file"];
-        let arguments = arguments.iter().chain(&image).map(OsStr::new);
-        let arguments = arguments.chain(self.arguments.iter().map(OsStr::new));
+        let both = self.arguments.iter().map(OsStr::new);
+        let arguments = arguments.iter().map(OsStr::new).chain(both);
+        let arguments = arguments.chain(image.iter().map(OsStr::new));
         self.run(arguments.chain([dockerfile.as_os_str(), case.context.as_os_str()]))
     }
 
@@ -260,30 +261,27 @@ fn what_is_mounted_into_a_command_leaves_what_buildah_leaves() {
     buildah.arguments.push(format!("--secret=id=key,src={}", key.display()));
     fs::create_dir_all(folder.path().join("tree/deep")).unwrap();
     fs::write(folder.path().join("tree/deep/file"), "of the context").unwrap();
+    // On what the base has not: of what it has buildah 1.28 removes the mount points afterwards.
     fs::write(
         folder.path().join("Dockerfile"),
         "FROM base AS made\n\
          RUN mkdir -p /made/by && echo me > /made/by/whom && chown -R 7:8 /made\n\
          FROM base\n\
-         RUN mkdir -p /srv/full /srv/empty && echo kept > /srv/full/kept\n\
+         RUN mkdir -p /srv && echo kept > /srv/kept\n\
          RUN --mount=type=bind,source=tree,target=/srv/empty \
              --mount=type=bind,from=made,source=/made,target=/srv/full \
              --mount=type=cache,target=/srv/cache --mount=type=tmpfs,target=/srv/memory \
              --mount=type=secret,id=key,target=/srv/key \
              set -e; cat /srv/empty/deep/file /srv/full/by/whom /srv/key > /seen; \
              stat -c '%u:%g' /srv/full/by >> /seen; echo lost > /srv/cache/lost; \
-             echo lost > /srv/memory/lost; test ! -e /srv/full/kept\n\
-         RUN --mount=type=cache,target=/srv/cache cat /srv/cache/lost >> /seen; ls /srv /srv/* >> /seen\n",
+             echo lost > /srv/memory/lost; test -e /srv/kept\n\
+         RUN --mount=type=cache,target=/srv/cache cat /srv/cache/lost >> /seen; ls /srv >> /seen\n",
     )
     .unwrap();
     let case = Case {
         context: folder.path(),
         bases: &[("base", "busybox")],
-        exceptions: &[
-            altogether("srv/cache", "buildah keeps what it made to mount upon"),
-            altogether("srv/memory", "as above"),
-            altogether("srv/key", "as above"),
-        ],
+        exceptions: &[],
         is_timed: never,
     };
     case.compare_images(&buildah);

@@ -12,7 +12,7 @@ use std::path::Path;
 use snapshot::{Extent, Rootfs, RootfsPath};
 use tempfile::TempDir;
 use zuwai::execute::{Copied, ExecuteError, Source, copy};
-use zuwai::plan::{Archives, CopySource, CopyStep, Destination, FileMode, InlineFile};
+use zuwai::plan::{Archives, CopySource, CopyStep, Destination, FileMode, Footing, InlineFile};
 
 /// Makes the entries in a new directory.
 pub fn tree(entries: &str) -> TempDir {
@@ -131,6 +131,8 @@ pub fn step(words: &str) -> CopyStep {
         owner: None,
         mode: None,
         archives: Archives::Copied,
+        exclude: Vec::new(),
+        footing: Footing::Stage,
     }
 }
 
