@@ -16,6 +16,7 @@ mod mounts;
 mod redteam;
 mod restricted;
 mod run_mounts;
+mod shared;
 mod signals;
 mod stays;
 mod tracked;

@@ -60,27 +60,6 @@ async fn a_warm_build_asks_no_registry() {
     let (text, requests) = warm.build(&[]).await;
     assert_eq!((requests, warnings(&text)), (0, vec![]), "{text}");
     assert!(text.contains(&format!("Found {}/base:v1 in ", warm.sim.host())), "{text}");
-    // kaniko's condition: `--cache`, with the directory named by nothing but its default.
-    let script = "mkdir -p /cache && mount --bind \"$1\" /cache";
-    let count = warm.sim.requests().len();
-    let layers = format!("--cache-repo=oci:{}", warm.shared.folder.path().join("l").display());
-    let (ended, digest) =
-        warm.shared.build_after(script, &warm.dockerfile, &["--cache", &layers]).await;
-    let text = ended.works();
-    assert_eq!((digest, warm.sim.requests().len()), (warm.expected, count), "{text}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_cache_the_default_directory_saves_downloads_alone() {
-    let test = "without_cache_the_default_directory_saves_downloads_alone";
-    let Some(warm) = warm(test).await else { return };
-    let script = "mkdir -p /cache && mount --bind \"$1\" /cache";
-    let before = layer_requests(&warm.sim, &warm.image);
-    let (ended, digest) = warm.shared.build_after(script, &warm.dockerfile, &[]).await;
-    let text = ended.works();
-    assert_eq!(digest, warm.expected, "{text}");
-    assert_eq!(layer_requests(&warm.sim, &warm.image), before);
-    assert!(!text.contains("Found "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
