@@ -210,6 +210,11 @@ fn is_later(file_system: FileSystem, kind: TrackerKind, row: &str) -> bool {
     if is_on_overlay && row.starts_with("O_TMPFILE") {
         return kernel < (6, 3);
     }
+    // The overlay of a step is attached nowhere here, as it is to a command's own mounts, and from such
+    // a mount others are made since Linux 6.15.
+    if kind == TrackerKind::Overlay && row == "write through a bind mount" {
+        return kernel < (6, 15);
+    }
     match file_system {
         FileSystem::Tmpfs if row.contains("xattr") => kernel < (6, 6),
         FileSystem::OverlayOnTmpfs if row.contains("xattr") => kernel < (6, 6),
