@@ -1,6 +1,6 @@
 //! A tracker between two snapshots.
 
-use snapshot::track::{ChangeTracker, TrackerKind, TrackerOptions};
+use snapshot::track::{ChangeTracker, TrackerKind, TrackerLimits, TrackerOptions};
 use snapshot::{Reason, SnapshotOptions, Snapshotter};
 
 use crate::fixture::{Fixture, named};
@@ -58,7 +58,10 @@ fn when_nearly_all_of_a_tree_was_touched_all_of_it_is_looked_at() {
         return;
     }
     let kind = TrackerKind::Inotify;
-    let tracker = ChangeTracker::start(kind, &fixture.rootfs, TrackerOptions::default());
+    // More than an eighth of what a machine of 2 GiB has.
+    let limits = TrackerLimits { watch_count: Some(4_000), memory_bytes: None };
+    let options = TrackerOptions { limits, ..TrackerOptions::default() };
+    let tracker = ChangeTracker::start(kind, &fixture.rootfs, options);
     let index = fixture.snapshotters[0].index().clone();
     let mut snapshotter =
         Snapshotter::new(fixture.rootfs.clone(), index, SnapshotOptions::default());
