@@ -29,6 +29,13 @@ const DOCKERFILES: &[&str] = &[
     "FROM base\nRUN echo a > /a\nRUN true\nRUN echo c > /c\nHEALTHCHECK CMD true\nSTOPSIGNAL 9\n",
     "FROM base AS one\nRUN echo a > /a\nFROM base AS other\nRUN echo other > /o\nFROM one\n\
      COPY --from=other /o /o\nRUN cat /a /o > /both\n",
+    "FROM scratch\nCOPY one /\n",
+    "FROM scratch\nCOPY one /a/b/c/\nCOPY two /a/b/c/\n",
+    "FROM scratch\nCOPY one /x\nCOPY two /x\n",
+    "FROM scratch\nCOPY t?ee/d* /d/\n",
+    "FROM scratch\nCOPY . /\n",
+    "FROM scratch\nADD one two /d/\nADD tree /d/tree\n",
+    "FROM scratch\nWORKDIR /a/b\nCOPY one .\nWORKDIR c\nCOPY two ./\n",
 ];
 
 #[test]
