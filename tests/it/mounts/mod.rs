@@ -12,6 +12,7 @@ use crate::skip_unless_available;
 use crate::witness::harness::{Build, Built, run};
 
 mod caches;
+mod keys;
 mod secrets;
 
 /// A secret that must be nowhere.

@@ -174,3 +174,31 @@ fn what_nothing_can_stand_in_for_is_refused() {
         assert!(said.contains(expected), "{flags}\n{said}");
     }
 }
+
+#[test]
+fn what_is_linked_is_the_same_in_place() {
+    let Some(pod) = Pod::new("what_is_linked_is_the_same_in_place") else { return };
+    let mut pod = pod.option("--empty-dir", "/data");
+    pod.write("linked/file", "of the context");
+    pod.write("linked/tree/deep/one", "1");
+    pod.write(
+        "linked/Dockerfile",
+        "FROM base\n\
+         RUN mkdir -p -m 700 /real /p && ln -s /real /link\n\
+         COPY --link file /link/deep/file\n\
+         COPY --link tree /data/app/\n\
+         COPY --link file /p/\n\
+         RUN cat /data/app/deep/one > /out && echo more >> /p/file && test ! -e /real/deep\n",
+    );
+    pod.write("key", "k");
+    pod.script(&format!(
+        "list > /shared/before\n\
+         (build linked {BASE} --cleanup > /shared/log 2>&1) || {{ $b cat /shared/log; exit 1; }}\n\
+         list > /shared/after\n\
+         $b diff /shared/before /shared/after\n\
+         $b test -z \"$($b ls -A /data)\"\n"
+    ));
+    let layout = bases().join("busybox");
+    let expected = pod.digest_in_namespaces(pod.build("linked"), &[("base", &layout)]);
+    assert_eq!(pod.digest("linked"), expected);
+}
