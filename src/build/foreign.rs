@@ -39,6 +39,15 @@ pub(super) struct Foreign {
     told: HashSet<RootfsPath>,
 }
 
+/// What of the root is the build's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<'a> {
+    /// Where the program's own directories are.
+    pub(super) own: &'a [RootfsPath],
+    /// Those and the ones that it reads, such as the context.
+    pub(super) protected: &'a [InodeId],
+}
+
 /// Who else is in the root.
 pub(super) struct Strangers {
     /// What was there before the first stage.
@@ -283,10 +292,11 @@ impl Home {
         Ok(contents)
     }
 
-    /// Returns the program's own directories in the root where a stage is in `/`; `None` where it
-    /// has a directory of its own.
-    pub(super) fn own_directories(&self) -> Option<&[RootfsPath]> {
-        self.foreign().map(|foreign| foreign.own.as_slice())
+    /// Returns what of `/` is the build's where a stage is in it; `None` where it has a directory of
+    /// its own.
+    pub(super) fn kept(&self) -> Option<Kept<'_>> {
+        let foreign = self.foreign()?;
+        Some(Kept { own: &foreign.own, protected: &foreign.protected })
     }
 
     fn foreign(&self) -> Option<&Foreign> {

@@ -104,19 +104,24 @@ impl<'a> Roots<'a> {
     /// Makes an empty directory that what is in `/` can be moved to for the time of a command, and
     /// that the next build finds again.
     pub(super) fn make_aside(&mut self) -> Result<PathBuf, BuildError> {
-        let number = self.folder_count;
-        self.folder_count += 1;
-        let place = self.place.as_ref();
-        if let Some(Some(folder)) =
-            place.map(|place| place.in_place.create_aside(number)).transpose()?
-        {
-            return Ok(folder);
-        }
         let work = &self.session.options.execution.work_directory;
-        let folder = work.join(format!("{}{number}", mounts::ASIDE));
-        std::fs::create_dir(&folder)
-            .map_err(|source| BuildError::Record { path: folder.clone(), source })?;
-        Ok(folder)
+        loop {
+            let number = self.folder_count;
+            self.folder_count += 1;
+            let place = self.place.as_ref();
+            if let Some(Some(folder)) =
+                place.map(|place| place.in_place.create_aside(number)).transpose()?
+            {
+                return Ok(folder);
+            }
+            let folder = work.join(format!("{}{number}", mounts::ASIDE));
+            match std::fs::create_dir(&folder) {
+                Ok(()) => return Ok(folder),
+                // In it is what an earlier build could not put back.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(BuildError::Record { path: folder, source }),
+            }
+        }
     }
 
     /// Tells whether commands need their files in `/`.

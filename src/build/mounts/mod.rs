@@ -88,7 +88,7 @@ pub(super) fn during<T>(
     if run.mounts.is_empty() {
         return command(&[], &[]);
     }
-    let Some(own) = home.own_directories() else {
+    let Some(kept) = home.kept() else {
         let mut gathered = Gathered::of(session, run, CacheUse::AsAsked, supply)?;
         let secrets = std::mem::take(&mut gathered.secrets);
         let real = Real::of(session, gathered)?;
@@ -98,7 +98,7 @@ pub(super) fn during<T>(
     };
     let mut gathered = Gathered::of(session, run, CacheUse::Alone, supply)?;
     let secrets = std::mem::take(&mut gathered.secrets);
-    let stand_ins = StandIns::make(session, gathered, own, supply)?;
+    let stand_ins = StandIns::make(session, gathered, kept, supply)?;
     let outcome = command(&[], &secrets);
     let gone = stand_ins.take_away();
     outcome.and_then(|done| gone.map(|()| done))

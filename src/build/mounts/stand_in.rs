@@ -15,6 +15,7 @@ use snapshot::{FileKind, InodeId, Metadata, NewDirectory, Rootfs, RootfsPath};
 use super::journal::{Before, Dress, Entry, Journal, Made, keeping_times};
 use super::{Gathered, Item, ItemContent, MountsError};
 use crate::build::error::StepError;
+use crate::build::foreign::Kept;
 use crate::build::mirror::{Mirror, list};
 use crate::build::session::Session;
 use crate::build::steps::Supply;
@@ -26,6 +27,9 @@ const KERNEL: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 
 /// What a step is told that wants to mount there.
 const IN_KERNEL: &str = "it is in a file system of the kernel's";
+
+/// The same of the directories of the build.
+const OWN: &str = "the build's own files are there";
 
 /// What stands in for the mounts of one command.
 pub(super) struct StandIns<'a> {
@@ -59,7 +63,7 @@ impl<'a> StandIns<'a> {
     pub(super) fn make(
         session: &Session<'_>,
         gathered: Gathered<'a>,
-        own: &[RootfsPath],
+        kept: Kept<'_>,
         supply: &mut dyn Supply,
     ) -> Result<Self, StepError> {
         // Unguarded: a target may be on a volume of the container.
@@ -67,7 +71,7 @@ impl<'a> StandIns<'a> {
         let journal = Journal::new(&session.options.execution.work_directory);
         let mut made = Self { root, journal, _items: Vec::new(), shown: Vec::new() };
         for item in &gathered.items {
-            if let Err(error) = made.make_one(item, own, supply) {
+            if let Err(error) = made.make_one(item, kept, supply) {
                 // The first error is the one to tell.
                 if let Err(second) = made.undo() {
                     tracing::debug!(%second, "stand-ins for mounts left behind");
@@ -82,7 +86,7 @@ impl<'a> StandIns<'a> {
     fn make_one(
         &mut self,
         item: &Item<'_>,
-        own: &[RootfsPath],
+        kept: Kept<'_>,
         supply: &mut dyn Supply,
     ) -> Result<(), StepError> {
         let target = self.root.resolve(&item.target)?;
@@ -94,8 +98,19 @@ impl<'a> StandIns<'a> {
             return Err(occupied(IN_KERNEL).into());
         }
         let is_own = |own: &RootfsPath| target.starts_with(own) || own.starts_with(&target);
-        if own.iter().any(is_own) {
-            return Err(occupied("the build's own files are there").into());
+        if kept.own.iter().any(is_own) {
+            return Err(occupied(OWN).into());
+        }
+        // What is copied from must not be put aside.
+        let is_missing_or_empty = match self.root.metadata(&target)? {
+            None => true,
+            Some(found) if found.kind == FileKind::Directory => {
+                self.root.read_dir(&target)?.is_empty()
+            }
+            Some(_) => false,
+        };
+        if !is_missing_or_empty && self.is_in(&target, kept.protected)? {
+            return Err(occupied(OWN).into());
         }
         let place = Shape::of(item)?;
         self.make_room(&target, place, supply)?;
@@ -209,6 +224,16 @@ impl<'a> StandIns<'a> {
             (Shape::Directory, Some(_)) => Err(occupied("it is not a directory").into()),
             (Shape::File, Some(_)) => Err(occupied("it is not a file").into()),
         }
+    }
+
+    /// Tells whether a path is one of these directories, or in one.
+    fn is_in(&self, path: &RootfsPath, directories: &[InodeId]) -> Result<bool, StepError> {
+        for at in std::iter::once(path.clone()).chain(path.ancestors()) {
+            if self.root.metadata(&at)?.is_some_and(|found| directories.contains(&found.inode())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns what is missing of a path, outer ones first.

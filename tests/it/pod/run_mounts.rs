@@ -155,16 +155,17 @@ fn what_nothing_can_stand_in_for_is_refused() {
         ("two", "--mount=type=cache,target=/kaniko/x", "the build's own files are there"),
         ("three", "--mount=type=tmpfs,target=/data", "what is there cannot be moved"),
         ("four", "--mount=type=tmpfs,target=/bin/busybox", "it is not a directory"),
+        ("six", "--mount=target=/ground", "the build's own files are there"),
         ("five", "--network=none", "takes a network namespace, which cannot be made in place"),
     ];
     for (name, flags, _) in cases {
         pod.write(&format!("{name}/Dockerfile"), &format!("FROM base\nRUN {flags} true\n"));
     }
     let said = pod.script(&format!(
-        "echo mine > /data/mine\n\
+        "echo mine > /data/mine; $b mkdir /ground; echo mine > /ground/file\n\
          list > /shared/before\n\
-         for name in one two three four five; do\n\
-         (build $name {BASE} --cleanup 2>&1) && exit 1\n\
+         for name in one two three four five six; do\n\
+         (build $name {BASE} --build-context=g=/ground --cleanup 2>&1) && exit 1\n\
          list > /shared/after\n\
          $b diff /shared/before /shared/after\n\
          $b test \"$($b cat /data/mine)\" = mine\n\
@@ -173,6 +174,7 @@ fn what_nothing_can_stand_in_for_is_refused() {
     for (_, flags, expected) in cases {
         assert!(said.contains(expected), "{flags}\n{said}");
     }
+    assert_eq!(said.matches("the build's own files are there").count(), 2, "{said}");
 }
 
 #[test]
