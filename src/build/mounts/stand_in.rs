@@ -7,10 +7,11 @@
 //! one has failed.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-use snapshot::{FileKind, InodeId, Metadata, NewDirectory, Rootfs, RootfsPath};
+use snapshot::{Directory, FileKind, InodeId, Metadata, NewDirectory, Rootfs, RootfsPath};
 
 use super::journal::{Before, Dress, Entry, Journal, Made, keeping_times};
 use super::{Gathered, Item, ItemContent, MountsError};
@@ -44,6 +45,8 @@ pub(super) struct StandIns<'a> {
 struct Shown {
     target: RootfsPath,
     inode: InodeId,
+    /// Open, so that the number of its inode is not given to what a command puts in its place.
+    _held: (Option<File>, Option<Directory>),
     /// Of a cache that the command may write to.
     back: Option<Back>,
 }
@@ -147,7 +150,11 @@ impl<'a> StandIns<'a> {
         let found = self.root.metadata(&target)?;
         let inode = found.map(|found| found.inode());
         let inode = inode.ok_or_else(|| MountsError::Replaced { target: target.clone() })?;
-        self.shown.push(Shown { target, inode, back });
+        let held = match place {
+            Shape::File => (Some(self.root.open_file(&target)?), None),
+            Shape::Directory => (None, Some(self.root.open_dir(&target)?)),
+        };
+        self.shown.push(Shown { target, inode, _held: held, back });
         Ok(())
     }
 
