@@ -8,9 +8,7 @@ from process import run
 LIMITS = (
     "Everything ran on one machine, on an ext4 file system in memory, with a registry on the "
     "loopback address: no figure says what a slow disk or a far registry costs. Programs were run "
-    "one after the other, each with the page cache as the one before left it. Where a machine is a "
-    "guest that gives memory back which is not used, a run that has to have it anew takes up to twice "
-    "the CPU time of the one before: medians of few runs are then worth no more than their ratios."
+    "one after the other, each with the page cache as the one before left it."
 )
 
 
