@@ -22,7 +22,6 @@ denied=$denied,--defsym=__wrap_getaddrinfo=abort,--defsym=__wrap_freeaddrinfo=ab
 # need a /dev/urandom in the root that is built.
 (cd "$here" && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS \
   cargo rustc --quiet --locked --bin zuwai --target "$triple" --profile "$profile" \
-  --config 'profile.image.inherits = "release"' --config 'profile.image.strip = "none"' \
   --config "target.$triple.rustflags = ['-Ctarget-feature=+crt-static', \
     '--cfg', 'getrandom_backend=\"linux_getrandom\"']" \
   -- "-Clink-arg=$denied") >&2
