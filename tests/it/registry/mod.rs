@@ -17,6 +17,7 @@ mod pull;
 mod push;
 mod real;
 mod tables;
+mod tokens;
 mod trust;
 
 use std::path::PathBuf;

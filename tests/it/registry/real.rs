@@ -136,7 +136,10 @@ async fn push(
     Ok(())
 }
 
-async fn push_and_pull(registry: &Registry, to: &Reference) -> Result<SmallImage, RegistryError> {
+pub async fn push_and_pull(
+    registry: &Registry,
+    to: &Reference,
+) -> Result<SmallImage, RegistryError> {
     let image = small_image("linux", "amd64");
     push(registry, to, &image).await?;
     let resolved = registry.resolve(to, &amd64()).await?;
