@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use snapshot::Digest;
 
 use super::entry::{
@@ -19,7 +18,7 @@ use super::entry::{
 use super::key::{Key, KeyWriter};
 use super::made_of::PartsRecord;
 use super::signing::Trust;
-use crate::image::{Descriptor, ImageFormat, Manifest, descriptor, digest_of};
+use crate::image::{Descriptor, Manifest, descriptor, digest_of};
 
 /// The config's type.
 const PARTS_TYPE: &str = "application/vnd.zuwai.cache.parts.v1+zstd";
@@ -116,16 +115,7 @@ pub(super) fn encode(
         layers.push(layer(entry));
         layers.extend(entry.headers.clone());
     }
-    let format = ImageFormat::Oci;
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": format.manifest_type(),
-        "config": config_descriptor,
-        "layers": layers,
-        "annotations": annotations,
-    });
-    let manifest = serde_json::to_vec(&manifest)?;
-    Ok(Document { manifest, blobs: vec![(config_descriptor, config)] })
+    Document::new((config_descriptor, config), &layers, &annotations)
 }
 
 impl BuildRecord {
@@ -191,6 +181,7 @@ fn seal(key: &Key, created: &Timestamp, entries: &[Entry], parts: &Descriptor) -
 mod tests {
     use super::*;
     use crate::cache::MadeOf;
+    use crate::image::ImageFormat;
     use crate::image::{Layer, LayerCompression};
 
     fn entry(name: &str, has_layer: bool, has_headers: bool) -> Entry {

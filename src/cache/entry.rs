@@ -88,6 +88,25 @@ pub(super) struct Document {
     pub(super) blobs: Vec<(Descriptor, Vec<u8>)>,
 }
 
+impl Document {
+    /// Makes an image's manifest of one config.
+    pub(super) fn new(
+        (config_descriptor, config): (Descriptor, Vec<u8>),
+        layers: &[Descriptor],
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self, serde_json::Error> {
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": ImageFormat::Oci.manifest_type(),
+            "config": config_descriptor,
+            "layers": layers,
+            "annotations": annotations,
+        });
+        let manifest = serde_json::to_vec(&manifest)?;
+        Ok(Self { manifest, blobs: vec![(config_descriptor, config)] })
+    }
+}
+
 impl Entry {
     /// Returns the documents; `created_by` and `platform` are for people and tools that look at
     /// them.
@@ -129,15 +148,7 @@ impl Entry {
         }
         let mut layers = vec![layer_descriptor(self.layer.as_ref())];
         layers.extend(self.headers.clone());
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": format.manifest_type(),
-            "config": config_descriptor,
-            "layers": layers,
-            "annotations": annotations,
-        });
-        let blobs = vec![(config_descriptor, config)];
-        Ok(Document { manifest: serde_json::to_vec(&manifest)?, blobs })
+        Document::new((config_descriptor, config), &layers, &annotations)
     }
 
     /// Reads the entry of `key`.

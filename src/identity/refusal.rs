@@ -5,8 +5,7 @@ use std::fmt;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// Most characters of a message that are shown.
-const SHOWN_CHARACTERS: usize = 500;
+use crate::http::said;
 
 /// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +25,12 @@ impl Refusal {
     pub fn read(host: String, status: StatusCode, text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let (code, message) = from_json(&text).unwrap_or_else(|| from_xml(&text));
-        Self { host, status, code: code.map(shown), message: message.map(shown) }
+        Self {
+            host,
+            status,
+            code: code.map(|text| said(&text)),
+            message: message.map(|text| said(&text)),
+        }
     }
 
     /// Hides `secret` wherever the server repeated it.
@@ -113,19 +117,10 @@ fn unescaped(text: &str) -> String {
         .replace("&amp;", "&")
 }
 
-/// Makes one short line without control characters.
-fn shown(text: String) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_control() || c == ' ').collect();
-    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN_CHARACTERS) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::SAID_CHARACTERS;
 
     fn check(status: u16, text: &str, expected: &str) {
         let status = StatusCode::from_u16(status).unwrap();
@@ -175,7 +170,7 @@ mod tests {
         let status = StatusCode::BAD_REQUEST;
         let refusal = Refusal::read("h".to_owned(), status, "é\u{1b}[2J".repeat(400).as_bytes());
         let message = refusal.message.unwrap();
-        assert_eq!(message.chars().count(), SHOWN_CHARACTERS + 1);
+        assert_eq!(message.chars().count(), SAID_CHARACTERS + 1);
         assert!(!message.chars().any(char::is_control), "{message}");
     }
 }

@@ -4,7 +4,7 @@ use snapshot::RootfsPath;
 
 use super::error::{PlanError, PlanErrorKind};
 use super::stage::{StageReader, StageState, rootfs_path};
-use super::step::{Archives, CopySource, CopyStep, Destination, Footing};
+use super::step::{CopySource, CopyStep};
 use crate::dockerfile::Word;
 use crate::dockerfile::instruction::{Mount, MountError, MountFlag, MountType, Sharing};
 
@@ -109,17 +109,7 @@ pub enum MountAccess {
 impl BindMount {
     /// Returns the copy that reads what is mounted.
     pub fn as_copy(&self) -> CopyStep {
-        CopyStep {
-            from: self.from.clone(),
-            sources: vec![self.source.clone()],
-            inline: Vec::new(),
-            destination: Destination { path: RootfsPath::root(), is_directory: true },
-            owner: None,
-            mode: None,
-            archives: Archives::Copied,
-            exclude: Vec::new(),
-            footing: Footing::Stage,
-        }
+        CopyStep::whole(self.from.clone(), self.source.clone())
     }
 }
 

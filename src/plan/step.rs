@@ -180,6 +180,23 @@ pub struct CopyStep {
     pub footing: Footing,
 }
 
+impl CopyStep {
+    /// Copies one source to the root, as it is.
+    pub fn whole(from: CopySource, source: RootfsPath) -> Self {
+        Self {
+            from,
+            sources: vec![source],
+            inline: Vec::new(),
+            destination: Destination { path: RootfsPath::root(), is_directory: true },
+            owner: None,
+            mode: None,
+            archives: Archives::Copied,
+            exclude: Vec::new(),
+            footing: Footing::Stage,
+        }
+    }
+}
+
 /// What copied files are put upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Footing {

@@ -7,14 +7,11 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::credentials::CredentialOrigin;
-use crate::http::{Response, is_temporary_status, retry_after};
+use crate::http::{Response, is_temporary_status, retry_after, said};
 use crate::report::fault::Class;
 
 /// Largest error body that is read, in bytes.
 const LARGEST_BODY: u64 = 64 << 10;
-
-/// Longest text of a server that is shown, in characters.
-const LONGEST_TEXT: usize = 400;
 
 /// Who refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +101,7 @@ impl Refusal {
         let request_id = ["x-request-id", "x-amzn-requestid", "x-ms-correlation-request-id"]
             .into_iter()
             .find_map(|name| response.header(name))
-            .map(clean);
+            .map(said);
         let mut refusal = Self {
             party,
             host: response.host().to_owned(),
@@ -248,8 +245,8 @@ fn reported(body: &[u8], is_html: bool) -> Vec<ReportedError> {
         return errors
             .into_iter()
             .map(|error| ReportedError {
-                code: clean(&error.code),
-                message: clean(&error.message),
+                code: said(&error.code),
+                message: said(&error.message),
                 detail: error.detail,
             })
             .collect();
@@ -268,26 +265,17 @@ fn reported(body: &[u8], is_html: bool) -> Vec<ReportedError> {
         Err(_) if is_html => String::new(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let message = clean(&message);
+    let message = said(&message);
     if message.is_empty() {
         return Vec::new();
     }
     vec![ReportedError { message, ..ReportedError::default() }]
 }
 
-/// Makes a server's text fit for one line of a terminal.
-fn clean(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_control() || c == ' ').collect();
-    let joined = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match joined.char_indices().nth(LONGEST_TEXT) {
-        Some((end, _)) => format!("{}…", joined.get(..end).unwrap_or_default()),
-        None => joined,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::SAID_CHARACTERS;
 
     fn refusal(status: u16, body: &str) -> Refusal {
         Refusal {
@@ -323,7 +311,7 @@ mod tests {
         check("plain\x1b[31m text", ": plain [31m text");
         check(r#"{"errors":[]}"#, "");
         check(r#"{"errors":"x"}"#, "");
-        check(&"x".repeat(1000), &format!(": {}…", "x".repeat(LONGEST_TEXT)));
+        check(&"x".repeat(1000), &format!(": {}…", "x".repeat(SAID_CHARACTERS)));
         assert_eq!(reported(b"<html>error</html>", true), []);
     }
 

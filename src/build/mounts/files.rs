@@ -8,7 +8,7 @@ use super::MountsError;
 use crate::build::error::StepError;
 use crate::context::BuildContext;
 use crate::execute::{self, Source};
-use crate::plan::{Archives, CopySource, CopyStep, Destination, Footing};
+use crate::plan::{CopySource, CopyStep};
 
 /// Where the files of a mount come from.
 pub(super) enum FileSource<'a> {
@@ -99,17 +99,7 @@ impl FileSource<'_> {
     fn copy_tree(&self, directory: &RootfsPath, target: &Rootfs) -> Result<(), StepError> {
         // As a root of its own, so that no name in the path can be taken for a pattern.
         let from = self.root().subtree(directory)?;
-        let step = CopyStep {
-            from: CopySource::Context,
-            sources: vec![RootfsPath::root()],
-            inline: Vec::new(),
-            destination: Destination { path: RootfsPath::root(), is_directory: true },
-            owner: None,
-            mode: None,
-            archives: Archives::Copied,
-            exclude: Vec::new(),
-            footing: Footing::Stage,
-        };
+        let step = CopyStep::whole(CopySource::Context, RootfsPath::root());
         match self {
             Self::Context(context) => {
                 let keeps = |path: &RootfsPath| {

@@ -28,6 +28,7 @@ use crate::dockerfile::instruction;
 use crate::plan::{
     BindMount, CacheMount, CopySource, MountAccess, RunMount, RunStep, SecretMount, TmpfsMount,
 };
+use crate::report::event::Event;
 use crate::sandbox::{MountedFile, StepMount};
 use crate::secret::{Secret, SecretBytes};
 use crate::store::{CacheVolume, Sharing};
@@ -98,6 +99,12 @@ pub(super) fn during<T>(
     };
     let mut gathered = Gathered::of(session, run, CacheUse::Alone, supply)?;
     let secrets = std::mem::take(&mut gathered.secrets);
+    for item in &gathered.items {
+        if let ItemContent::Memory { size_bytes: Some(_) } = &item.content {
+            let text = format!("`size` of the tmpfs at `{}` has no effect in place", item.target);
+            session.events.send(Event::Warning { text });
+        }
+    }
     let stand_ins = StandIns::make(session, gathered, kept, supply)?;
     let outcome = command(&[], &secrets);
     let gone = stand_ins.take_away();

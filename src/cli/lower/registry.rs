@@ -47,31 +47,11 @@ pub fn access(
                 .to_owned(),
         );
     }
-    let transport = |plain_http, skip| TransportSecurity {
-        plain_http: if plain_http { PlainHttp::Allowed } else { PlainHttp::Refused },
-        verification: if skip { Verification::Skipped } else { Verification::Required },
-    };
     Ok(RegistryAccess {
         push: transport(push.insecure, push.skip_tls_verify),
         pull: transport(pull.insecure_pull, push.skip_tls_verify || pull.skip_tls_verify_pull),
-        plain_http_hosts: names(&hosts.insecure_registry),
-        unverified_hosts: names(&hosts.skip_tls_verify_registry),
-        certificates: certificates(&hosts.registry_certificate, facts),
-        client_certificates: client_certificates(hosts, facts)?,
-        maps: maps(pull),
-        fallback: match pull.skip_default_registry_fallback {
-            true => RegistryFallback::Fail,
-            false => RegistryFallback::Origin,
-        },
         credentials,
-        credential_directories: credential_directories(work_directory, environment, facts),
-        helper_directories: environment.paths("PATH"),
-        helper_environment: environment.all(),
         ambient: ambient(&args.credentials.document.credential_helpers, environment, facts)?,
-        ca_file: ca_file(environment, facts),
-        ca_directories: ca_directories(environment, facts),
-        proxy: proxy(environment)?,
-        client_type: client_type(environment)?,
         push_retry_count: retry("--push-retry", args.output.push_retry)?,
         download_retry_count: retry("--image-download-retry", push.image_download_retry)?,
         immutable_tags: match args.output.push_ignore_immutable_tag_errors {
@@ -82,6 +62,7 @@ pub fn access(
             true => PermissionCheck::Skipped,
             false => PermissionCheck::Checked,
         },
+        ..pulling(pull, work_directory, environment, facts)?
     })
 }
 
@@ -92,24 +73,23 @@ pub fn warmer(
     facts: &Facts,
     warnings: &mut Vec<String>,
 ) -> Result<RegistryAccess, Error> {
-    let (pull, hosts) = (&args.pull, &args.pull.hosts);
-    warn_of_switches(hosts, warnings);
+    let pull = &args.pull;
+    warn_of_switches(&pull.hosts, warnings);
     let kaniko_directory = Path::new(crate::cli::KANIKO_DIRECTORY);
+    pulling(pull, kaniko_directory, environment, facts)
+}
+
+/// Lowers what pulls need, with nothing to push to and the credentials of files.
+fn pulling(
+    pull: &PullArgs,
+    work_directory: &Path,
+    environment: &Environment,
+    facts: &Facts,
+) -> Result<RegistryAccess, Error> {
+    let hosts = &pull.hosts;
     Ok(RegistryAccess {
-        push: TransportSecurity {
-            plain_http: PlainHttp::Refused,
-            verification: Verification::Required,
-        },
-        pull: TransportSecurity {
-            plain_http: match pull.insecure_pull {
-                true => PlainHttp::Allowed,
-                false => PlainHttp::Refused,
-            },
-            verification: match pull.skip_tls_verify_pull {
-                true => Verification::Skipped,
-                false => Verification::Required,
-            },
-        },
+        push: transport(false, false),
+        pull: transport(pull.insecure_pull, pull.skip_tls_verify_pull),
         plain_http_hosts: names(&hosts.insecure_registry),
         unverified_hosts: names(&hosts.skip_tls_verify_registry),
         certificates: certificates(&hosts.registry_certificate, facts),
@@ -120,7 +100,7 @@ pub fn warmer(
             false => RegistryFallback::Origin,
         },
         credentials: CredentialSource::Files,
-        credential_directories: credential_directories(kaniko_directory, environment, facts),
+        credential_directories: credential_directories(work_directory, environment, facts),
         helper_directories: environment.paths("PATH"),
         helper_environment: environment.all(),
         ambient: ambient(&[], environment, facts)?,
@@ -133,6 +113,13 @@ pub fn warmer(
         immutable_tags: ImmutableTags::Fail,
         permission_check: PermissionCheck::Skipped,
     })
+}
+
+fn transport(plain_http: bool, skip: bool) -> TransportSecurity {
+    TransportSecurity {
+        plain_http: if plain_http { PlainHttp::Allowed } else { PlainHttp::Refused },
+        verification: if skip { Verification::Skipped } else { Verification::Required },
+    }
 }
 
 /// Warns of registries whose names are those of a switch's values.
