@@ -20,7 +20,7 @@ use crate::build::needs::copied_stages_before;
 use crate::build::session::Session;
 use crate::cache::{BuildParts, Key, MadeOf, StageParts, StepParts};
 use crate::context::BuildContext;
-use crate::execute::{ContentDigests, ExecuteError, Source, inputs};
+use crate::execute::{ContentDigests, ExecuteError, Input, Source, inputs};
 use crate::image::{Image, Platform};
 use crate::plan::{Base, CopySource, CopyStep, Plan, PlannedStage, RunMount, Step, StepKind};
 
@@ -338,15 +338,24 @@ impl Reader<'_> {
         let keeps = |path: &RootfsPath| context.contains(path);
         let known = self.contexts.of(context);
         let source = Source::context(context.root(), &keeps).with_known(known);
-        for input in inputs(copy, &source, &self.digests)? {
-            let slash = if input.kind == FileKind::Directory { "/" } else { "" };
-            let path = String::from_utf8_lossy(input.path.as_bytes());
-            let shown = format!("{}{slash}", path.trim_start_matches('/'));
-            made_of.file(shown, |writer| input_part(writer, &input));
-        }
+        add_files(made_of, &inputs(copy, &source, &self.digests)?);
         Ok(())
     }
 }
 
+/// Adds what a copy reads.
+fn add_files(made_of: &mut MadeOf, inputs: &[Input]) {
+    for input in inputs {
+        let slash = if input.kind == FileKind::Directory { "/" } else { "" };
+        let path = String::from_utf8_lossy(input.path.as_bytes());
+        let shown = format!("{}{slash}", path.trim_start_matches('/'));
+        made_of.file(shown, |writer| input_part(writer, input));
+    }
+}
+
+#[cfg(test)]
+mod instructions;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trees;
