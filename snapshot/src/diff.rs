@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use crate::change::{Change, ChangeKind, Changeset};
 use crate::digest::Digest;
 use crate::index::{Index, NodeId, Row};
+use crate::layer::MtimeRule;
 use crate::metadata::{FileKind, InodeId, Metadata, Timestamp};
 use crate::mode::{Mode, is_same_in_image, is_same_inode_state};
 use crate::path::RootfsPath;
@@ -21,6 +22,8 @@ pub(crate) struct Rules {
     /// A row with this ctime or a later one proves nothing: the file may have been written again
     /// without its ctime moving.
     pub(crate) racy_from: Timestamp,
+    /// What layers say of times: those that they do not tell apart are no difference.
+    pub(crate) mtime: MtimeRule,
 }
 
 /// How an entry relates to its row, before anything is read.
@@ -83,7 +86,9 @@ impl Rules {
         if !is_racy && !self.mode.is_candidate(old, new) {
             return Comparison::Same;
         }
-        if !is_same_in_image(old, new) {
+        let in_layer =
+            |metadata: &Metadata| Metadata { mtime: self.mtime.apply(metadata.mtime), ..*metadata };
+        if !is_same_in_image(&in_layer(old), &in_layer(new)) {
             return Comparison::Different;
         }
         Comparison::Unclear
@@ -102,7 +107,7 @@ impl Rules {
         if !is_same_content || old.xattrs != now.xattrs {
             return Some(Verdict::Modified);
         }
-        let is_news = has_moved || old.content != now.content;
+        let is_news = has_moved || old.content != now.content || old.metadata.mtime != new.mtime;
         is_news.then_some(Verdict::Noted)
     }
 
@@ -214,8 +219,11 @@ pub(crate) fn apply(index: &mut Index, sightings: &[Sighting], removed: &[Rootfs
 mod tests {
     use super::*;
 
-    const RULES: Rules =
-        Rules { mode: Mode::Redo, racy_from: Timestamp { seconds: 100, nanoseconds: 0 } };
+    const RULES: Rules = Rules {
+        mode: Mode::Redo,
+        racy_from: Timestamp { seconds: 100, nanoseconds: 0 },
+        mtime: MtimeRule::Keep,
+    };
 
     fn row(kind: FileKind) -> Row {
         let metadata = Metadata {
@@ -245,6 +253,17 @@ mod tests {
             racy.ctime.seconds = 100;
             assert_eq!(rules.compare(&racy, &racy), Comparison::Unclear);
         }
+    }
+
+    #[test]
+    fn times_that_no_layer_tells_apart_are_no_difference() {
+        let old = row(FileKind::Regular).metadata;
+        let mut touched = old;
+        (touched.mtime.seconds, touched.ctime.seconds) = (11, 21);
+        assert_eq!(RULES.compare(&old, &touched), Comparison::Different);
+        let rules = Rules { mtime: MtimeRule::Set(Timestamp::EPOCH), ..RULES };
+        assert_eq!(rules.compare(&old, &touched), Comparison::Unclear);
+        assert_eq!(rules.compare(&old, &Metadata { mode: 0, ..touched }), Comparison::Different);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::error::SnapshotError;
 use crate::fallback::Fallback;
 use crate::ignore::IgnoreList;
 use crate::index::{Index, NodeId};
+use crate::layer::MtimeRule;
 use crate::metadata::Timestamp;
 use crate::mode::Mode;
 use crate::path::RootfsPath;
@@ -33,6 +34,9 @@ pub struct SnapshotOptions {
     pub ignore: IgnoreList,
     /// How many threads look; one for each core, at most eight, when not given.
     pub threads: Option<NonZeroUsize>,
+    /// What the layers say of times: what differs in nothing but times that they do not tell apart
+    /// has not changed.
+    pub mtime: MtimeRule,
 }
 
 /// What changed since the last snapshot, and what it took to find out.
@@ -212,7 +216,7 @@ impl Snapshotter {
             rootfs: &self.rootfs,
             index: &self.index,
             ignore: &self.options.ignore,
-            rules: Rules { mode, racy_from: self.racy_from },
+            rules: Rules { mode, racy_from: self.racy_from, mtime: self.options.mtime },
             threads: self.options.threads,
         };
         let (mut found, everything_because, scope_path_count) = match scope {

@@ -1,11 +1,12 @@
 //! Changes to layers: written, compressed and kept, and on their way to registries where they are
 //! part of the image.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use snapshot::layer::{Contents, OnContent, WrittenLayer, write_layer};
-use snapshot::{Changeset, FileKind};
+use snapshot::{Changeset, Digest, FileKind, RootfsPath};
 
 use super::error::StepError;
 use super::session::Session;
@@ -36,6 +37,14 @@ impl Layers {
     }
 }
 
+/// A layer that this build has written.
+#[derive(Clone, Debug)]
+pub(super) struct NewLayer {
+    pub(super) layer: Layer,
+    /// The digests of its files' contents, where a cache keeps them.
+    pub(super) contents: Arc<HashMap<RootfsPath, Digest>>,
+}
+
 /// Writes changes as a layer, whose bytes `on_content` hears of.
 pub(super) fn write(
     session: &Session<'_>,
@@ -43,13 +52,20 @@ pub(super) fn write(
     contents: Contents,
     sink: LayerSink,
     on_content: OnContent<'_>,
-) -> Result<Layer, StepError> {
+) -> Result<NewLayer, StepError> {
     let start = Instant::now();
     let options = session.layer_options()?;
     let gauge = Gauge::new(LongWork::Layer, "", Some(file_bytes(changeset)));
     session.events.send(Event::WorkStarted(gauge.clone()));
     let contents = contents.counted_by(gauge.counter());
-    let (written, sink) = write_layer(&contents, changeset, &options, sink, on_content)?;
+    let (mut known, is_kept) = (HashMap::new(), session.options.cache.is_some());
+    let (written, sink) =
+        write_layer(&contents, changeset, &options, sink, &mut |path, digest| {
+            if is_kept {
+                known.insert(path.clone(), *digest);
+            }
+            on_content(path, digest);
+        })?;
     let WrittenLayer { digest, diff_id, size_bytes, tar_bytes, stats, .. } = written;
     sink.commit(Some((&digest, size_bytes))).map_err(StepError::Store)?;
     let elapsed = start.elapsed();
@@ -71,7 +87,8 @@ pub(super) fn write(
         restart_count: stats.restart_count,
     }));
     let media_type = session.layer_media_type();
-    Ok(Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id })
+    let layer = Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id };
+    Ok(NewLayer { layer, contents: Arc::new(known) })
 }
 
 /// Returns how many bytes of files are to be read for a layer.

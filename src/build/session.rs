@@ -161,6 +161,7 @@ impl Session<'_> {
             },
             ignore,
             threads: Some(self.threads()),
+            mtime: self.mtime_rule(),
         })
     }
 
@@ -246,11 +247,15 @@ impl Session<'_> {
                 Compression::Zstd { level: ZstdLevel::new(number(level))? }
             }
         };
-        let mtime = match self.options.layers.timestamps {
+        Ok(LayerOptions { compression, threads: self.threads(), mtime: self.mtime_rule() })
+    }
+
+    /// Returns what layers say of modification times.
+    pub(super) fn mtime_rule(&self) -> MtimeRule {
+        match self.options.layers.timestamps {
             Timestamps::Kept => MtimeRule::Keep,
             Timestamps::Zeroed => MtimeRule::Set(Timestamp { seconds: 0, nanoseconds: 0 }),
-        };
-        Ok(LayerOptions { compression, threads: self.threads(), mtime })
+        }
     }
 
     pub(super) fn layer_media_type(&self) -> &'static str {

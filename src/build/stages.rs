@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use snapshot::Rootfs;
@@ -22,6 +23,7 @@ use crate::execute::Outline;
 use crate::image::Image;
 use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage};
 use crate::report::event::Event;
+use crate::unpack::ImageHeaders;
 
 /// A finished stage.
 pub(super) struct Finished {
@@ -230,9 +232,9 @@ impl<'a> Stages<'a> {
         let its_steps = part.stage.steps.get(steps.range.clone()).unwrap_or_default();
         let held = match its_steps.iter().any(changes_files) {
             false => Held::Nothing,
-            true if image.layers().is_empty() => Held::Outline(Outline::of_scratch()),
+            true if image.layers().is_empty() => Held::Outline(self.outline(None)),
             true => match self.headers.of(&image)? {
-                Some(headers) => Held::Outline(Outline::of_image(headers)),
+                Some(headers) => Held::Outline(self.outline(Some(headers))),
                 None => Held::Files(Stages::unpack(self, &image, part.stage.text.clone())?),
             },
         };
@@ -258,12 +260,18 @@ impl<'a> Stages<'a> {
             return Ok(Held::Outline(outline));
         }
         if image.layers().is_empty() {
-            return Ok(Held::Outline(Outline::of_scratch()));
+            return Ok(Held::Outline(self.outline(None)));
         }
         match self.headers.of(image)? {
-            Some(headers) => Ok(Held::Outline(Outline::of_image(headers))),
+            Some(headers) => Ok(Held::Outline(self.outline(Some(headers)))),
             None => Ok(Held::Files(self.base_root(part, image)?)),
         }
+    }
+
+    /// Returns the outline of what headers tell; of nothing where there are no layers.
+    fn outline(&self, headers: Option<Arc<ImageHeaders>>) -> Outline {
+        let outline = headers.map_or_else(Outline::of_scratch, Outline::of_image);
+        outline.with_mtimes(self.session.mtime_rule())
     }
 
     fn base_image(&self, stage: &PlannedStage) -> Result<Image, BuildError> {

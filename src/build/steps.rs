@@ -12,7 +12,7 @@ use snapshot::{PathSet, Rootfs, Scope, Snapshotter};
 
 use super::caching::Caching;
 use super::error::{BuildError, StepError};
-use super::layers::{Layers, write};
+use super::layers::{Layers, NewLayer, write};
 use super::overlays;
 use super::roots::{Home, Root};
 use super::session::Session;
@@ -115,7 +115,7 @@ enum Touched {
     /// It wrote to these paths.
     Paths(PathSet),
     /// It has written its layer itself, if it changed something.
-    Linked(Option<Layer>),
+    Linked(Option<NewLayer>),
     /// Whatever its command did.
     Anything,
 }
@@ -219,7 +219,7 @@ impl<'a> StageRun<'a> {
         }
         if layer.is_some() || history.is_some() {
             let history = history.unwrap_or_else(|| self.session.history(&step.text));
-            self.append(layer, history);
+            self.append(layer.map(|new| new.layer), history);
         }
         Ok(())
     }
@@ -291,7 +291,7 @@ impl<'a> StageRun<'a> {
             let tracked = self.end_record();
             self.snapshot(tracked)
         };
-        let mut layer = layer.map_err(BuildError::Snapshot)?;
+        let mut layer = layer.map_err(BuildError::Snapshot)?.map(|new| new.layer);
         for (position, (history, _)) in waiting.into_iter().enumerate() {
             let its_layer = if position == last { layer.take() } else { None };
             self.append(its_layer, history);
@@ -309,7 +309,7 @@ impl<'a> StageRun<'a> {
     }
 
     /// Makes a layer of what steps added to the outline, if they did.
-    fn outline_layer(&mut self) -> Result<Option<Layer>, StepError> {
+    fn outline_layer(&mut self) -> Result<Option<NewLayer>, StepError> {
         let (session, layers) = (self.session, self.layers);
         let Ground::Outline(outline) = &mut self.ground else { return Ok(None) };
         session.events.send(Event::SnapshotStarted { reach: SnapshotReach::Files });
@@ -332,7 +332,7 @@ impl<'a> StageRun<'a> {
     }
 
     /// Looks for changes where they can be and writes them as a layer, if there are any.
-    fn snapshot(&mut self, tracked: Tracked) -> Result<Option<Layer>, StepError> {
+    fn snapshot(&mut self, tracked: Tracked) -> Result<Option<NewLayer>, StepError> {
         let session = self.session;
         let reach = match &tracked.scope {
             Scope::Everything(_) => SnapshotReach::FullFilesystem,

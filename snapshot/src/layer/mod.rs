@@ -56,7 +56,8 @@ pub enum MtimeRule {
 }
 
 impl MtimeRule {
-    fn apply(self, mtime: Timestamp) -> Timestamp {
+    /// Returns what a layer says of a time.
+    pub fn apply(self, mtime: Timestamp) -> Timestamp {
         match self {
             Self::Keep => mtime,
             Self::Set(fixed) => fixed,

@@ -33,13 +33,14 @@ use snapshot::Digest;
 
 use super::bases::Bases;
 use super::error::BuildError;
+use super::layers::NewLayer;
 use super::options::{self, CacheOptions, CachePlace, NewLayers};
 use super::session::Session;
 use crate::cache::{
     BuildParts, BuildRecord, CacheError, Circumstances, Entry, Key, KeyWriter, LayerCache,
     NewEntry, Pushes, Trust,
 };
-use crate::image::{Layer, Reference, digest_of};
+use crate::image::{Reference, digest_of};
 use crate::plan::{CopySource, Plan, Step, StepKind};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
@@ -177,7 +178,7 @@ impl<'a> Caching<'a> {
     }
 
     /// Notes what a step has made, and stores it.
-    pub(super) fn made(&self, position: usize, number: usize, step: &Step, layer: Option<&Layer>) {
+    pub(super) fn made(&self, position: usize, number: usize, step: &Step, new: Option<&NewLayer>) {
         if !step.makes_layer() {
             return;
         }
@@ -185,13 +186,14 @@ impl<'a> Caching<'a> {
         lineage.enter(position, step);
         let Some(key) = self.keys.step(position, number) else { return };
         if let (Some(parent), true) = (lineage.of(position), self.is_cached(step)) {
-            self.store(key, parent, step, layer);
+            self.store(key, parent, step, new);
         }
-        lineage.made(position, step, key, layer);
+        lineage.made(position, step, key, new.map(|new| &new.layer));
     }
 
-    fn store(&self, key: &Key, parent: &Key, step: &Step, layer: Option<&Layer>) {
+    fn store(&self, key: &Key, parent: &Key, step: &Step, made: Option<&NewLayer>) {
         let Some(pushes) = &self.pushes else { return };
+        let layer = made.map(|made| &made.layer);
         self.tell_failure();
         let digest = layer.and_then(|layer| digest_of(&layer.descriptor).ok());
         let blob = match digest.map(|digest| self.session.store.stored(&digest)).transpose() {
@@ -209,7 +211,7 @@ impl<'a> Caching<'a> {
             created: Timestamp::now(),
         };
         let created_by = step.history.clone().unwrap_or_else(|| step.text.clone());
-        let (read, platform) = (layer.cloned().zip(blob.clone()), self.keys.platform());
+        let (read, platform) = (made.cloned().zip(blob.clone()), self.keys.platform());
         let new = NewEntry { entry, blob, created_by, platform };
         if !self.is_warned.get() {
             self.session.events.send(Event::CachePushed { name: self.name_of(key) });
@@ -348,8 +350,8 @@ fn build_key(session: &Session<'_>, plan: &Plan) -> Key {
 
 /// Reads what a layer's headers say, in the form to keep; `None` where that cannot be, which costs
 /// only whoever would have read it.
-fn stored_headers(of: Option<(Layer, Blob)>) -> Option<Vec<u8>> {
-    let (layer, blob) = of?;
+fn stored_headers(of: Option<(NewLayer, Blob)>) -> Option<Vec<u8>> {
+    let (NewLayer { layer, contents }, blob) = of?;
     let (digest, size_bytes, diff_id): (Digest, u64, Digest) =
         (blob.digest, blob.size_bytes, layer.diff_id);
     let open = Box::new(move || {
@@ -359,7 +361,9 @@ fn stored_headers(of: Option<(Layer, Blob)>) -> Option<Vec<u8>> {
     let input = LayerInput { digest, size_bytes, diff_id, open };
     let read = read_headers(vec![input], &UnpackOptions::default());
     let index = read.inspect_err(|error| tracing::debug!(%error, "a layer's headers are not kept"));
-    index.ok()?.first()?.to_stored().ok()
+    let mut index = index.ok()?.pop()?;
+    index.learn(&contents);
+    index.to_stored().ok()
 }
 
 /// Tells whether the layers of a step are cached.

@@ -10,10 +10,9 @@ use snapshot::{Change, ChangeKind, Changeset, FileKind, Metadata, Rootfs, Rootfs
 
 use super::{Ground, Layers, StageRun, Supply, Touched};
 use crate::build::error::StepError;
-use crate::build::layers::write;
+use crate::build::layers::{NewLayer, write};
 use crate::build::mirror::list;
 use crate::execute::ExecuteError;
-use crate::image::Layer;
 use crate::plan::CopyStep;
 use crate::report::event::Event;
 
@@ -84,7 +83,7 @@ impl StageRun<'_> {
         &self,
         own: &Rootfs,
         entries: impl Iterator<Item = &'e (RootfsPath, Metadata)>,
-    ) -> Result<Option<Layer>, StepError> {
+    ) -> Result<Option<NewLayer>, StepError> {
         let session = self.session;
         let added = entries.map(|(path, found)| Change {
             path: path.clone(),

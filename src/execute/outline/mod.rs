@@ -11,7 +11,7 @@ mod node;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use snapshot::layer::Contents;
+use snapshot::layer::{Contents, MtimeRule};
 use snapshot::{
     Change, ChangeKind, Changeset, Digest, FileKind, IgnoreList, NewDirectory, RootfsPath,
 };
@@ -35,6 +35,8 @@ pub struct Outline {
     inode_count: u64,
     /// Whether the root was in an image or looked at for a layer: until then it cannot differ.
     is_root_known: bool,
+    /// What the layers say of times.
+    mtime: MtimeRule,
 }
 
 impl Outline {
@@ -54,7 +56,14 @@ impl Outline {
         if base.get(&root).is_none() {
             own.insert(root, Node::directory(0o755, 0, 0));
         }
-        Self { base, own, before: BTreeMap::new(), inode_count: 0, is_root_known }
+        let (before, mtime) = (BTreeMap::new(), MtimeRule::Keep);
+        Self { base, own, before, inode_count: 0, is_root_known, mtime }
+    }
+
+    /// Says what layers say of times: what differs in nothing else is the same where they do not
+    /// tell them apart.
+    pub fn with_mtimes(self, mtime: MtimeRule) -> Self {
+        Self { mtime, ..self }
     }
 
     /// Carries out a COPY or ADD step.
@@ -97,7 +106,7 @@ impl Outline {
             let Some(mut node) = self.node(&path) else { continue };
             let kind = match &old {
                 None => Some(ChangeKind::Added),
-                Some(old) => node.is_other_than(old)?.then_some(ChangeKind::Modified),
+                Some(old) => node.is_other_than(old, self.mtime)?.then_some(ChangeKind::Modified),
             };
             let Some(kind) = kind else {
                 // What was read to find out is worth keeping.
@@ -235,7 +244,8 @@ impl Outline {
             if old.has_acl() {
                 return Err(needs_files(path, "it has an access control list"));
             }
-            if old.is_unread() && node::is_same_in_image(&old.metadata, &new.metadata) {
+            let is_same = node::is_same_in_image(&old.metadata, &new.metadata, self.mtime);
+            if old.is_unread() && is_same {
                 return Err(needs_files(path, "it may be the same as before"));
             }
         }

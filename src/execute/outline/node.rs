@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use snapshot::layer::Content;
+use snapshot::layer::{Content, MtimeRule};
 use snapshot::{Digest, Digester, FileKind, Metadata, Rootfs, RootfsPath, Timestamp, Xattrs};
 
 use crate::execute::ExecuteError;
@@ -45,11 +45,12 @@ impl Node {
             nlink: if header.is_linked { 2 } else { 1 },
             ..metadata(kind, header.mtime)
         };
-        let mut bytes = Bytes::None;
+        let (mut bytes, mut known) = (Bytes::None, None);
         match &header.kind {
             HeaderKind::Directory => {}
-            HeaderKind::Regular { size, content } => {
+            HeaderKind::Regular { size, content, digest } => {
                 metadata.size = *size;
+                known = *digest;
                 if let Some(content) = content {
                     bytes = Bytes::Held(content.as_slice().into());
                 }
@@ -62,7 +63,7 @@ impl Node {
                 (metadata.rdev_major, metadata.rdev_minor) = (*major, *minor);
             }
         }
-        Self { metadata, xattrs: header.xattrs.clone(), bytes, digest: None }
+        Self { metadata, xattrs: header.xattrs.clone(), bytes, digest: known }
     }
 
     pub(super) fn directory(mode: u32, uid: u32, gid: u32) -> Self {
@@ -83,8 +84,13 @@ impl Node {
 
     /// Tells whether it has to be in a layer on top of one that has `old`: its metadata differ, or
     /// else its content or attributes, as a snapshot decides.
-    pub(super) fn is_other_than(&mut self, old: &Self) -> Result<bool, ExecuteError> {
-        if !is_same_in_image(&old.metadata, &self.metadata) || old.xattrs != self.xattrs {
+    pub(super) fn is_other_than(
+        &mut self,
+        old: &Self,
+        mtime: MtimeRule,
+    ) -> Result<bool, ExecuteError> {
+        let is_same = is_same_in_image(&old.metadata, &self.metadata, mtime);
+        if !is_same || old.xattrs != self.xattrs {
             return Ok(true);
         }
         match self.metadata.kind {
@@ -164,8 +170,9 @@ pub(super) fn kind_of_header(header: &HeaderEntry) -> FileKind {
 }
 
 /// Tells whether everything that a layer holds of an entry's metadata is equal.
-pub(super) fn is_same_in_image(old: &Metadata, new: &Metadata) -> bool {
+pub(super) fn is_same_in_image(old: &Metadata, new: &Metadata, mtime: MtimeRule) -> bool {
     let of_image = |metadata: &Metadata| Metadata {
+        mtime: mtime.apply(metadata.mtime),
         ctime: Timestamp::EPOCH,
         dev: 0,
         ino: 0,

@@ -8,6 +8,8 @@ mod image;
 mod stored;
 mod table;
 
+use std::collections::HashMap;
+
 use snapshot::xattr::belongs_in_image;
 use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
 
@@ -73,6 +75,8 @@ pub enum HeaderKind {
         size: u64,
         /// The content of a passwd or group file in a directory `etc`; `None` for all others.
         content: Option<Vec<u8>>,
+        /// Of its content, where it is known.
+        digest: Option<Digest>,
     },
     /// A symbolic link to these bytes.
     Symlink(Vec<u8>),
@@ -85,6 +89,19 @@ pub enum HeaderKind {
         /// A device's minor number.
         minor: u32,
     },
+}
+
+impl HeaderIndex {
+    /// Notes the digests of files' contents, which whoever wrote the layer has seen.
+    pub fn learn(&mut self, contents: &HashMap<RootfsPath, Digest>) {
+        for header in &mut self.headers {
+            if let Header::Entry(path, HeaderEntry { kind, .. }) = header
+                && let HeaderKind::Regular { digest, .. } = kind
+            {
+                *digest = digest.or_else(|| contents.get(path).copied());
+            }
+        }
+    }
 }
 
 impl HeaderEntry {
@@ -156,7 +173,10 @@ fn header(entry: Entry, content: Option<Vec<u8>>) -> Header {
     let kind = match entry.kind {
         EntryKind::HardLink(target) => return Header::HardLink { path: entry.path, target },
         EntryKind::Directory => HeaderKind::Directory,
-        EntryKind::Regular => HeaderKind::Regular { size: entry.size, content },
+        EntryKind::Regular => {
+            let digest = content.as_deref().map(Digest::of);
+            HeaderKind::Regular { size: entry.size, content, digest }
+        }
         EntryKind::Symlink(target) => HeaderKind::Symlink(target),
         EntryKind::CharDevice { major, minor } => special(FileKind::CharDevice, major, minor),
         EntryKind::BlockDevice { major, minor } => special(FileKind::BlockDevice, major, minor),

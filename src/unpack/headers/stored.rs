@@ -1,7 +1,8 @@
 //! The form in which a layer's headers are kept on disk.
 //!
 //! Only for ourselves: a form that is not understood, or not whole, is as good as none. Whoever
-//! changes what is in it changes [`MAGIC`], and what was kept under the old one is not read again.
+//! changes what is in it changes [`MAGIC`]. What was kept under the first one lacks files' digests
+//! and is read all the same.
 //!
 //! ```text
 //! magic │ SHA-256 of the rest │ zstd ( blob digest │ diff id │ headers )
@@ -13,7 +14,9 @@ use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
 
 use super::{Header, HeaderEntry, HeaderIndex, HeaderKind};
 
-const MAGIC: &[u8] = b"zuwai layer headers 1\n";
+const MAGIC: &[u8] = b"zuwai layer headers 2\n";
+
+const FIRST_MAGIC: &[u8] = b"zuwai layer headers 1\n";
 
 /// Beyond this, what is kept decompresses to something else than headers: 10 million of them.
 const LIMIT_BYTES: u64 = 1 << 30;
@@ -32,6 +35,7 @@ const SYMLINK: u8 = 3;
 const CHAR_DEVICE: u8 = 4;
 const BLOCK_DEVICE: u8 = 5;
 const FIFO: u8 = 6;
+const DIGESTED: u8 = 7;
 
 impl HeaderIndex {
     /// Returns the form to keep.
@@ -70,7 +74,7 @@ impl HeaderIndex {
 
     /// Reads the kept form; `None` when it is none, or not whole.
     pub fn from_stored(stored: &[u8]) -> Option<Self> {
-        let rest = stored.strip_prefix(MAGIC)?;
+        let rest = stored.strip_prefix(MAGIC).or_else(|| stored.strip_prefix(FIRST_MAGIC))?;
         let (digest, packed) = rest.split_at_checked(DIGEST_BYTES)?;
         if Digest::of(packed).as_bytes() != digest {
             return None;
@@ -110,11 +114,17 @@ fn put_entry(to: &mut Vec<u8>, entry: &HeaderEntry) {
     }
     match kind {
         HeaderKind::Directory => to.push(DIRECTORY),
-        HeaderKind::Regular { size, content: None } => {
+        HeaderKind::Regular { size, content: None, digest: None } => {
             to.push(REGULAR);
             put_number(to, *size);
         }
-        HeaderKind::Regular { size, content: Some(content) } => {
+        HeaderKind::Regular { size, content: None, digest: Some(digest) } => {
+            to.push(DIGESTED);
+            put_number(to, *size);
+            to.extend_from_slice(digest.as_bytes());
+        }
+        // Its digest is that of the content.
+        HeaderKind::Regular { size, content: Some(content), digest: _ } => {
             to.push(KEPT);
             put_number(to, *size);
             put_bytes(to, content);
@@ -198,10 +208,19 @@ impl<'a> Fields<'a> {
     fn kind(&mut self) -> Option<HeaderKind> {
         let kind = match self.byte()? {
             DIRECTORY => return Some(HeaderKind::Directory),
-            REGULAR => return Some(HeaderKind::Regular { size: self.number()?, content: None }),
+            REGULAR => {
+                let size = self.number()?;
+                return Some(HeaderKind::Regular { size, content: None, digest: None });
+            }
+            DIGESTED => {
+                let (size, digest) = (self.number()?, Some(self.digest()?));
+                return Some(HeaderKind::Regular { size, content: None, digest });
+            }
             KEPT => {
                 let size = self.number()?;
-                return Some(HeaderKind::Regular { size, content: Some(self.bytes()?.to_vec()) });
+                let content = self.bytes()?.to_vec();
+                let digest = Some(Digest::of(&content));
+                return Some(HeaderKind::Regular { size, content: Some(content), digest });
             }
             SYMLINK => return Some(HeaderKind::Symlink(self.bytes()?.to_vec())),
             CHAR_DEVICE => FileKind::CharDevice,
@@ -221,8 +240,13 @@ mod tests {
         let path = |text: &str| RootfsPath::new(text).expect("a path");
         let kinds = [
             HeaderKind::Directory,
-            HeaderKind::Regular { size: 7, content: None },
-            HeaderKind::Regular { size: 2, content: Some(b"me".to_vec()) },
+            HeaderKind::Regular { size: 7, content: None, digest: None },
+            HeaderKind::Regular { size: 7, content: None, digest: Some(Digest::of(b"seven b")) },
+            HeaderKind::Regular {
+                size: 2,
+                content: Some(b"me".to_vec()),
+                digest: Some(Digest::of(b"me")),
+            },
             HeaderKind::Symlink(b"../x\xff".to_vec()),
             HeaderKind::Special { kind: FileKind::CharDevice, major: 1, minor: 3 },
             HeaderKind::Special { kind: FileKind::BlockDevice, major: 8, minor: 0 },
@@ -254,6 +278,18 @@ mod tests {
     fn what_is_kept_is_read_back() {
         let stored = index().to_stored().expect("compressed");
         assert_eq!(HeaderIndex::from_stored(&stored), Some(index()));
+    }
+
+    #[test]
+    fn what_was_kept_without_digests_is_read() {
+        let mut old = index();
+        old.headers.retain(|header| {
+            let Header::Entry(_, entry) = header else { return true };
+            !matches!(entry.kind, HeaderKind::Regular { content: None, digest: Some(_), .. })
+        });
+        let stored = old.to_stored().expect("compressed");
+        let stored = [FIRST_MAGIC, stored.strip_prefix(MAGIC).expect("it is there")].concat();
+        assert_eq!(HeaderIndex::from_stored(&stored), Some(old));
     }
 
     #[test]

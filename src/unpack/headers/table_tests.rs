@@ -67,7 +67,7 @@ fn rows_become_headers() {
         uid: 1,
         gid: 2,
         xattrs: Xattrs::from([(b"user.x".to_vec(), vec![0, 1])]),
-        ..entry(HeaderKind::Regular { size: 7, content: None }, 0o4755)
+        ..entry(HeaderKind::Regular { size: 7, content: None, digest: None }, 0o4755)
     };
     let null = HeaderKind::Special { kind: FileKind::CharDevice, major: 1, minor: 3 };
     let expected = vec![
@@ -88,7 +88,8 @@ fn a_passwd_file_is_fetched_and_checked() {
     let index = read(&passwd(PASSWD.len(), &Digest::of(PASSWD), end)).unwrap();
     let Header::Entry(_, entry) = &index.headers[0] else { panic!("{index:?}") };
     let content = Some(PASSWD.to_vec());
-    assert_eq!(entry.kind, HeaderKind::Regular { size: PASSWD.len() as u64, content });
+    let digest = Some(Digest::of(PASSWD));
+    assert_eq!(entry.kind, HeaderKind::Regular { size: PASSWD.len() as u64, content, digest });
 
     for wrong in [
         passwd(PASSWD.len(), &Digest::of(b"another"), end),

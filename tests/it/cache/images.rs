@@ -71,6 +71,10 @@ const DOCKERFILES: &[&str] = &[
      RUN cat /a /c > /d\n",
     "FROM base\nRUN mkdir /x && chmod 1777 /x\nCOPY tree /x\nRUN chown -R 5:6 /x\n",
     "FROM base\nONBUILD COPY one /\nCOPY two /\nRUN touch /done\n",
+    // What is there already, just as it is.
+    "FROM scratch\nCOPY tree /t\nCOPY tree /t\nCOPY . /t\n",
+    "FROM base\nCOPY tree /t\nRUN echo a > /a\nCOPY tree /t\nRUN cat /a > /b\n",
+    "FROM base\nRUN echo a > /a\nRUN touch /a\nCOPY --chown=1 one /a\nCOPY --chown=1 one /a\n",
 ];
 
 #[test]
@@ -118,6 +122,60 @@ fn check(dockerfile: &str) {
     let (text, digest) = built(context, &["--cache", &cache.flag()]);
     assert_eq!(digest, expected, "commands alone: {dockerfile}\n{text}");
     assert_eq!(misses(&text), 0, "commands alone: {dockerfile}\n{text}");
+}
+
+#[test]
+fn what_is_below_is_known_without_its_bytes() {
+    skip_unless_available!();
+    let once = "FROM scratch\nCOPY --chmod=640 tree /t\n";
+    let twice = "FROM scratch\nCOPY --chmod=640 tree /t\nCOPY --chmod=640 tree /t\n";
+    let other = "FROM scratch\nCOPY --chmod=640 tree /t\nCOPY --chmod=640 two /t/a\n";
+    let context = context(once);
+    let path = context.path();
+    let plain = |flags: &[&str]| {
+        let layout = path.with_extension("layout");
+        let to = format!("--oci-layout-path={}", layout.display());
+        let text = Build::of(path)
+            .args([shared(path).as_str(), "--no-push", "--destination=i:v1", &to])
+            .args(flags.iter().copied())
+            .succeed()
+            .text();
+        let layers = layers_of(&layout);
+        fs::remove_dir_all(&layout).unwrap();
+        (text, layers)
+    };
+    for times in ["--reproducible", "--reproducible=false"] {
+        let cache = Cache::new();
+        let flag = cache.flag();
+        let with = [times, "--cache", "--cache-copy-layers", &flag];
+        plain(&with);
+        for (dockerfile, layer_count) in [(twice, 1), (other, 2)] {
+            fs::write(path.join("Dockerfile"), dockerfile).unwrap();
+            let (_, expected) = plain(&[times]);
+            assert_eq!(expected.len(), layer_count, "{times}: {dockerfile}");
+            let (text, layers) = plain(&with);
+            assert_eq!((hits(&text), misses(&text)), (1, 1), "{times}: {dockerfile}\n{text}");
+            assert_eq!(layers.len(), layer_count, "{times}: {dockerfile}\n{text}");
+            if times == "--reproducible" {
+                assert_eq!(layers, expected, "{dockerfile}\n{text}");
+            }
+            // What is there is compared by what is kept of it.
+            assert_eq!(count(&text, "Unpacking rootfs"), 0, "{times}: {dockerfile}\n{text}");
+        }
+        fs::write(path.join("Dockerfile"), once).unwrap();
+    }
+}
+
+/// Returns the digests of the layers of the image in a layout.
+fn layers_of(layout: &Path) -> Vec<String> {
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(layout.join(name)).unwrap()).unwrap()
+    };
+    let index = read("index.json");
+    let digest = index["manifests"][0]["digest"].as_str().unwrap().replace(':', "/");
+    let manifest = read(&format!("blobs/{digest}"));
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    layers.map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
