@@ -9,6 +9,7 @@ use snapshot::layer::{Contents, OnContent, WrittenLayer, write_layer};
 use snapshot::{Changeset, Digest, FileKind, RootfsPath};
 
 use super::error::StepError;
+use super::options::UnchangedSteps;
 use super::session::Session;
 use crate::image::{Layer, descriptor};
 use crate::report::event::{Event, Gauge, LayerCounts, LongWork, Phase};
@@ -89,6 +90,23 @@ pub(super) fn write(
     let media_type = session.layer_media_type();
     let layer = Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id };
     Ok(NewLayer { layer, contents: Arc::new(known) })
+}
+
+/// Returns a step's layer, or where it has none and each step shall have one, a layer without
+/// entries.
+pub(super) fn or_empty(
+    session: &Session<'_>,
+    layers: Layers,
+    layer: Option<Layer>,
+) -> Result<Option<Layer>, StepError> {
+    match session.options.layers.unchanged {
+        UnchangedSteps::EmptyLayer if layer.is_none() => {
+            let (sink, nothing) = (layers.sink(session)?, Changeset::default());
+            let new = write(session, &nothing, Contents::none(), sink, &mut |_, _| {})?;
+            Ok(Some(new.layer))
+        }
+        UnchangedSteps::EmptyLayer | UnchangedSteps::NoLayer => Ok(layer),
+    }
 }
 
 /// Returns how many bytes of files are to be read for a layer.

@@ -193,6 +193,8 @@ pub struct LayerChoices {
     pub compression: CompressionChoice,
     /// What becomes of timestamps (`--reproducible`).
     pub timestamps: Timestamps,
+    /// What becomes of steps that change nothing (`--force-build-metadata`).
+    pub unchanged: UnchangedSteps,
     /// Threads for walking and compressing; `None`: from the machine and the cgroup (`--threads`).
     pub threads: Option<NonZeroUsize>,
 }
@@ -210,6 +212,15 @@ pub enum CompressionChoice {
         /// The level, if one was given.
         level: Option<u32>,
     },
+}
+
+/// What becomes of a step that changes no files, such as `LABEL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnchangedSteps {
+    /// It is in the image's history alone.
+    NoLayer,
+    /// It has a layer without entries.
+    EmptyLayer,
 }
 
 /// What becomes of timestamps in layers and config.

@@ -1,27 +1,26 @@
 //! Runs the planned stages in order and keeps their root file systems as long as they are needed.
 
+mod supply;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::Rootfs;
-
-use super::bases::{Bases, Keeping, name_of};
+use super::bases::{Bases, Keeping};
 use super::caching::Cached;
 use super::error::BuildError;
 use super::exposure;
 use super::headers::Headers;
-use super::layers::Layers;
+use super::layers::{Layers, or_empty};
 use super::needs::{Needs, Uses, changes_files, copied_stages, is_in_target, needs, runs, uses};
 use super::roots::{Home, Root, Roots};
 use super::session::Session;
-use super::steps::{Held, StageRun, Steps, Supply};
+use super::steps::{Held, StageRun, Steps};
 use super::tracking::Tracking;
 use super::unpacking::Unpacking;
 use crate::execute::Outline;
 use crate::image::Image;
-use crate::plan::{Base, CopySource, ImageRequest, Plan, PlannedStage};
+use crate::plan::{Base, ImageRequest, Plan, PlannedStage};
 use crate::report::event::Event;
 use crate::unpack::ImageHeaders;
 
@@ -210,7 +209,9 @@ impl<'a> Stages<'a> {
                 cached.caching.passed(position, hit);
                 if hit.layer.is_some() || step.history.is_some() {
                     let text = step.history.as_ref().unwrap_or(&step.text);
-                    image = image.append(hit.layer.clone(), self.session.history(text));
+                    let layer = or_empty(self.session, layers, hit.layer.clone())
+                        .map_err(|error| self.session.dockerfile.at_step(step, error))?;
+                    image = image.append(layer, self.session.history(text));
                 }
                 let elapsed = Duration::ZERO;
                 self.session.events.send(Event::StepFinished { step: shown, elapsed });
@@ -366,41 +367,5 @@ impl<'a> Stages<'a> {
             }
         }
         Ok(())
-    }
-}
-
-impl Supply for Stages<'_> {
-    fn copy_root(&mut self, source: &CopySource) -> Result<Rootfs, BuildError> {
-        match source {
-            CopySource::Stage(position) => {
-                let root = self.stage(*position).root.as_ref();
-                let root = root.expect("`uses` keeps the root of a stage that is copied from");
-                Ok(root.rootfs.clone())
-            }
-            CopySource::Image(request) => {
-                if let Some(root) = self.copied_images.get(request) {
-                    return Ok(root.rootfs.clone());
-                }
-                let image = self.bases.image(request);
-                let root =
-                    Stages::unpack(self, &image, format!("COPY --from={}", name_of(request)))?;
-                let rootfs = root.rootfs.clone();
-                self.copied_images.insert(request.clone(), root);
-                Ok(rootfs)
-            }
-            CopySource::Context | CopySource::NamedContext(_) => {
-                unreachable!("contexts are no root file systems")
-            }
-        }
-    }
-
-    fn make_aside(&mut self) -> Result<PathBuf, BuildError> {
-        self.roots.make_aside()
-    }
-
-    fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
-        let root = Stages::unpack(self, image, because_of)?;
-        self.session.events.send(Event::RootReady { path: root.home.path().to_owned() });
-        Ok(root)
     }
 }

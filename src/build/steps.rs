@@ -12,7 +12,7 @@ use snapshot::{PathSet, Rootfs, Scope, Snapshotter};
 
 use super::caching::Caching;
 use super::error::{BuildError, StepError};
-use super::layers::{Layers, NewLayer, write};
+use super::layers::{Layers, NewLayer, or_empty, write};
 use super::overlays;
 use super::roots::{Home, Root};
 use super::session::Session;
@@ -218,8 +218,10 @@ impl<'a> StageRun<'a> {
             caching.made(self.steps.position, number, step, layer.as_ref());
         }
         if layer.is_some() || history.is_some() {
+            let layer = layer.map(|new| new.layer);
+            let layer = or_empty(self.session, self.layers, layer)?;
             let history = history.unwrap_or_else(|| self.session.history(&step.text));
-            self.append(layer.map(|new| new.layer), history);
+            self.append(layer, history);
         }
         Ok(())
     }
@@ -281,17 +283,20 @@ impl<'a> StageRun<'a> {
     /// made it.
     fn append_waiting(&mut self) -> Result<(), BuildError> {
         let waiting = std::mem::take(&mut self.waiting);
-        let Some(last) = waiting.iter().rposition(|(_, changes)| *changes) else {
-            waiting.into_iter().for_each(|(history, _)| self.append(None, history));
-            return Ok(());
+        let Some(end) = waiting.len().checked_sub(1) else { return Ok(()) };
+        let changing = waiting.iter().rposition(|(_, changes)| *changes);
+        let layer = match (changing, &self.ground) {
+            (None, _) => Ok(None),
+            (Some(_), Ground::Outline(_)) => self.outline_layer(),
+            (Some(_), Ground::Nothing | Ground::Files(_)) => {
+                let tracked = self.end_record();
+                self.snapshot(tracked)
+            }
         };
-        let layer = if let Ground::Outline(_) = self.ground {
-            self.outline_layer()
-        } else {
-            let tracked = self.end_record();
-            self.snapshot(tracked)
-        };
-        let mut layer = layer.map_err(BuildError::Snapshot)?.map(|new| new.layer);
+        let layer = layer.map_err(BuildError::Snapshot)?.map(|new| new.layer);
+        let layer = or_empty(self.session, self.layers, layer);
+        let mut layer = layer.map_err(BuildError::Snapshot)?;
+        let last = changing.unwrap_or(end);
         for (position, (history, _)) in waiting.into_iter().enumerate() {
             let its_layer = if position == last { layer.take() } else { None };
             self.append(its_layer, history);

@@ -84,10 +84,6 @@ fn entry<A: FlagSet>(page: &mut String, arg: &clap::Arg) {
     for old in A::OLD_NAMES.iter().filter(|old| old.successor == name) {
         page.push_str(&format!("\n{}\n", old_name(old)));
     }
-    match A::FLAGS.iter().find(|flag| flag.name == name).map(|flag| flag.support) {
-        Some(Support::NotYet) => page.push_str("\n**Not supported yet.**\n"),
-        Some(Support::ByDesign(_) | Support::Works) | None => {}
-    }
 }
 
 fn old_name(old: &OldName) -> String {

@@ -65,10 +65,6 @@ const fn by_design(name: &'static str, why: &'static str) -> Flag {
     Flag { name, origin: Origin::Kaniko, support: Support::ByDesign(why), difference: "" }
 }
 
-const fn not_yet(name: &'static str) -> Flag {
-    Flag { name, origin: Origin::Kaniko, support: Support::NotYet, difference: "" }
-}
-
 const fn ours(name: &'static str) -> Flag {
     Flag { name, origin: Origin::Zuwai, support: Support::Works, difference: "" }
 }
@@ -119,7 +115,7 @@ pub const BUILD: &[Flag] = &[
         "compressed-caching",
         "a layer is compressed once, on its way to disk, and never held in memory",
     ),
-    not_yet("force-build-metadata"),
+    works("force-build-metadata"),
     works("destination"),
     differs(
         "no-push",
@@ -153,7 +149,7 @@ pub const BUILD: &[Flag] = &[
     differs("registry-map", "a target may be a URL; `http://` allows plain HTTP for it"),
     differs("registry-mirror", "may be a URL; `http://` allows plain HTTP for it"),
     works("skip-default-registry-fallback"),
-    not_yet("azure-container-registry-config"),
+    works("azure-container-registry-config"),
     ours("registry-auth-stdin"),
     ours("registry-auth-fd"),
     ours("credential-helpers"),

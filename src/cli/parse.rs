@@ -243,7 +243,6 @@ impl Line<'_> {
                 warnings: &warnings,
             })));
         }
-        refuse_unbuilt(&settled.args).map_err(fail)?;
         let mut lowered =
             lower::build(&settled.args, self.environment, self.facts).map_err(fail)?;
         if purpose == Purpose::Measure {
@@ -335,23 +334,6 @@ fn value_error(error: &clap::Error, spelled: &Spelled) -> Error {
         value => value,
     };
     Error::InvalidValue { flag, value, source: source.unwrap_or(ValueError::KeyValue) }
-}
-
-/// Refuses flags of the class "not yet" whose value is not the default.
-fn refuse_unbuilt<A: FlagSet>(args: &A) -> Result<(), Error> {
-    let given = print::values(args);
-    let defaults = print::values(&default_args::<A>());
-    let refused = A::FLAGS.iter().find(|flag| {
-        flag.support == Support::NotYet && given.get(flag.name) != defaults.get(flag.name)
-    });
-    match refused {
-        Some(flag) => Err(Error::NotSupported { flag: format!("--{}", flag.name) }),
-        None => Ok(()),
-    }
-}
-
-fn default_args<A: FlagSet>() -> A {
-    typed(&Spelled::default()).expect("a flag set without arguments parses")
 }
 
 /// Returns why given flags need no work.

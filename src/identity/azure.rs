@@ -1,5 +1,8 @@
 //! Azure's identities: applications with a federated token or a password, and the machine's own.
 
+mod file;
+
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use url::Url;
 
 use super::error::IdentityError;
 use super::exchange::{Exchange, encoded, may_have_secrets};
+use super::kept::KeptFile;
 use super::metadata::{Question, ask};
 use super::{CloudToken, read_needed};
 use crate::http::HttpClient;
@@ -47,6 +51,9 @@ impl AzureCloud {
 /// As whom Azure is asked. What is `None` was not said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AzureSettings {
+    /// A file that [`Azure`] reads in the place of all that follows but where tokens are given
+    /// (`--azure-container-registry-config`).
+    pub file: Option<PathBuf>,
     /// An application (`AZURE_CLIENT_ID`).
     pub client: Option<String>,
     /// Its directory (`AZURE_TENANT_ID`).
@@ -99,6 +106,32 @@ impl AzureSettings {
     /// Returns the URL that gives tokens, without a slash at its end.
     pub fn authority(&self, cloud: AzureCloud) -> &str {
         self.authority.as_deref().unwrap_or(cloud.authority()).trim_end_matches('/')
+    }
+}
+
+/// Azure's identities, with the file that names one as it was when it was made.
+#[derive(Clone, Debug)]
+pub struct Azure {
+    settings: AzureSettings,
+    file: Option<KeptFile>,
+}
+
+impl Azure {
+    /// Reads the file that the settings name.
+    pub fn new(settings: &AzureSettings) -> Self {
+        let file = settings.file.as_deref().map(KeptFile::read);
+        Self { settings: settings.clone(), file }
+    }
+
+    /// Returns the settings, those of the file if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or names nobody that can be used.
+    pub fn settings(&self) -> Result<Cow<'_, AzureSettings>, IdentityError> {
+        match &self.file {
+            None => Ok(Cow::Borrowed(&self.settings)),
+            Some(file) => Ok(Cow::Owned(file::read(file, &self.settings)?)),
+        }
     }
 }
 

@@ -160,6 +160,7 @@ impl AmbientCredentials {
             self.google.credentials.as_ref(),
             self.google.user_credentials.as_ref(),
             self.azure.federated_token_file.as_ref(),
+            self.azure.file.as_ref(),
         ];
         files.into_iter().flatten().map(PathBuf::as_path).collect()
     }

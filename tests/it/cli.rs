@@ -73,12 +73,6 @@ fn a_refused_command_line_is_an_error_with_a_hint_and_no_usage() {
     );
     refused(
         "executor",
-        &["--no-push", "--force-build-metadata"],
-        &[],
-        "error: `--force-build-metadata` is not supported yet\n",
-    );
-    refused(
-        "executor",
         &["-d", "r/x"],
         &[("KANIKO_NO_PUSH", "flase")],
         "error: invalid value `flase` of the environment variable `KANIKO_NO_PUSH`\n\

@@ -10,6 +10,7 @@ mod clouds;
 mod contexts;
 mod copies;
 mod differential;
+mod empty_layers;
 mod examples;
 mod hostile;
 mod hostile_cases;

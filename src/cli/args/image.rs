@@ -72,6 +72,8 @@ pub struct ImageArgs {
     pub compressed_caching: bool,
 
     /// Write a layer for every instruction, even an empty one
+    ///
+    /// With `--single-snapshot`, one for each stage.
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "false")]
     pub force_build_metadata: bool,

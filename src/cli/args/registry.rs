@@ -68,8 +68,11 @@ pub struct PullArgs {
         default_value = "false")]
     pub skip_default_registry_fallback: bool,
 
-    /// File with the configuration of an Azure container registry
-    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true, hide = true)]
+    /// File that says as whom Azure's registries are asked
+    ///
+    /// The `azure.json` of a node: an application with its password, or a managed identity. It
+    /// stands in for the variables of the environment.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
     pub azure_container_registry_config: String,
 }
 

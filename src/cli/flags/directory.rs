@@ -1,6 +1,6 @@
 //! Flags of the commands that fill and look after the directory that builds share.
 
-use super::{Flag, differs, not_yet, ours, works};
+use super::{Flag, differs, ours, works};
 use crate::cli::spelling::{Notice, OldName, Precedence};
 
 /// The flags of `zuwai warm` and `warmer`, in the order of `--help`.
@@ -30,7 +30,7 @@ pub const WARM: &[Flag] = &[
     differs("registry-map", "a target may be a URL; `http://` allows plain HTTP for it"),
     differs("registry-mirror", "may be a URL; `http://` allows plain HTTP for it"),
     works("skip-default-registry-fallback"),
-    not_yet("azure-container-registry-config"),
+    works("azure-container-registry-config"),
     works("verbosity"),
     differs("log-format", "`NO_COLOR` is obeyed"),
     works("log-timestamp"),

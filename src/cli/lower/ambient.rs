@@ -3,6 +3,7 @@
 use super::cloud;
 use crate::cli::env::{Environment, Facts};
 use crate::cli::error::Error;
+use crate::identity::azure::AzureSettings;
 use crate::registry::{AmbientCredentials, AmbientSource, HostPassword};
 use crate::secret::Secret;
 
@@ -15,9 +16,11 @@ const GITLAB: [(&str, &str, &str); 2] = [
     ("CI_DEPENDENCY_PROXY_SERVER", "CI_DEPENDENCY_PROXY_USER", "CI_DEPENDENCY_PROXY_PASSWORD"),
 ];
 
-/// Reads them; `helpers` is what was given with the flag, if it was.
+/// Reads them; `helpers` is what was given with the flag, if it was, and `azure_file` a file for
+/// registries of Azure's, or nothing.
 pub fn ambient(
     helpers: &[String],
+    azure_file: &str,
     environment: &Environment,
     facts: &Facts,
 ) -> Result<AmbientCredentials, Error> {
@@ -35,7 +38,10 @@ pub fn ambient(
         sources: sources(helpers)?,
         aws: cloud::aws(environment, facts)?,
         google: cloud::google(environment, facts)?,
-        azure: cloud::azure(environment, facts)?,
+        azure: AzureSettings {
+            file: (!azure_file.is_empty()).then(|| facts.current_directory.join(azure_file)),
+            ..cloud::azure(environment, facts)?
+        },
         ecr_endpoint: text("AWS_ENDPOINT_URL_ECR")?,
         ecr_public_endpoint: text("AWS_ENDPOINT_URL_ECR_PUBLIC")?,
         document: secret("DOCKER_AUTH_CONFIG")?,

@@ -108,6 +108,7 @@ pub fn azure(environment: &Environment, facts: &Facts) -> Result<AzureSettings, 
     let text = |name: &str| Ok::<_, Error>(environment.filled(name)?.map(str::to_owned));
     let secret = |name: &str| Ok::<_, Error>(environment.filled(name)?.map(Secret::new));
     Ok(AzureSettings {
+        file: None,
         client: text("AZURE_CLIENT_ID")?,
         tenant: text("AZURE_TENANT_ID")?,
         client_secret: secret("AZURE_CLIENT_SECRET")?,

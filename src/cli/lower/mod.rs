@@ -24,7 +24,7 @@ use super::env::{Environment, Facts};
 use super::error::Error;
 use crate::build::options::{
     BuildArg, BuildOptions, CompressionChoice, Label, LayerChoices, SnapshotChoices,
-    SnapshotFrequency, StageSelection, Timestamps, VarRun,
+    SnapshotFrequency, StageSelection, Timestamps, UnchangedSteps, VarRun,
 };
 use crate::context::pattern::is_well_formed;
 use crate::image::{PlatformError, PlatformText};
@@ -68,6 +68,10 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
             timestamps: match args.image.reproducible {
                 true => Timestamps::Zeroed,
                 false => Timestamps::Kept,
+            },
+            unchanged: match args.image.force_build_metadata {
+                true => UnchangedSteps::EmptyLayer,
+                false => UnchangedSteps::NoLayer,
             },
             threads: execution::threads(&args.execution)?,
         },

@@ -2,19 +2,10 @@
 
 use super::{Program, args};
 use crate::cli::args::FlagSet;
-use crate::cli::flags::Support;
 
 /// Returns the help of a sub-command.
 pub(super) fn help<A: FlagSet>(program: Program, sub_command: &str, short: bool) -> String {
-    let command = args::command::<A>().mut_args(|arg| {
-        let unbuilt = A::FLAGS
-            .iter()
-            .any(|flag| flag.support == Support::NotYet && arg.get_long() == Some(flag.name));
-        match arg.get_help().map(ToString::to_string) {
-            Some(help) if unbuilt => arg.help(format!("{help} (not supported yet)")),
-            _ => arg,
-        }
-    });
+    let command = args::command::<A>();
     let name = match program {
         Program::Zuwai => format!("zuwai {sub_command}"),
         Program::Executor | Program::Warmer => program.name().to_owned(),

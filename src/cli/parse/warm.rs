@@ -1,6 +1,6 @@
 //! The command line of the warmer.
 
-use super::{Failure, Invocation, Line, refuse_unbuilt, typed};
+use super::{Failure, Invocation, Line, typed};
 use crate::cli::args::WarmerArgs;
 use crate::cli::{lower, print, settle};
 use crate::report::settings::ReportSettings;
@@ -42,7 +42,6 @@ impl Line<'_> {
                 warnings: &warnings,
             })));
         }
-        refuse_unbuilt(&settled.args).map_err(fail)?;
         let options = lower::warm(&settled.args, self.environment, self.facts, &mut warnings)
             .map_err(fail)?;
         Ok(Invocation::Warm(Box::new(WarmRequest { options, report, warnings })))

@@ -14,7 +14,7 @@ use super::cloud_host::{CloudRegistry, EcrRegistry};
 use super::{CredentialOrigin, Freshness};
 use crate::http::HttpClient;
 use crate::identity::aws::{Aws, AwsCall};
-use crate::identity::azure::{self, AzureCloud, AzureSettings};
+use crate::identity::azure::{self, Azure, AzureCloud};
 use crate::identity::google::Google;
 use crate::identity::{IdentityError, post_form};
 use crate::registry::host::RegistryHost;
@@ -56,7 +56,7 @@ pub(super) struct Clouds {
     http: HttpClient,
     aws: Aws,
     google: Google,
-    azure: AzureSettings,
+    azure: Azure,
     ecr_endpoint: Option<String>,
     ecr_public_endpoint: Option<String>,
     /// What was given, by what it is for. Locked while a cloud is asked, so that it is asked once.
@@ -70,7 +70,7 @@ impl Clouds {
             http: http.clone(),
             aws: Aws::new(&ambient.aws),
             google: Google::new(&ambient.google),
-            azure: ambient.azure.clone(),
+            azure: Azure::new(&ambient.azure),
             ecr_endpoint: ambient.ecr_endpoint.clone(),
             ecr_public_endpoint: ambient.ecr_public_endpoint.clone(),
             given: tokio::sync::Mutex::default(),
@@ -213,7 +213,8 @@ impl Clouds {
         struct Answer {
             refresh_token: String,
         }
-        let given = azure::token(&self.azure, cloud, audience(cloud), &self.http).await?;
+        let settings = self.azure.settings()?;
+        let given = azure::token(&settings, cloud, audience(cloud), &self.http).await?;
         let Some(given) = given else { return Ok(None) };
         let unusable = |reason| IdentityError::Answer { host: host.to_string(), reason };
         let url = Url::parse(&format!("https://{host}/oauth2/exchange"))
@@ -221,7 +222,7 @@ impl Clouds {
         let token = given.text.expose();
         let mut pairs =
             vec![("grant_type", "access_token"), ("service", host.name()), ("access_token", token)];
-        if let Some(tenant) = &self.azure.tenant {
+        if let Some(tenant) = &settings.tenant {
             pairs.push(("tenant", tenant));
         }
         let answer = post_form(&self.http, &url, &pairs, &[token]).await?;

@@ -108,6 +108,18 @@ async fn kanikos_recipe_for_azure_pushes_with_an_applications_password() {
 }
 
 #[tokio::test]
+async fn the_file_of_a_node_stands_in_for_the_environment() {
+    let cloud = public().await;
+    let run = cloud.run().env("AZURE_CLIENT_ID", "other").env("AZURE_TENANT_ID", "other");
+    let file = run.file(
+        "azure.json",
+        r#"{"tenantId": "tenant", "aadClientId": "client", "aadClientSecret": "good-hunter2"}"#,
+    );
+    let flag = format!("--azure-container-registry-config={file}");
+    run.env("AZURE_CLIENT_SECRET", "bad-hunter2").build(IMAGE, &[&flag]).await.says("Pushed");
+}
+
+#[tokio::test]
 async fn the_machines_identity_logs_in() {
     let cloud = public().await;
     let metadata = Web::start(|asked| {
