@@ -11,7 +11,10 @@ use super::error::BuildError;
 use super::options::{BuildOptions, Isolation};
 use super::session::{Session, sandbox_options};
 use super::sources;
-use crate::dockerfile::{self, instruction::Kind};
+use crate::dockerfile::{
+    self,
+    instruction::{Add, Kind},
+};
 use crate::interrupt::Interrupt;
 use crate::report::event::{Event, EventSink};
 use crate::sandbox::{HostFiles, Sandbox, is_root};
@@ -95,12 +98,20 @@ fn demand_in(text: &[u8]) -> Demand {
         Kind::Run(_) => Demand::Commands,
         // What is copied from has to be on disk.
         Kind::Copy(copy) if copy.from.is_some() => Demand::Files,
-        Kind::Add(add) if add.sources.paths.iter().any(|word| may_be_archive(&word.value)) => {
-            Demand::Files
-        }
+        Kind::Add(add) if may_unpack(add) => Demand::Files,
         _ => Demand::Nothing,
     });
     demands.max().unwrap_or(Demand::Nothing)
+}
+
+/// Tells whether an ADD looks as if it unpacked something; what it fetches is not, unless it says so.
+fn may_unpack(add: &Add) -> bool {
+    let said = add.unpack.as_ref().map(|flag| flag.value);
+    let is_remote = |source: &str| source.starts_with("http://") || source.starts_with("https://");
+    add.sources
+        .paths
+        .iter()
+        .any(|word| said.unwrap_or_else(|| !is_remote(&word.value)) && may_be_archive(&word.value))
 }
 
 /// Tells whether a source of an ADD is called as what is unpacked. One that is an archive under
@@ -123,6 +134,9 @@ mod tests {
             ("FROM a AS b\nRUN x\nFROM c\nCOPY --from=b / /", Demand::Commands),
             ("FROM a\nNONSENSE", Demand::Commands),
             ("FROM a\nADD b c.tar.gz /", Demand::Files),
+            ("FROM a\nADD --unpack=false c.tar.gz /", Demand::Nothing),
+            ("FROM a\nADD https://h/c.tar.gz /", Demand::Nothing),
+            ("FROM a\nADD --unpack https://h/c.tar.gz /", Demand::Files),
             ("ARG a", Demand::Nothing),
         ] {
             assert_eq!(demand_in(text.as_bytes()), expected, "{text}");

@@ -8,7 +8,7 @@ use super::mounts::MountsError;
 use super::secrets::SecretError;
 use super::tracking::TrackerRefused;
 use crate::cache::SigningKeyError;
-use crate::context::ContextError;
+use crate::context::{ContextError, FetchError};
 use crate::dockerfile::ParseError;
 use crate::execute::ExecuteError;
 use crate::export::ExportError;
@@ -43,6 +43,9 @@ pub enum BuildError {
     /// The context cannot be used.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// What an ADD names cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The Dockerfile does not parse.
     #[error(transparent)]
     Parse(Box<InDockerfile<ParseError>>),
@@ -253,6 +256,7 @@ impl BuildError {
             Self::Sandbox(error) => error,
             Self::Registry(error) => error,
             Self::Context(error) => error,
+            Self::Fetch(error) => error,
             Self::Plan(inner) => &inner.error,
             Self::Step(inner) => &inner.error.error,
             Self::Snapshot(error) => error,

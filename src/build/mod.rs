@@ -12,6 +12,7 @@ mod commands;
 mod ending;
 mod error;
 mod exposure;
+mod fetches;
 mod foreign;
 mod headers;
 mod ignored;
@@ -74,6 +75,7 @@ pub(crate) use session::{unparsed, unplanned};
 use bases::Bases;
 use caching::{Cached, Caching, Hits, Purpose};
 use commands::Commands;
+use fetches::Fetches;
 use kept::Kept;
 use options::{NamedContextSource, PermissionCheck, Push};
 use record::Recorder;
@@ -266,6 +268,7 @@ fn prepare<'a>(
         http: network.http,
         context: sources.context,
         directories: sources.directories,
+        fetches: Fetches::default(),
         dockerfile: DockerfileText { file, source: parsed.source.clone() },
         created: session::creation_time(options),
     };

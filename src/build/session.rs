@@ -13,6 +13,7 @@ use url::Url;
 
 use super::commands::Commands;
 use super::error::{BuildError, FailedStep, StepError};
+use super::fetches::Fetches;
 use super::in_dockerfile::InDockerfile;
 use super::kept::Kept;
 use super::options::{
@@ -51,6 +52,8 @@ pub(super) struct Session<'a> {
     pub(super) context: BuildContext,
     /// Directories that named contexts stand for, by lower-case name.
     pub(super) directories: BTreeMap<String, BuildContext>,
+    /// What steps fetch.
+    pub(super) fetches: Fetches,
     pub(super) dockerfile: DockerfileText,
     /// What commands may be given, by id.
     pub(super) secrets: BTreeMap<String, SecretBytes>,
@@ -140,7 +143,7 @@ impl Session<'_> {
     /// Removes what the build kept on disk.
     pub(super) fn close(self) -> Result<(), StoreError> {
         // The contexts' handles may be in the folder that goes.
-        drop((self.context, self.directories));
+        drop((self.context, self.directories, self.fetches));
         self.store.remove()
     }
 

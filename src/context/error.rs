@@ -193,6 +193,20 @@ impl ContextError {
     }
 }
 
+/// Returns whose move it is when a download has failed.
+pub(super) fn class_of_download(error: &DownloadError) -> Class {
+    match error {
+        DownloadError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => Class::Auth,
+        DownloadError::Status { .. } if !error.is_temporary() => Class::User,
+        DownloadError::Sink { source, .. } => Class::of_io(source),
+        DownloadError::Http { .. }
+        | DownloadError::Redirect { .. }
+        | DownloadError::Status { .. }
+        | DownloadError::TooLarge { .. }
+        | DownloadError::Changed { .. } => Class::Infrastructure,
+    }
+}
+
 impl Fault for ContextError {
     fn class(&self) -> Class {
         let of_rootfs = |error: &RootfsError| match error.raw_os_error() {
@@ -207,18 +221,7 @@ impl Fault for ContextError {
             Self::OpenArchive { source, .. }
             | Self::ReadArchive { source, .. }
             | Self::ReadHost { source, .. } => Class::of_io(source),
-            Self::Download(error) => match error {
-                DownloadError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
-                    Class::Auth
-                }
-                DownloadError::Status { .. } if !error.is_temporary() => Class::User,
-                DownloadError::Sink { source, .. } => Class::of_io(source),
-                DownloadError::Http { .. }
-                | DownloadError::Redirect { .. }
-                | DownloadError::Status { .. }
-                | DownloadError::TooLarge { .. }
-                | DownloadError::Changed { .. } => Class::Infrastructure,
-            },
+            Self::Download(error) => class_of_download(error),
             Self::Object { source, .. } => source.class(),
             Self::Git { source, .. } => source.class(),
             Self::Interrupted(interrupted) => interrupted.class(),

@@ -23,6 +23,12 @@ pub enum ExecuteError {
         /// Where it was looked for, in words.
         place: &'static str,
     },
+    /// A file was not fetched before it was to be copied.
+    #[error("`{path}` was not fetched")]
+    NotFetched {
+        /// What it is called.
+        path: RootfsPath,
+    },
     /// A source disappeared while it was being copied.
     #[error("`{path}` disappeared while it was being copied")]
     SourceVanished {
@@ -130,7 +136,7 @@ impl Fault for ExecuteError {
             | Self::Exclude(_)
             | Self::Path(_) => Class::User,
             Self::SourceVanished { .. } => Class::Infrastructure,
-            Self::NeedsFiles { .. } => Class::Internal,
+            Self::NeedsFiles { .. } | Self::NotFetched { .. } => Class::Internal,
             Self::Excluding { source, .. } => source.class(),
             Self::Content { source, .. } => Class::of_io(source),
             Self::Rootfs(error) => rootfs_class(error),
@@ -161,6 +167,7 @@ impl Fault for ExecuteError {
             | Self::OverDirectory { .. }
             | Self::NotADirectory { .. }
             | Self::NeedsFiles { .. }
+            | Self::NotFetched { .. }
             | Self::Exclude(_)
             | Self::Excluding { .. }
             | Self::Content { .. }

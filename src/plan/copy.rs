@@ -1,9 +1,14 @@
 //! `COPY` and `ADD`: what goes where.
 
+use snapshot::Digest;
+
 use super::error::{PlanError, PlanErrorKind};
 use super::mode::FileMode;
+use super::remote::{RemoteFile, RemoteKind, without_password};
 use super::stage::{Outcome, StageReader, StageState, rootfs_path};
-use super::step::{Archives, CopySource, CopyStep, Destination, Footing, InlineFile, StepKind};
+use super::step::{
+    Archives, CopyItem, CopySource, CopyStep, Destination, Footing, InlineFile, StepKind,
+};
 use crate::dockerfile::instruction::{Add, Copy, Sources};
 use crate::dockerfile::shell::Lex;
 use crate::dockerfile::{Span, Spanned, Word};
@@ -22,13 +27,13 @@ pub(super) fn read_copy(
         history.push_str(" --parents");
     }
     let flags = flags(reader, state, [&copy.chown, &copy.chmod], &mut history)?;
-    for word in &copy.sources.paths {
-        let source = reader.word(state, word)?;
-        if remote_kind(&source).is_some() {
-            return Err(PlanErrorKind::CopyOfUrl { word: source }.at(word.span));
-        }
-    }
-    let files = sources(reader, state, &copy.sources, &mut history)?;
+    let files =
+        sources(reader, state, &copy.sources, &mut history, |source, _| {
+            match RemoteKind::of(source) {
+                None => rootfs_path(source).map(CopyItem::Path),
+                Some(_) => Err(PlanErrorKind::CopyOfUrl { word: without_password(source) }),
+            }
+        })?;
     let features = [("--parents", on(&copy.parents))];
     Ok(Outcome {
         kind: StepKind::Copy(CopyStep {
@@ -48,25 +53,51 @@ pub(super) fn read_add(
 ) -> Result<Outcome, PlanError> {
     let mut history = String::from("ADD");
     let flags = flags(reader, state, [&add.chown, &add.chmod], &mut history)?;
-    let mut features = vec![
-        ("--checksum", add.checksum.as_ref().map(|word| word.span)),
-        ("--keep-git-dir", add.keep_git_dir.as_ref().map(|flag| flag.span)),
-        ("--unpack", add.unpack.as_ref().map(|flag| flag.span)),
-    ];
-    for word in &add.sources.paths {
-        let kind = remote_kind(&reader.word(state, word)?);
-        features.extend(kind.map(|kind| (kind, Some(word.span))));
+    let checksum = match &add.checksum {
+        Some(word) => Some((reader.word(state, word)?, word.span)),
+        None => None,
+    };
+    let checksum = checksum.filter(|(text, _)| !text.is_empty());
+    let mut features = vec![("--keep-git-dir", on(&add.keep_git_dir))];
+    // Unless it is said, what comes from elsewhere is not unpacked.
+    let archives = |default| match add.unpack.as_ref().map(|flag| flag.value) {
+        None => default,
+        Some(true) => Archives::Unpacked,
+        Some(false) => Archives::Copied,
+    };
+    let files = sources(reader, state, &add.sources, &mut history, |source, word| {
+        match RemoteKind::of(source) {
+            None => rootfs_path(source).map(CopyItem::Path),
+            Some(RemoteKind::File) => {
+                let digest = checksum.as_ref().map(|(text, _)| digest(text)).transpose()?;
+                let archives = archives(Archives::Copied);
+                RemoteFile::parse(source, &word.value, digest, archives).map(CopyItem::File)
+            }
+            Some(RemoteKind::Repository) => {
+                features.push(("of a Git repository", Some(word.span)));
+                rootfs_path(source).map(CopyItem::Path)
+            }
+        }
+    })?;
+    if let Some((_, span)) = checksum
+        && !matches!(files.sources.as_slice(), [CopyItem::File(_)])
+        && features.len() == 1
+    {
+        return Err(PlanErrorKind::ChecksumOfOthers.at(span));
     }
-    let files = sources(reader, state, &add.sources, &mut history)?;
     Ok(Outcome {
         kind: StepKind::Copy(CopyStep {
             exclude: excluded(reader, state, &add.exclude)?,
             footing: footing(&add.link),
-            ..files.into_step(CopySource::Context, flags, Archives::Unpacked)
+            ..files.into_step(CopySource::Context, flags, archives(Archives::Unpacked))
         }),
         history: Some(history),
         unsupported: unsupported("ADD", &features),
     })
+}
+
+fn digest(text: &str) -> Result<Digest, PlanErrorKind> {
+    text.parse().map_err(|_| PlanErrorKind::Checksum { text: text.to_owned() })
 }
 
 /// Expands the patterns of `--exclude`.
@@ -95,34 +126,6 @@ fn unsupported(keyword: &str, features: &[(&str, Option<Span>)]) -> Option<PlanE
     let used = features.iter().filter_map(|(feature, span)| Some((feature, (*span)?)));
     let (feature, span) = used.min_by_key(|(_, span)| span.start)?;
     Some(PlanErrorKind::NotSupported { feature: format!("{keyword} {feature}") }.at(span))
-}
-
-/// Says what is meant by a source that is not a path.
-fn remote_kind(source: &str) -> Option<&'static str> {
-    let is_http = source.starts_with("http://") || source.starts_with("https://");
-    let end_of_path = source.find(['#', '?']).unwrap_or(source.len());
-    let is_repository = match is_http {
-        true => source.get(..end_of_path).is_some_and(|path| path.ends_with(".git")),
-        false => {
-            source.starts_with("git://") || source.starts_with("ssh://") || is_scp_like(source)
-        }
-    };
-    match (is_repository, is_http) {
-        (true, _) => Some("of a Git repository"),
-        (false, true) => Some("of a URL"),
-        (false, false) => None,
-    }
-}
-
-/// Tells whether a source has ssh's form for a repository, `user@host:path`.
-fn is_scp_like(source: &str) -> bool {
-    let Some((user, rest)) = source.split_once('@') else { return false };
-    let Some((host, _)) = rest.split_once(':') else { return false };
-    let is_word = |text: &str, more: &[char]| {
-        !text.is_empty()
-            && text.chars().all(|rune| rune.is_ascii_alphanumeric() || more.contains(&rune))
-    };
-    is_word(user, &['-', '_']) && is_word(host, &['-', '.'])
 }
 
 struct Flags {
@@ -157,7 +160,7 @@ fn flags(
 }
 
 struct Files {
-    sources: Vec<snapshot::RootfsPath>,
+    sources: Vec<CopyItem>,
     inline: Vec<InlineFile>,
     destination: Destination,
 }
@@ -178,18 +181,20 @@ impl Files {
     }
 }
 
+/// Reads what is copied, and where to; `read` says what a source is.
 fn sources(
     reader: &StageReader<'_, '_>,
     state: &StageState,
     written: &Sources,
     history: &mut String,
+    mut read: impl FnMut(&str, &Word) -> Result<CopyItem, PlanErrorKind>,
 ) -> Result<Files, PlanError> {
     let mut sources = Vec::with_capacity(written.paths.len());
     for word in &written.paths {
         let source = reader.word(state, word)?;
         history.push(' ');
-        history.push_str(&source);
-        sources.push(rootfs_path(&source).map_err(|kind| kind.at(word.span))?);
+        history.push_str(&without_password(&source));
+        sources.push(read(&source, word).map_err(|kind| kind.at(word.span))?);
     }
     let mut inline = Vec::with_capacity(written.inline.len());
     for file in &written.inline {

@@ -142,6 +142,24 @@ pub enum PlanErrorKind {
         /// The source.
         word: String,
     },
+    /// The URL of a source cannot be read.
+    #[error("cannot read the URL `{word}`")]
+    SourceUrl {
+        /// As written.
+        word: String,
+        /// Why.
+        #[source]
+        source: url::ParseError,
+    },
+    /// `--checksum` is there for what has none, or for more than one source.
+    #[error("`--checksum` is for an `ADD` of one URL or Git repository and nothing else")]
+    ChecksumOfOthers,
+    /// `--checksum` of a URL is no digest.
+    #[error("`--checksum={text}` is not `sha256:` and 64 hexadecimal digits")]
+    Checksum {
+        /// After expansion.
+        text: String,
+    },
     /// A `--mount` means nothing.
     #[error("cannot read `--mount`")]
     Mount(#[source] MountError),

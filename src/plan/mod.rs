@@ -18,6 +18,7 @@ mod metadata;
 mod mode;
 mod mount;
 mod planner;
+mod remote;
 mod render;
 mod run;
 mod scope;
@@ -32,9 +33,10 @@ pub use mount::{
     BindMount, CacheMount, MountAccess, MountOwner, RunMount, SecretMount, TmpfsMount,
 };
 pub use planner::{image_config, plan, references};
+pub use remote::RemoteFile;
 pub use render::{render, render_with};
 pub use step::{
-    Archives, Base, CopySource, CopyStep, Destination, Footing, ImageName, ImageRequest,
+    Archives, Base, CopyItem, CopySource, CopyStep, Destination, Footing, ImageName, ImageRequest,
     InlineFile, Origin, Plan, PlanWarning, PlannedStage, RunNetwork, RunStep, Script, Step,
     StepKind, WorkdirStep,
 };

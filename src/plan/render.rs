@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::mount::{MountAccess, RunMount};
 use super::step::{
-    Archives, Base, CopySource, CopyStep, Footing, ImageName, ImageRequest, Origin, Plan,
+    Archives, Base, CopyItem, CopySource, CopyStep, Footing, ImageName, ImageRequest, Origin, Plan,
     PlanWarning, PlannedStage, RunNetwork, Step, StepKind,
 };
 use crate::dockerfile::instruction::Sharing;
@@ -158,7 +158,20 @@ fn mount_effect(plan: &Plan, mount: &RunMount) -> String {
 
 fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
     let from = source_name(plan, &copy.from);
-    let sources = copy.sources.iter().map(|source| format!("copies {source} from {from}"));
+    let sources = copy.sources.iter().map(|source| match source {
+        CopyItem::Path(path) => format!("copies {path} from {from}"),
+        CopyItem::File(file) => {
+            let checksum = file.checksum.map(|digest| format!(", which is {digest}"));
+            let unpacked = match file.archives {
+                Archives::Unpacked => ", unpacked if it is an archive",
+                Archives::Copied => "",
+            };
+            let (url, checksum) = (file.shown(), checksum.unwrap_or_default());
+            let name = file.name.to_string();
+            let name = name.trim_start_matches('/');
+            format!("fetches {url} as {name}{checksum}{unpacked}")
+        }
+    });
     let files = copy.inline.iter();
     let files = files.map(|file| format!("writes {} ({} bytes)", file.name, file.content.len()));
     let slash = match copy.destination.is_directory && !copy.destination.path.is_root() {
@@ -172,7 +185,8 @@ fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
     if let Some(mode) = &copy.mode {
         target.push_str(&format!(", mode {mode}"));
     }
-    if copy.archives == Archives::Unpacked {
+    let has_paths = copy.sources.iter().any(|source| matches!(source, CopyItem::Path(_)));
+    if copy.archives == Archives::Unpacked && has_paths {
         target.push_str(", archives unpacked");
     }
     if copy.footing == Footing::Nothing {

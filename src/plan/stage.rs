@@ -6,7 +6,9 @@ use super::error::{PlanError, PlanErrorKind};
 use super::graph::{BaseLink, External, From, Graph, Node};
 use super::inputs::{is_not_environment, proxy_variables};
 use super::scope::Expander;
-use super::step::{Archives, CopySource, CopyStep, Destination, Footing, Origin, Step, StepKind};
+use super::step::{
+    Archives, CopyItem, CopySource, CopyStep, Destination, Footing, Origin, Step, StepKind,
+};
 use super::variables::{Variables, set_entry, split_entry};
 use super::{HISTORY_COMMENT, copy, metadata, run};
 use crate::dockerfile::instruction::{Arg, Instruction, Kind};
@@ -241,7 +243,7 @@ pub(super) fn copy_of_directory(name: &str, state: &mut StageState, node: &Node<
     let root = RootfsPath::root();
     let copied = CopyStep {
         from: CopySource::NamedContext(name.to_owned()),
-        sources: vec![root.clone()],
+        sources: vec![CopyItem::Path(root.clone())],
         inline: Vec::new(),
         destination: Destination { path: root, is_directory: true },
         owner: None,

@@ -4,6 +4,7 @@ use snapshot::RootfsPath;
 
 use super::mode::FileMode;
 use super::mount::RunMount;
+use super::remote::RemoteFile;
 use crate::dockerfile::Span;
 use crate::image::{ImageConfig, Platform, RuntimeConfig};
 
@@ -158,11 +159,10 @@ pub struct Script {
 /// Files to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyStep {
-    /// Where `sources` are.
+    /// Where those `sources` are that are paths.
     pub from: CopySource,
-    /// Paths or patterns (of Go's `filepath.Match`) from the root of `from`, in order, cleaned:
-    /// none leads out.
-    pub sources: Vec<RootfsPath>,
+    /// What is copied, in order.
+    pub sources: Vec<CopyItem>,
     /// Files written in the Dockerfile; copied after `sources`.
     pub inline: Vec<InlineFile>,
     /// Where to.
@@ -172,7 +172,7 @@ pub struct CopyStep {
     pub owner: Option<String>,
     /// `--chmod`; `None`: the source's mode.
     pub mode: Option<FileMode>,
-    /// What becomes of a source that is a tar archive.
+    /// What becomes of a path that is a tar archive.
     pub archives: Archives,
     /// `--exclude`: patterns of an ignore file for what is left out of each source.
     pub exclude: Vec<String>,
@@ -181,11 +181,19 @@ pub struct CopyStep {
 }
 
 impl CopyStep {
+    /// Returns what has to be fetched, in the order of the sources.
+    pub fn remote_files(&self) -> impl Iterator<Item = &RemoteFile> {
+        self.sources.iter().filter_map(|source| match source {
+            CopyItem::File(file) => Some(file),
+            CopyItem::Path(_) => None,
+        })
+    }
+
     /// Copies one source to the root, as it is.
     pub fn whole(from: CopySource, source: RootfsPath) -> Self {
         Self {
             from,
-            sources: vec![source],
+            sources: vec![CopyItem::Path(source)],
             inline: Vec::new(),
             destination: Destination { path: RootfsPath::root(), is_directory: true },
             owner: None,
@@ -195,6 +203,16 @@ impl CopyStep {
             footing: Footing::Stage,
         }
     }
+}
+
+/// One source of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyItem {
+    /// A path or pattern (of Go's `filepath.Match`) from the root of what is copied from, cleaned:
+    /// it does not lead out.
+    Path(RootfsPath),
+    /// A file that has to be fetched.
+    File(RemoteFile),
 }
 
 /// What copied files are put upon.
@@ -242,7 +260,7 @@ pub struct Destination {
 /// What becomes of a source that is a tar archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Archives {
-    /// It is copied (`COPY`).
+    /// It is copied (`COPY`, and what `ADD` fetches).
     Copied,
     /// It is unpacked, when it is a regular file named as a source (`ADD`).
     Unpacked,

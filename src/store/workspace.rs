@@ -67,6 +67,7 @@ struct Inner {
     /// Held open for its lock: a build whose lock is free is dead.
     _lock: File,
     spooled: AtomicU64,
+    room_count: AtomicU64,
 }
 
 const LOCK: &str = "lock";
@@ -74,6 +75,7 @@ const BLOBS: &str = "blobs";
 const SPOOL: &str = "spool";
 const ROOTS: &str = "roots";
 const CONTEXT: &str = "context";
+const ROOMS: &str = "rooms";
 
 impl Store {
     /// Makes this build's folder below `work`, after removing those of dead builds.
@@ -85,11 +87,12 @@ impl Store {
         fs::create_dir_all(&builds).map_err(StoreError::at("create", &builds))?;
         remove_dead_builds(&builds)?;
         let (folder, lock) = claim_folder(&builds)?;
-        for name in [BLOBS, SPOOL, ROOTS] {
+        for name in [BLOBS, SPOOL, ROOTS, ROOMS] {
             let path = folder.join(name);
             fs::create_dir(&path).map_err(StoreError::at("create", &path))?;
         }
-        let inner = Inner { folder, _lock: lock, spooled: AtomicU64::new(0) };
+        let (spooled, room_count) = (AtomicU64::new(0), AtomicU64::new(0));
+        let inner = Inner { folder, _lock: lock, spooled, room_count };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -153,10 +156,21 @@ impl Store {
         Ok(path)
     }
 
-    /// Removes a stage's root with all that is in it.
+    /// Makes an empty directory for something that is fetched, to be there until the build ends.
     ///
     /// # Errors
-    /// [`StoreError::Io`] naming the root.
+    /// [`StoreError::Io`] when it cannot be made.
+    pub fn create_room(&self) -> Result<PathBuf, StoreError> {
+        let number = self.inner.room_count.fetch_add(1, Ordering::Relaxed);
+        let path = self.inner.folder.join(ROOMS).join(number.to_string());
+        fs::create_dir(&path).map_err(StoreError::at("create", &path))?;
+        Ok(path)
+    }
+
+    /// Removes a stage's root, or a room, with all that is in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] naming it.
     pub fn remove_root(&self, root: &Path) -> Result<(), StoreError> {
         fs::remove_dir_all(root).map_err(StoreError::at("remove", root))
     }

@@ -13,7 +13,7 @@ use snapshot::{Rootfs, RootfsPath};
 use tempfile::TempDir;
 use zuwai::archive::{Contents, ExtractOptions, Limits, Ownership, RatioLimit, extract};
 use zuwai::execute::{Source, copy};
-use zuwai::plan::{Archives, CopySource, CopyStep, Destination, Footing};
+use zuwai::plan::{Archives, CopyItem, CopySource, CopyStep, Destination, Footing};
 use zuwai::unpack::{UnpackOptions, unpack};
 
 use crate::hostile_cases::{Case, Ending, cases};
@@ -190,7 +190,7 @@ fn hostile_archives_stay_inside_or_are_refused() {
 fn copy_everything(from: &Rootfs, to: &Rootfs) -> Result<(), String> {
     let step = CopyStep {
         from: CopySource::Stage(0),
-        sources: vec![RootfsPath::root()],
+        sources: vec![CopyItem::Path(RootfsPath::root())],
         inline: Vec::new(),
         destination: Destination { path: RootfsPath::root(), is_directory: true },
         owner: None,

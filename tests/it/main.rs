@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails with it")]
 
+mod adds;
 mod archive_witness;
 mod cache;
 mod cli;

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use crate::source::{self, SourceFile};
 
 /// Flags of instructions in a Dockerfile, and the one that stands for any.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 12] = [
+    "--checksum",
     "--chmod",
     "--chown",
     "--exclude",
+    "--keep-git-dir",
     "--mount",
     "--network",
     "--parents",
     "--security",
     "--start-interval",
+    "--unpack",
     "--x",
 ];
 

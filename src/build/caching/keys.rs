@@ -11,6 +11,7 @@
 
 use snapshot::{FileKind, RootfsPath};
 
+use super::Purpose;
 use super::parts::{
     copy_parts, input_part, layer_parts, mount_parts, option_parts, run_parts, workdir_parts,
 };
@@ -21,8 +22,10 @@ use crate::build::session::Session;
 use crate::cache::{BuildParts, Key, MadeOf, StageParts, StepParts};
 use crate::context::BuildContext;
 use crate::execute::{ContentDigests, ExecuteError, Input, Source, inputs};
+use crate::http::redact;
 use crate::image::{Image, Platform};
 use crate::plan::{Base, CopySource, CopyStep, Plan, PlannedStage, RunMount, Step, StepKind};
+use crate::report::fault::one_line;
 
 /// The keys of a plan.
 pub(super) struct Keys {
@@ -59,12 +62,13 @@ impl Keys {
         session: &Session<'_>,
         bases: &Bases<'_>,
         plan: &Plan,
+        purpose: Purpose,
         is_cached: &dyn Fn(&Step) -> bool,
     ) -> Self {
         let mut keys = Self { stages: Vec::new(), platform: Platform::of_this_machine() };
         let digests = ContentDigests::new(session.threads());
         let contexts = KnownContexts::open(session);
-        let reader = Reader { session, bases, plan, digests, contexts: &contexts };
+        let reader = Reader { session, bases, plan, purpose, digests, contexts: &contexts };
         for (stage, wanted) in plan.stages.iter().zip(wanted(plan, is_cached)) {
             let stage = match wanted {
                 Wanted::Nothing => StageKeys::default(),
@@ -199,6 +203,7 @@ struct Reader<'r> {
     session: &'r Session<'r>,
     bases: &'r Bases<'r>,
     plan: &'r Plan,
+    purpose: Purpose,
     digests: ContentDigests,
     contexts: &'r KnownContexts<'r>,
 }
@@ -279,7 +284,9 @@ impl Reader<'_> {
             }
             StepKind::Copy(copy) => {
                 copy_parts(&mut made_of, copy);
-                if !self.can_add(&mut made_of, step, copy, known) {
+                if !self.can_add_fetched(&mut made_of, step, copy)
+                    || !self.can_add(&mut made_of, step, copy, known)
+                {
                     return None;
                 }
                 "copy"
@@ -298,6 +305,26 @@ impl Reader<'_> {
                 false
             }
         }
+    }
+
+    /// Adds the files that an ADD fetches; false where that has no key. Nothing is fetched only to
+    /// show what is cached.
+    fn can_add_fetched(&self, made_of: &mut MadeOf, step: &Step, copy: &CopyStep) -> bool {
+        for file in copy.remote_files() {
+            if self.purpose == Purpose::Show && file.checksum.is_none() {
+                return false;
+            }
+            match self.session.digest_of_remote(file) {
+                Ok(digest) => made_of.file(redact(&file.url), |writer| {
+                    writer.digest("fetched", &digest);
+                }),
+                Err(error) => {
+                    tracing::debug!(error = one_line(&error), step = step.text, "it has no key");
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Adds what a COPY copies; `None` where that has no key.

@@ -61,6 +61,7 @@ const FAILED_FINISHING_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Caching<'a> {
     session: &'a Session<'a>,
     options: &'a CacheOptions,
+    purpose: Purpose,
     /// The one that new layers go to, then those that are only read.
     caches: Vec<Arc<LayerCache>>,
     /// `None`: no new layers are stored.
@@ -136,11 +137,12 @@ impl<'a> Caching<'a> {
         let runtime = session.runtime.handle().clone();
         let pushes = stores.then(|| Pushes::new(runtime, Arc::clone(&cache)));
         let caches = std::iter::once(cache).chain(options.sources.iter().map(cache_in)).collect();
-        let keys = Keys::of(session, bases, plan, &|step| is_cached(options, step));
+        let keys = Keys::of(session, bases, plan, purpose, &|step| is_cached(options, step));
         let lineage = RefCell::new(Lineage::new(&keys));
         Ok(Some(Self {
             session,
             options,
+            purpose,
             caches,
             pushes,
             keys,

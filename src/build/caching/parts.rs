@@ -5,8 +5,8 @@ use crate::cache::{KeyWriter, MadeOf};
 use crate::execute::{Input, InputContent};
 use crate::image::{Image, Platform, RuntimeConfig};
 use crate::plan::{
-    Archives, BindMount, CacheMount, CopyStep, FileMode, Footing, MountAccess, MountOwner,
-    RunMount, RunNetwork, RunStep, SecretMount, TmpfsMount, WorkdirStep,
+    Archives, BindMount, CacheMount, CopyItem, CopyStep, FileMode, Footing, MountAccess,
+    MountOwner, RemoteFile, RunMount, RunNetwork, RunStep, SecretMount, TmpfsMount, WorkdirStep,
 };
 
 /// Adds all that decides how steps become layers.
@@ -150,7 +150,16 @@ pub(super) fn copy_parts(made_of: &mut MadeOf, copy: &CopyStep) {
             Some(mode @ FileMode::Symbolic(_)) => writer.text("mode", &mode.to_string()),
         }
         writer.list("sources", sources.len());
-        sources.iter().for_each(|path| writer.bytes("source", path.as_bytes()));
+        for source in sources {
+            match source {
+                CopyItem::Path(path) => writer.bytes("source", path.as_bytes()),
+                // Where it is from does not matter, only what it is, which is a part of its own.
+                CopyItem::File(RemoteFile { url: _, name, checksum: _, archives }) => {
+                    writer.bytes("fetched as", name.as_bytes());
+                    writer.flag("is unpacked", *archives == Archives::Unpacked);
+                }
+            }
+        }
         writer.list("inline files", inline.len());
         for file in inline {
             writer.text("name", &file.name);

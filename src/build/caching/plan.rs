@@ -1,7 +1,7 @@
 //! What is left of a plan when the cache has some of its layers.
 
 use super::lookup::FoundEntries;
-use super::{Caching, Lineage};
+use super::{Caching, Lineage, Purpose};
 use crate::build::needs::runs;
 use crate::cache::Key;
 use crate::image::{Descriptor, Layer};
@@ -131,7 +131,12 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries)
                     new |= runs(step);
                 }
                 // It cannot be read, so it will fail and say why; or nobody asks for it.
-                None => new = true,
+                None => {
+                    if caching.is_cached(step) && waits_for_fetch(caching, step) {
+                        note = Some("not known before what it adds is fetched".to_owned());
+                    }
+                    new = true;
+                }
             }
             its_notes.push(note);
             if let (Some(key), Some(hit)) = (key, &mut hit) {
@@ -149,6 +154,16 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries)
         is_new.push(new);
     }
     Hits { plan: left, hits, notes, lineage }
+}
+
+/// Tells whether a step has no key because nothing is fetched only to show it.
+fn waits_for_fetch(caching: &Caching<'_>, step: &Step) -> bool {
+    match &step.kind {
+        StepKind::Copy(copy) if caching.purpose == Purpose::Show => {
+            copy.remote_files().any(|file| file.checksum.is_none())
+        }
+        StepKind::Copy(_) | StepKind::Run(_) | StepKind::Workdir(_) | StepKind::Metadata => false,
+    }
 }
 
 fn hit(

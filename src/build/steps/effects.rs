@@ -7,7 +7,6 @@ use super::{Files, Ground, StageRun, Supply, Touched};
 use crate::build::error::StepError;
 use crate::build::islands::Islands;
 use crate::build::{mounts, overlays, timed};
-use crate::context::BuildContext;
 use crate::execute::{self, Copied, Invocation, Source};
 use crate::plan::{CopySource, CopyStep, Footing, RunStep, Step, StepKind};
 use crate::report::event::{Event, Phase};
@@ -151,10 +150,16 @@ impl StageRun<'_> {
         own: Option<&Rootfs>,
     ) -> Result<Copied, StepError> {
         let session = self.session;
+        let fetched = session.fetched(copy)?;
         let copied = match &copy.from {
-            CopySource::Context => self.copy_from_context(&session.context, copy, own)?,
-            CopySource::NamedContext(name) => {
-                self.copy_from_context(session.named_directory(name)?, copy, own)?
+            CopySource::Context | CopySource::NamedContext(_) => {
+                let context = match &copy.from {
+                    CopySource::NamedContext(name) => session.named_directory(name)?,
+                    _ => &session.context,
+                };
+                let keeps = |path: &RootfsPath| context.contains(path);
+                let source = Source::context(context.root(), &keeps).with_fetched(&fetched);
+                self.copy_from(&source, copy, own)?
             }
             CopySource::Stage(_) | CopySource::Image(_) => {
                 let root = supply.copy_root(&copy.from)?;
@@ -165,16 +170,6 @@ impl StageRun<'_> {
             tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
         }
         Ok(copied)
-    }
-
-    fn copy_from_context(
-        &mut self,
-        context: &BuildContext,
-        copy: &CopyStep,
-        own: Option<&Rootfs>,
-    ) -> Result<Copied, StepError> {
-        let keeps = |path: &RootfsPath| context.contains(path);
-        self.copy_from(&Source::context(context.root(), &keeps), copy, own)
     }
 
     fn copy_from(

@@ -12,7 +12,7 @@ use super::exclude::Excludes;
 use super::source::Source;
 use crate::context::{Attributes, Known};
 use crate::execute::ExecuteError;
-use crate::plan::{CopyStep, FileMode};
+use crate::plan::{CopyItem, CopyStep, FileMode};
 
 /// One thing that a COPY reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum InputContent {
     None,
 }
 
-/// Returns what a step reads of a context, in an order that depends on names alone.
+/// Returns what a step reads of a context, and not what is fetched for it, in an order that depends on names alone.
 ///
 /// # Errors
 /// As [`super::copy`] for what cannot be found or read.
@@ -57,7 +57,11 @@ pub fn inputs(
 ) -> Result<Vec<Input>, ExecuteError> {
     let (mut seen, mut unread) = (Vec::new(), Vec::new());
     let excludes = Excludes::of(step)?;
-    for (position, pattern) in step.sources.iter().enumerate() {
+    for (position, item) in step.sources.iter().enumerate() {
+        let pattern = match item {
+            CopyItem::Path(pattern) => pattern,
+            CopyItem::File(_) => continue,
+        };
         for path in source.matches(pattern)? {
             let found = source.follow(&path)?;
             let (seen, unread) = (&mut seen, &mut unread);

@@ -28,7 +28,7 @@ pub use target::Target;
 use super::ExecuteError;
 use super::identity::{Ownership, file_ownership, owner_in_numbers};
 use crate::archive::NotOnDisk;
-use crate::plan::{Archives, CopyStep, FileMode, InlineFile};
+use crate::plan::{Archives, CopyItem, CopyStep, FileMode, InlineFile};
 use disk::Disk;
 use exclude::Excludes;
 use tree::Copier;
@@ -83,26 +83,25 @@ pub(super) fn copy_onto(
         },
     };
     let excludes = Excludes::of(step)?;
+    let fetched = source.fetched();
+    let mut fetched = fetched.iter();
     let mut copier = Copier::new(source, ground, owner, step.mode.as_ref()).excluding(&excludes);
     let mut to = To { step, made: new_directory(owner, step.mode.as_ref()), is_taken: false };
-    for pattern in &step.sources {
-        for path in source.matches(pattern)? {
-            let found = source.follow(&path)?;
-            if found.metadata.kind != FileKind::Directory && !excludes.keeps(&path)? {
-                continue;
+    for item in &step.sources {
+        match item {
+            CopyItem::Path(pattern) => {
+                copier.read_from(source);
+                for path in source.matches(pattern)? {
+                    let named = Named { source, path: &path, archives: step.archives };
+                    copy_named(&named, &excludes, &mut copier, &mut to)?;
+                }
             }
-            if step.archives == Archives::Unpacked && source.is_archive(&found)? {
-                // `--chmod` is not for what an archive holds.
-                let place = to.place_for_archive(&mut copier)?;
-                copier.extract(&found, &place)?;
-            } else if found.metadata.kind == FileKind::Directory {
-                let place = to.place_for_directory(&mut copier)?;
-                copier.copy_tree(&found.path, &place)?;
-            } else {
-                // Its name is that of the link, where it was named by one.
-                let name = path.file_name().unwrap_or_default();
-                let place = to.place_for_file(&mut copier, name)?;
-                copier.copy_one(&found, &place)?;
+            CopyItem::File(file) => {
+                let missing = || ExecuteError::NotFetched { path: file.name.clone() };
+                let source = fetched.next().ok_or_else(missing)?;
+                copier.read_from(source);
+                let named = Named { source, path: &file.name, archives: file.archives };
+                copy_named(&named, &excludes, &mut copier, &mut to)?;
             }
         }
     }
@@ -111,6 +110,38 @@ pub(super) fn copy_onto(
         copier.write_inline(content, &place)?;
     }
     Ok(copier.finish())
+}
+
+/// One thing to copy, by its name.
+struct Named<'a> {
+    source: &'a Source<'a>,
+    path: &'a RootfsPath,
+    archives: Archives,
+}
+
+fn copy_named(
+    named: &Named<'_>,
+    excludes: &Excludes,
+    copier: &mut Copier<'_>,
+    to: &mut To<'_>,
+) -> Result<(), ExecuteError> {
+    let Named { source, path, archives } = *named;
+    let found = source.follow(path)?;
+    if found.metadata.kind != FileKind::Directory && !excludes.keeps(path)? {
+        return Ok(());
+    }
+    if archives == Archives::Unpacked && source.is_archive(&found)? {
+        // `--chmod` is not for what an archive holds.
+        let place = to.place_for_archive(copier)?;
+        copier.extract(&found, &place)
+    } else if found.metadata.kind == FileKind::Directory {
+        let place = to.place_for_directory(copier)?;
+        copier.copy_tree(&found.path, &place)
+    } else {
+        // Its name is that of the link, where it was named by one.
+        let place = to.place_for_file(copier, path.file_name().unwrap_or_default())?;
+        copier.copy_one(&found, &place)
+    }
 }
 
 /// The destination of a step, looked at anew for each source: the one before may have made it.

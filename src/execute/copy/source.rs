@@ -15,6 +15,7 @@ pub struct Source<'a> {
     keeps_owner: bool,
     place: &'static str,
     known: Option<&'a KnownFiles>,
+    fetched: &'a [Rootfs],
 }
 
 /// A named source, links followed.
@@ -27,13 +28,27 @@ impl<'a> Source<'a> {
     /// Takes a build context or a named one: only the paths that `keeps` answers true for are
     /// there (the directories above a kept path among them), and all files belong to root.
     pub fn context(rootfs: &'a Rootfs, keeps: &'a dyn Fn(&RootfsPath) -> bool) -> Self {
-        Self { rootfs, keeps: Some(keeps), keeps_owner: false, place: BUILD_CONTEXT, known: None }
+        Self { keeps: Some(keeps), ..Self::all_of(rootfs, BUILD_CONTEXT) }
     }
 
     /// Takes the root file system of a stage or an image: all of it is there, owners included.
     pub fn root(rootfs: &'a Rootfs) -> Self {
-        let place = "the source of `--from`";
-        Self { rootfs, keeps: None, keeps_owner: true, place, known: None }
+        Self { keeps_owner: true, ..Self::all_of(rootfs, "the source of `--from`") }
+    }
+
+    /// Takes a tree whose files all belong to root.
+    fn all_of(rootfs: &'a Rootfs, place: &'static str) -> Self {
+        Self { rootfs, keeps: None, keeps_owner: false, place, known: None, fetched: &[] }
+    }
+
+    /// Takes the directories with what was fetched for a step, in the order of its sources.
+    pub fn with_fetched(self, fetched: &'a [Rootfs]) -> Self {
+        Self { fetched, ..self }
+    }
+
+    /// Returns what was fetched, each as a source of its own.
+    pub(super) fn fetched(&self) -> Vec<Self> {
+        self.fetched.iter().map(|rootfs| Self::all_of(rootfs, "what was fetched")).collect()
     }
 
     /// Takes what is known of the files' content, where it is only asked what it is.

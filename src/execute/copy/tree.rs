@@ -42,6 +42,11 @@ impl<'a> Copier<'a> {
         Self { excludes: Some(excludes), ..self }
     }
 
+    /// Copies from elsewhere from here on.
+    pub fn read_from(&mut self, source: &'a Source<'a>) {
+        self.source = source;
+    }
+
     pub fn ground(&mut self) -> &mut dyn Ground {
         self.ground
     }

@@ -8,6 +8,15 @@ fn last_copy(case: &Case) -> CopyStep {
     }
 }
 
+/// Returns the sources that are paths.
+fn paths(copy: &CopyStep) -> Vec<String> {
+    let sources = copy.sources.iter().filter_map(|source| match source {
+        CopyItem::Path(path) => Some(path.to_string()),
+        CopyItem::File(_) => None,
+    });
+    sources.collect()
+}
+
 fn check_destination(typed: &str, path: &str, is_directory: bool) {
     let case = case(&format!("FROM scratch\nWORKDIR /w\nCOPY [\"a\", \"{typed}\"]"));
     let destination = last_copy(&case).destination;
@@ -33,8 +42,7 @@ fn destinations_go_on_from_the_working_directory() {
 fn sources_stay_in_their_root() {
     let case =
         case("FROM scratch\nARG A=dir\nCOPY [\"../x\", \"/$A/\", \"./$A/*.c\", \"a b\", \"/\"]");
-    let sources: Vec<String> = last_copy(&case).sources.iter().map(ToString::to_string).collect();
-    assert_eq!(sources, ["/x", "/dir", "/dir/*.c", "/a b"]);
+    assert_eq!(paths(&last_copy(&case)), ["/x", "/dir", "/dir/*.c", "/a b"]);
 }
 
 #[test]
@@ -98,10 +106,7 @@ fn links_and_exclusions_are_part_of_a_copy() {
 fn what_is_not_built_yet_is_an_error_that_names_it() {
     for (instruction, feature) in [
         ("COPY --parents a /", "COPY --parents"),
-        ("ADD --checksum=sha256:0 a /", "ADD --checksum"),
         ("ADD --keep-git-dir a /", "ADD --keep-git-dir"),
-        ("ADD --unpack=false a /", "ADD --unpack"),
-        ("ADD https://example.com/a.tar /", "ADD of a URL"),
         ("ADD https://example.com/a.git#main /", "ADD of a Git repository"),
         ("ADD git@example.com:a/b /", "ADD of a Git repository"),
         ("ADD git://example.com/a /", "ADD of a Git repository"),
@@ -113,5 +118,68 @@ fn what_is_not_built_yet_is_an_error_that_names_it() {
     assert_eq!(
         case("FROM scratch\nARG U=https://x/y\nCOPY $U /").error(),
         "line 3: COPY cannot take `https://x/y`: only ADD downloads"
+    );
+}
+
+#[test]
+fn what_is_fetched_keeps_its_place_among_the_sources() {
+    let text = "FROM scratch\nARG V=1\nADD a https://u:p@h.example/x-$V.tar?k=v b /dst/";
+    let copy = last_copy(&case(text));
+    assert_eq!(paths(&copy), ["/a", "/b"]);
+    let Some(CopyItem::File(file)) = copy.sources.get(1) else { panic!("{copy:?}") };
+    assert_eq!(file.url.as_str(), "https://u:p@h.example/x-1.tar?k=v");
+    assert_eq!((file.name.as_bytes(), file.checksum), (b"x-1.tar".as_slice(), None));
+    assert_eq!((copy.archives, file.archives), (Archives::Unpacked, Archives::Copied));
+    // A password is nothing for those who have the image.
+    let history = case(text).history().pop().unwrap();
+    assert_eq!(history, "ADD a https://u@h.example/x-1.tar?k=v b /dst/ # buildkit");
+    let plan = render(&case(text).plan());
+    assert!(plan.contains("-> fetches https://h.example/x-1.tar?… as x-1.tar\n"), "{plan}");
+}
+
+#[test]
+fn archives_are_unpacked_where_it_is_said_so_or_they_are_local() {
+    use Archives::{Copied, Unpacked};
+    for (flag, local, fetched) in [
+        ("", Unpacked, Copied),
+        ("--unpack ", Unpacked, Unpacked),
+        ("--unpack=true ", Unpacked, Unpacked),
+        ("--unpack=false ", Copied, Copied),
+    ] {
+        let copy = last_copy(&case(&format!("FROM scratch\nADD {flag}a http://h/b /")));
+        let file = copy.remote_files().next().map(|file| file.archives);
+        assert_eq!((copy.archives, file), (local, Some(fetched)), "{flag}");
+    }
+}
+
+#[test]
+fn checksums_are_for_one_thing_that_is_fetched() {
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let add = |rest: &str| case(&format!("FROM scratch\nARG E\nARG H={hex}\nADD {rest}"));
+    let copy = last_copy(&add("--checksum=sha256:$H http://h/a /"));
+    let digest = copy.remote_files().next().and_then(|file| file.checksum);
+    assert_eq!(digest, Some(snapshot::Digest::of(b"abc")));
+    let plan = render(&add("--checksum=sha256:$H --unpack http://h/a /").plan());
+    let effect = format!("-> fetches http://h/a as a, which is sha256:{hex}, unpacked if it is an");
+    assert!(plan.contains(&effect), "{plan}");
+    // As with the other flags, an empty one is none.
+    assert_eq!(last_copy(&add("--checksum=$E http://h/a /")).remote_files().count(), 1);
+    for rest in ["a /", "http://h/a http://h/b /", "http://h/a a /"] {
+        assert_eq!(
+            add(&format!("--checksum=sha256:$H {rest}")).error(),
+            "line 4: `--checksum` is for an `ADD` of one URL or Git repository and nothing else"
+        );
+    }
+    for text in ["sha256:0", "md5:00", "$H"] {
+        let error = add(&format!("--checksum={text} http://h/a /")).error();
+        let shown = text.replace("$H", hex);
+        assert_eq!(
+            error,
+            format!("line 4: `--checksum={shown}` is not `sha256:` and 64 hexadecimal digits")
+        );
+    }
+    assert_eq!(
+        case("FROM scratch\nARG U=http://[\nADD $U /").error(),
+        "line 3: cannot read the URL `$U`: invalid IPv6 address"
     );
 }

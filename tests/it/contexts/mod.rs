@@ -138,6 +138,36 @@ impl Ended {
         assert!(self.has_text(text), "no `{text}` in the image: {}", self.text);
     }
 
+    /// Returns what is in the layers, sorted: name, mode, owner, time, and the content without the
+    /// end of its line.
+    pub fn entries(&self) -> Vec<String> {
+        let mut archive = tar::Archive::new(self.layers.as_slice());
+        archive.set_ignore_zeros(true);
+        let mut found = Vec::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+            let header = entry.header();
+            let (mode, uid, gid) =
+                (header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap());
+            let (time, content) = (header.mtime().unwrap(), String::from_utf8_lossy(&content));
+            found.push(format!("{name} {mode:o} {uid}:{gid} {time} {}", content.trim_end()));
+        }
+        found.sort();
+        found
+    }
+
+    /// Returns the names of what is in the layers, but for the root, sorted.
+    #[track_caller]
+    pub fn names(&self) -> Vec<String> {
+        assert!(self.success, "{}", self.text);
+        let entries = self.entries();
+        let names = entries.iter().filter_map(|entry| entry.split(' ').next());
+        names.filter(|name| *name != "./").map(str::to_owned).collect()
+    }
+
     /// Tells whether a layer of the image holds a text.
     pub fn has_text(&self, text: &str) -> bool {
         self.layers.windows(text.len()).any(|window| window == text.as_bytes())

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::execute::ContentDigests;
+use crate::plan::CopyItem;
 
 /// Names that could be taken for one another by whoever writes them one after the other, or as text.
 const NAMES: &[&[u8]] = &[b"a", b"b", b"ab", b"a\nb", b"\x01", b"\xff", b"\xfe", b"a."];
@@ -310,7 +311,8 @@ fn key(tree: &Tree, sources: &[Vec<u8>], checkout: Checkout) -> Key {
 fn key_of(top: &Path, sources: &[Vec<u8>], threads: usize) -> Key {
     let root = Rootfs::open(top).unwrap();
     let mut step = CopyStep::whole(CopySource::Context, RootfsPath::root());
-    step.sources = sources.iter().map(|path| RootfsPath::new(path).unwrap()).collect();
+    let path = |path: &Vec<u8>| CopyItem::Path(RootfsPath::new(path).unwrap());
+    step.sources = sources.iter().map(path).collect();
     let digests = ContentDigests::new(NonZeroUsize::new(threads).unwrap());
     let mut made_of = MadeOf::default();
     copy_parts(&mut made_of, &step);

@@ -12,7 +12,9 @@ use std::path::Path;
 use snapshot::{Extent, Rootfs, RootfsPath};
 use tempfile::TempDir;
 use zuwai::execute::{Copied, ExecuteError, Source, copy};
-use zuwai::plan::{Archives, CopySource, CopyStep, Destination, FileMode, Footing, InlineFile};
+use zuwai::plan::{
+    Archives, CopyItem, CopySource, CopyStep, Destination, FileMode, Footing, InlineFile,
+};
 
 /// Makes the entries in a new directory.
 pub fn tree(entries: &str) -> TempDir {
@@ -122,7 +124,7 @@ pub fn step(words: &str) -> CopyStep {
     let destination = sources.pop().expect("a destination");
     CopyStep {
         from: CopySource::Context,
-        sources: sources.into_iter().map(path).collect(),
+        sources: sources.into_iter().map(|source| CopyItem::Path(path(source))).collect(),
         inline: Vec::new(),
         destination: Destination {
             path: path(destination),

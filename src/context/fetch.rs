@@ -1,0 +1,164 @@
+//! What `ADD` fetches: a file behind a URL, into a directory.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::fstatvfs;
+use snapshot::{Digest, Digester, Rootfs, RootfsError, RootfsPath, Timestamp};
+use url::Url;
+
+use super::error::class_of_download;
+use super::stream::Means;
+use crate::http::{Download, DownloadError, Reach, RetryPolicy, redact};
+use crate::interrupt::Interrupted;
+use crate::report::event::{Event, Gauge, LongWork};
+use crate::report::fault::{Class, Fault};
+
+/// Why something cannot be fetched for an `ADD`.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The file cannot be had.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// The file is another one than was asked for.
+    #[error("`{url}` is not what `--checksum` says: expected `{expected}`, got `{found}`")]
+    Checksum {
+        /// The redacted URL.
+        url: String,
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// A signal has ended it.
+    #[error(transparent)]
+    Interrupted(Interrupted),
+    /// There is no place for it.
+    #[error("cannot keep what `{url}` holds")]
+    Rootfs {
+        /// The redacted URL.
+        url: String,
+        /// Why not.
+        #[source]
+        source: RootfsError,
+    },
+    /// The system does not say how much may be downloaded.
+    #[error("cannot find out how much space is free for what `{url}` holds")]
+    FreeSpace {
+        /// The redacted URL.
+        url: String,
+        /// What it says instead.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Downloads a file to `path`, whose directory exists, and returns what it is. It is root's alone to
+/// read, and as old as the server says; where that says nothing, new.
+///
+/// # Errors
+/// [`FetchError`]; half of the file may be there then.
+pub fn fetch_file(
+    url: &Url,
+    means: &Means<'_>,
+    room: &Rootfs,
+    path: &RootfsPath,
+) -> Result<Digest, FetchError> {
+    let failed = |source| FetchError::Rootfs { url: redact(url), source };
+    let file = room.create_file(path).map_err(failed)?;
+    let limit = free_bytes(room).map_err(|source| {
+        let url = redact(url);
+        FetchError::FreeSpace { url, source }
+    })?;
+    let gauge = Gauge::new(LongWork::Download, redact(url), None);
+    means.events.send(Event::WorkStarted(gauge.clone()));
+    let wanted = Download {
+        url,
+        // The Dockerfile names it.
+        reach: Reach::Anywhere,
+        limit,
+        retry: RetryPolicy::default(),
+        gauge: Some(&gauge),
+    };
+    let mut sink = Sink { file, digester: Digester::new() };
+    let downloaded = means.runtime.block_on(async {
+        tokio::select! {
+            done = means.http.download(&wanted, &mut sink) => Ok(done?),
+            signal = means.interrupt.raised() => {
+                Err(FetchError::Interrupted(Interrupted(signal)))
+            }
+        }
+    })?;
+    room.set_mode(path, 0o600).map_err(failed)?;
+    if let Some(changed) = downloaded.last_modified {
+        room.set_mtime(path, timestamp(changed)).map_err(failed)?;
+    }
+    Ok(sink.digester.finish())
+}
+
+/// Hashes what it writes.
+struct Sink {
+    file: File,
+    digester: Digester,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.digester.update(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn free_bytes(room: &Rootfs) -> io::Result<u64> {
+    let statistics = fstatvfs(room.as_fd())?;
+    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    // No server has files from before 1970.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Timestamp { seconds, nanoseconds: since.subsec_nanos() }
+}
+
+impl Fault for FetchError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Download(error) => class_of_download(error),
+            Self::Checksum { .. } => Class::User,
+            Self::Interrupted(interrupted) => interrupted.class(),
+            Self::Rootfs { source, .. } => match source.raw_os_error() {
+                Some(number) => Class::of_io(&io::Error::from_raw_os_error(number)),
+                None => Class::User,
+            },
+            Self::FreeSpace { source, .. } => Class::of_io(source),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Checksum { .. } => Some(
+                "if the file is meant to have changed, change the checksum in the Dockerfile"
+                    .to_owned(),
+            ),
+            Self::Download(_)
+            | Self::Interrupted(_)
+            | Self::Rootfs { .. }
+            | Self::FreeSpace { .. } => None,
+        }
+    }
+
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Download(error) => error.is_temporary(),
+            Self::Interrupted(interrupted) => interrupted.is_temporary(),
+            Self::Checksum { .. } | Self::Rootfs { .. } | Self::FreeSpace { .. } => false,
+        }
+    }
+}
