@@ -12,6 +12,8 @@
 #                        where missing
 #   --volume DIR:PLACE   mounts a directory of the machine; may be repeated
 #   --file FILE:PLACE    puts a copy of a file into the image; may be repeated
+#   --tree DIR           puts copies of all that is in a directory into the image, with no executor
+#                        where --binary gives none
 #   --empty-dir PLACE    mounts an empty directory (default: /workspace); may be repeated
 #   --directory DIR      where the container's files are (default: a new one in /var/tmp)
 #   --no-seccomp         without a seccomp profile, as Pods are where the kubelet sets none
@@ -30,13 +32,14 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 
-binary= layout= directory= seccomp=yes privileged=no restricted=no machine=no userns=no
+binary= layout= tree= directory= seccomp=yes privileged=no restricted=no machine=no userns=no
 volumes= files= empty= read_only= memory=null pids=null
 while [ $# -gt 0 ]; do
   case $1 in
     --binary) binary=$2; shift 2 ;;
     --layout) layout=$2; shift 2 ;;
     --volume) volumes="$volumes $2"; shift 2 ;;
+    --tree) tree=$2; shift 2 ;;
     --file) files="$files $2"; shift 2 ;;
     --empty-dir) empty="$empty $2"; shift 2 ;;
     --directory) directory=$2; shift 2 ;;
@@ -56,7 +59,7 @@ done
 [ $# -gt 0 ] || { echo "error: no program given; for example: hack/pod.sh /kaniko/executor version" >&2; exit 1; }
 need_packages runc jq
 [ -z "$layout" ] || need_packages skopeo umoci
-[ -n "$binary$layout" ] || binary=$("$here/hack/static.sh")
+[ -n "$binary$layout$tree" ] || binary=$("$here/hack/static.sh")
 
 [ -n "$directory" ] || directory=$(mktemp -d /var/tmp/zuwai-pod.XXXXXX)
 name=zuwai-pod-$$
@@ -89,11 +92,14 @@ else
   mkdir -p "$image/kaniko" "$image/workspace" "$image/etc" "$image/run" "$image/var" "$image/tmp"
   chmod 1777 "$image/tmp"
   ln -s ../run "$image/var/run"
-  cp "$binary" "$image/kaniko/executor"
-  ln -s executor "$image/kaniko/warmer"
+  if [ -n "$binary" ]; then
+    cp "$binary" "$image/kaniko/executor"
+    ln -s executor "$image/kaniko/warmer"
+  fi
   process='{"cwd": "/workspace", "env": ["HOME=/root",
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko"]}'
 fi
+[ -z "$tree" ] || cp -a "$tree/." "$image"
 for file in $files; do
   mkdir -p "$image$(dirname "${file#*:}")"
   cp "${file%%:*}" "$image${file#*:}"

@@ -38,6 +38,7 @@ fi
 
 cd "$here"
 cargo test --workspace --no-run
+target=${CARGO_TARGET_DIR:-$here/target}
 # What runs in a container that has nothing else in it.
 static=$("$here/hack/static.sh")
 # The schemas of other tools; without a network their tests say that they were not made.
@@ -45,6 +46,7 @@ schemas=$("$here/hack/schemas.sh") || schemas=
 # Tests of namespaces, mounts and devices need root; cargo itself runs as whoever called. All that
 # they need is there now, so none may be skipped but for want of a network.
 as_root env "PATH=$PATH" "HOME=$HOME" "ZUWAI_BASES=$bases" "TMPDIR=$scratch" ZUWAI_REQUIRE_ALL=1 \
-  "ZUWAI_STATIC=$static" ${schemas:+"ZUWAI_SCHEMAS=$schemas"} \
-  "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/target}" \
+  "ZUWAI_STATIC=$static" "ZUWAI_EQUIVALENCE=$target/debug/examples/equivalence" \
+  ${schemas:+"ZUWAI_SCHEMAS=$schemas"} \
+  "CARGO_TARGET_DIR=$target" \
   cargo test --workspace "$@"

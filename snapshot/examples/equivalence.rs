@@ -1,12 +1,14 @@
 //! The long run of the trackers' equivalence: random steps on every kind of file system until so many
 //! changes were seen, each step's layer compared with the one made by reading everything.
 //!
-//! `equivalence [--changes N] [--each N] [--seed N] [--tracker NAME]… [--file-system NAME]…
-//! [--weakness NAME] [--keep DIRECTORY]`
+//! `equivalence [--changes N] [--each N] [--patience N] [--seed N] [--tracker NAME]…
+//! [--file-system NAME]… [--lacking skip|fail] [--weakness NAME] [--keep DIRECTORY]`
 //!
 //! `N` changes are spread over the trackers and file systems; on each file system every operation
 //! that it has must have succeeded `--each` times, a thousandth of the changes where not given. Both
-//! have to be reached. Steps that came out wrong are shrunk, printed and kept in a file each. How far
+//! have to be reached. What was tried `--patience` times and never succeeded is impossible there, and named.
+//! A tracker or a file system that cannot be had is passed over, or with `--lacking fail` an error. The
+//! file system `Here` is that of the directory for temporary files, where nothing is mounted. Steps that came out wrong are shrunk, printed and kept in a file each. How far
 //! it is, is told on standard error twice a minute.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for its printed figures")]
 #![expect(dead_code, reason = "the tests' modules, of which not all is used here")]
@@ -38,7 +40,7 @@ const DISTRICTS: usize = 8;
 /// Small steps in one where the clock has to be waited for before each.
 const PARTS_BY_A_COARSE_CLOCK: usize = 24;
 
-/// An operation that was tried so often in vain is one that is impossible.
+/// An operation that was tried so often in vain is one that is impossible, where nothing else is asked for.
 const PATIENCE: usize = 1000;
 
 /// After so many steps without any success under one tracker, it is tried under the others.
@@ -62,6 +64,8 @@ const TRACKERS: [TrackerKind; 4] =
 struct Arguments {
     changes: usize,
     each: Option<usize>,
+    patience: usize,
+    may_lack: bool,
     seed: u64,
     keep: PathBuf,
     trackers: Vec<TrackerKind>,
@@ -73,6 +77,8 @@ fn arguments() -> Result<Arguments, String> {
     let mut parsed = Arguments {
         changes: 10_000,
         each: None,
+        patience: PATIENCE,
+        may_lack: true,
         seed: 1,
         keep: PathBuf::from("equivalence-failures"),
         trackers: Vec::new(),
@@ -86,6 +92,14 @@ fn arguments() -> Result<Arguments, String> {
         match flag.as_str() {
             "--changes" => parsed.changes = number()?,
             "--each" => parsed.each = Some(number()?),
+            "--patience" => parsed.patience = number()?,
+            "--lacking" => {
+                parsed.may_lack = match value.as_str() {
+                    "skip" => true,
+                    "fail" => false,
+                    _ => return Err(format!("{flag}: neither skip nor fail")),
+                };
+            }
             "--keep" => parsed.keep = PathBuf::from(&value),
             "--seed" => parsed.seed = number()? as u64,
             "--tracker" => {
@@ -93,8 +107,8 @@ fn arguments() -> Result<Arguments, String> {
             }
             "--file-system" => {
                 let named = |file_system: &&FileSystem| format!("{file_system:?}") == value;
-                let found = FILE_SYSTEMS.iter().find(named);
-                let known = || format!("{flag}: none of {:?}", FILE_SYSTEMS);
+                let found = FILE_SYSTEMS.iter().chain(&[FileSystem::Here]).find(named);
+                let known = || format!("{flag}: none of {FILE_SYSTEMS:?} and Here");
                 parsed.file_systems.push(*found.ok_or_else(known)?);
             }
             "--weakness" => {
@@ -180,7 +194,7 @@ impl<'a> Run<'a> {
         }
         // A kernel may lack what others have.
         let tally = self.tally(name);
-        tally.succeeded == 0 && tally.tried >= PATIENCE
+        tally.succeeded == 0 && tally.tried >= self.arguments.patience
     }
 
     fn possible(&self) -> impl Iterator<Item = &'static str> {
@@ -370,6 +384,7 @@ fn main() -> ExitCode {
         let share = arguments.changes.saturating_sub(total).div_ceil(count - place);
         let mut run = Run::new(&arguments, file_system, share);
         failed |= !run.run();
+        failed |= !arguments.may_lack && run.rows.iter().any(|row| row.lacking.is_some());
         run.print();
         total += run.change_count();
     }

@@ -8,6 +8,7 @@
 mod contexts;
 mod covers;
 mod doctor;
+mod equivalence;
 mod full;
 mod image;
 mod machine;
