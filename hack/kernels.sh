@@ -1,12 +1,14 @@
 #!/bin/sh
 # hack/kernels.sh [--filter WORD]… [--seconds N] [PACKAGE…]: runs the change trackers' tests on other
 # kernels: every operation by itself and some random steps, under every tracker, on every file
-# system; and in the end, with an event queue of 64, what overflows it. Prints a table of the results; exits with 1 when a test failed, or did not run.
+# system; with an event queue of 64, what overflows it; and in the end builds whose commands need more
+# memory than a control group of version 2 has, as on most nodes of clusters: by hack/kernels/memory.sh.
+# Prints a table of the results; exits with 1 when a test failed, or did not run.
 #
 #   PACKAGE       a package of Debian's with a kernel, or its file; several are tried one after
 #                 another (default: Debian's standard kernel, in Debian 12 a 6.1, on which timestamps
 #                 stand still between ticks of the clock)
-#   --filter WORD runs the tests with that in their names (may be repeated)
+#   --filter WORD runs the trackers' tests with that in their names (may be repeated)
 #   --seconds N   how long a kernel may take (default: 3600)
 #
 # Emulated in software, which takes minutes: /dev/kvm is there on many machines where it does not
@@ -15,6 +17,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
+. "$here/hack/libraries.sh"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/kernels
 
 filters= seconds=3600 packages=
@@ -57,16 +60,10 @@ kernel() {
   echo "$unpacked"
 }
 
-# with_libraries FILE…: copies programs and libraries into the tree, and what they are linked with.
-with_libraries() {
-  for file in "$@"; do
-    for needed in $file $(ldd "$file" 2>/dev/null | grep -o '/[^ ]*' || true); do
-      [ -e "$tree$needed" ] || install -D "$needed" "$tree$needed"
-    done
-  done
-}
-
 cd "$here"
+"$here/hack/bases.sh" busybox
+bases=${ZUWAI_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/zuwai/bases}
+static=$("$here/hack/static.sh")
 binary=$(cargo test --no-run -p snapshot --test it --message-format json 2>"$work/log" |
   jq -r 'select(.executable != null and .target.name == "it") | .executable') ||
   { cat "$work/log" >&2; exit 1; }
@@ -76,20 +73,16 @@ tree=$work/tree
 mkdir -p "$tree/bin" "$tree/sbin" "$tree/usr/bin" "$tree/usr/sbin" "$tree/proc" "$tree/sys" \
   "$tree/dev" "$tree/tmp" "$tree/scratch" "$tree/etc"
 cp /bin/busybox "$tree/bin/busybox"
-with_libraries "$binary"
+with_libraries "$tree" "$binary"
 strip -o "$tree/it" "$binary"
 for program in mkfs.ext4 mkfs.xfs mkfs.btrfs mount umount unshare setpriv; do
   found=$(PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v "$program")
-  with_libraries "$found"
+  with_libraries "$tree" "$found"
 done
-# Debian's python3, whichever comes first in the path.
-standard=$(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-with_libraries "$(readlink -f /usr/bin/python3)"
-ln -s "$(readlink -f /usr/bin/python3)" "$tree/usr/bin/python3"
-mkdir -p "$tree$standard"
-tar -c -C "$standard" --exclude=__pycache__ --exclude=test --exclude=dist-packages \
-  --exclude='config-*' --exclude=lib2to3 --exclude=idlelib . | tar -x -C "$tree$standard"
-with_libraries "$standard"/lib-dynload/*.so
+with_python "$tree"
+strip -o "$tree/zuwai" "$static"
+cp -r "$bases/busybox" "$tree/base"
+cp "$here/hack/kernels/memory.sh" "$tree/memory"
 cat >"$tree/etc/passwd" <<'END'
 root:x:0:0:root:/:/bin/sh
 END
@@ -112,6 +105,7 @@ code=0
 # For all of the machine, so that nothing but this can lower it.
 echo 64 >/proc/sys/fs/inotify/max_queued_events
 /it --nocapture track::faults::a_small_queue_is_no_loss || code=\$?
+sh /memory || code=\$?
 echo "tests ended with \$code"
 poweroff -f
 END
