@@ -1,10 +1,11 @@
-//! Pipelines of other tools: Tekton by Kubernetes' types, the others by their JSON schemas.
+//! Pipelines of other tools: Tekton by its own types and Kubernetes', the others by their JSON schemas.
 
 #![expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use k8s_openapi::api::core::v1::Container;
 use serde::{Deserialize, Serialize};
@@ -162,13 +163,67 @@ fn the_step_of_google_cloud_build_is_understood() {
     assert_eq!(destinations, ["europe-docker.pkg.dev/project/images/app:0123"]);
 }
 
+/// Returns where check-jsonschema is, with Tekton's types in its folder.
+fn schemas(test: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("ZUWAI_SCHEMAS").map(PathBuf::from);
+    if found.is_none() {
+        let reason = "the tools' schemas come with Python packages: see hack/schemas.sh";
+        skip(test, Reason::NoNetwork(reason));
+    }
+    found
+}
+
+/// Reads a task by Tekton's types; returns whether all is right, and what was said of it.
+fn read_by_tekton(program: &Path, task: &Value) -> (bool, String) {
+    let models = program.parent().unwrap().with_file_name("tekton");
+    let mut child = Command::new("python3")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/examples/tekton.py"))
+        .arg(models)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(task.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_task_of_tekton_is_of_tektons_types() {
+    let Some(program) = schemas("the_task_of_tekton_is_of_tektons_types") else { return };
+    let task = document("tekton/task.yaml");
+    // What is of Kubernetes' types is read as these, by the test of what the task declares.
+    let elsewhere =
+        "task.metadata V1ObjectMeta\ntask.spec.steps[0].securityContext V1SecurityContext\n";
+    assert_eq!(read_by_tekton(&program, &task), (true, elsewhere.to_owned()));
+
+    let wrong = [
+        ("/spec/step", "task.spec has step, which V1beta1TaskSpec does not know"),
+        ("/spec/workspaces/0/mountpath", "which V1beta1WorkspaceDeclaration does not know"),
+        (
+            "/spec/params/0/value",
+            "task.spec.params[0] has value, which V1beta1ParamSpec does not know",
+        ),
+        ("/spec/params/0/default", "task.spec.params[0].default is neither a text nor a list"),
+        ("/spec/steps/0/args", "task.spec.steps[0].args is no list"),
+    ];
+    for (place, said) in wrong {
+        let mut task = task.clone();
+        let (parent, key) = place.rsplit_once('/').unwrap();
+        task.pointer_mut(parent).unwrap()[key] = Value::from(1);
+        let (is_right, text) = read_by_tekton(&program, &task);
+        assert!(!is_right && text.contains(said), "{place}: {text}");
+    }
+    let mut nameless = task;
+    nameless["spec"]["results"][0].as_object_mut().unwrap().remove("name");
+    let (is_right, text) = read_by_tekton(&program, &nameless);
+    assert!(!is_right && text.contains("task.spec.results[0] has no name"), "{text}");
+}
+
 #[test]
 fn pipelines_follow_their_tools_schemas() {
     let test = "pipelines_follow_their_tools_schemas";
-    let Some(program) = std::env::var_os("ZUWAI_SCHEMAS").map(PathBuf::from) else {
-        let reason = "the tools' schemas come with a Python package: see hack/schemas.sh";
-        return skip(test, Reason::NoNetwork(reason));
-    };
+    let Some(program) = schemas(test) else { return };
     let schemas = [
         ("vendor.github-workflows", "github-actions/build.yml"),
         ("vendor.gitlab-ci", "gitlab/gitlab-ci.yml"),
