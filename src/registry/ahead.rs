@@ -26,6 +26,10 @@ const FAILURES: u32 = 3;
 /// A blob of so many parts or fewer comes in one go; other layers come beside it.
 const WORTH_IT: u64 = 4;
 
+/// Parts that the first request brings where those after them are asked for at the same time: they
+/// come over connections that take a round trip to be made.
+const FIRST_PARTS: u64 = 3;
+
 /// How large blobs are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartsAhead {
@@ -52,6 +56,8 @@ impl Default for PartsAhead {
 enum Service {
     /// It was not asked yet.
     Unknown,
+    /// It was not asked yet, but is so far that this is not waited for.
+    Expected,
     /// It has served the first one.
     Works,
     /// It does not, or no longer, or it is not worth it.
@@ -117,7 +123,11 @@ impl Ahead {
             target: target.clone(),
             digest,
             size,
-            service: if worth_it { Service::Unknown } else { Service::Off },
+            service: match (worth_it, target.endpoint.manners.is_further_than(policy.latency)) {
+                (true, true) => Service::Expected,
+                (true, false) => Service::Unknown,
+                (false, _) => Service::Off,
+            },
             failures: 0,
             reserved: Vec::new(),
             parts: VecDeque::new(),
@@ -140,7 +150,8 @@ impl Ahead {
         if let Some(part) = self.parts.front() {
             return Some(part.span.start);
         }
-        let end = self.end_of_part(offset);
+        let parts = if self.service == Service::Expected { FIRST_PARTS } else { 1 };
+        let end = self.end_of_parts(offset, parts);
         if self.service == Service::Off || end >= self.size {
             return None;
         }
@@ -183,23 +194,27 @@ impl Ahead {
 
     /// Notes that the registry has begun to serve a part after so long.
     pub(super) fn is_served(&mut self, latency: Duration) {
-        if self.service == Service::Unknown {
+        if matches!(self.service, Service::Unknown | Service::Expected) {
             let is_far = latency >= self.registry.options.parts_ahead.latency;
             self.service = if is_far { Service::Works } else { Service::Off };
         }
     }
 
-    /// Starts what can be fetched while the bytes up to `end` are on their way. Returns how many
-    /// requests that takes.
+    /// Starts what can be fetched while the bytes up to `end` are on their way, or asked for. Returns
+    /// how many requests that takes.
     pub(super) fn fill(&mut self, end: u64) -> u32 {
-        if self.service != Service::Works {
-            self.reserved.clear();
-            return 0;
+        match self.service {
+            Service::Works | Service::Expected => {}
+            Service::Unknown => return 0,
+            Service::Off => {
+                self.reserved.clear();
+                return 0;
+            }
         }
         let mut started = 0;
         loop {
             let start = self.parts.back().map_or(end, |part| part.span.end);
-            let span = Span { start, end: self.end_of_part(start) };
+            let span = Span { start, end: self.end_of_parts(start, 1) };
             if span.start >= self.size {
                 break;
             }
@@ -235,8 +250,9 @@ impl Ahead {
         Arc::clone(&self.registry.ahead.permits).try_acquire_owned().ok()
     }
 
-    fn end_of_part(&self, start: u64) -> u64 {
-        self.size.min(start.saturating_add(self.registry.options.parts_ahead.part_bytes))
+    fn end_of_parts(&self, start: u64, count: u64) -> u64 {
+        let bytes = self.registry.options.parts_ahead.part_bytes.saturating_mul(count);
+        self.size.min(start.saturating_add(bytes))
     }
 }
 

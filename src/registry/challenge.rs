@@ -1,6 +1,9 @@
 //! What a registry wants to see: `WWW-Authenticate`, parsed; pure.
 
+use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+
+use crate::http::Response;
 
 /// How a registry wants requests to be authorised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,11 @@ impl Challenge {
             Self::Basic => None,
         }
     }
+}
+
+/// Returns the challenge of a response that asks for authorisation.
+pub(super) fn wanted(response: &Response) -> Option<Challenge> {
+    (response.status() == StatusCode::UNAUTHORIZED).then(|| choose(response.headers())).flatten()
 }
 
 /// Returns the challenge to answer: a bearer one if there is any, else a basic one.

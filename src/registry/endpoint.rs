@@ -1,12 +1,10 @@
 //! Registries as places to send requests to: scheme, trust, mirrors.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use url::Url;
-
-use super::challenge::Challenge;
 use super::host::RegistryHost;
+use super::manners::Manners;
 use super::options::{Fallback, PlainHttp, RegistryOptions, TransportSecurity};
 use super::way::KnownWay;
 use crate::http::{HttpClient, HttpError, Trust, TrustRequest, Verification};
@@ -20,7 +18,7 @@ pub(super) enum Purpose {
 }
 
 /// How far plain HTTP is allowed with a registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ClearText {
     /// Never.
     Refused,
@@ -41,10 +39,8 @@ pub(super) struct Endpoint {
     /// For other hosts that the registry sends us to: its authorities, but not its client
     /// certificate nor its exemption from verification.
     pub(super) secondary_trust: Trust,
-    /// The API's root, once the scheme is known.
-    pub(super) base: tokio::sync::OnceCell<Url>,
-    /// How the registry wants to be asked, once it has said so.
-    pub(super) challenge: Mutex<Option<Challenge>>,
+    /// What was found out about the registry, for whatever purpose.
+    pub(super) manners: Arc<Manners>,
     /// How blobs get there, as far as uploads have found out.
     pub(super) known_way: KnownWay,
 }
@@ -65,6 +61,9 @@ pub(super) struct Endpoints {
     /// Hosts that the user wrote down somewhere, and that servers may thus send us to.
     listed: HashSet<RegistryHost>,
     made: Mutex<HashMap<(RegistryHost, Purpose), Arc<Endpoint>>>,
+    /// What is found out for one purpose is so for the other, unless clear text is allowed for one
+    /// of them only.
+    manners: Mutex<HashMap<(RegistryHost, ClearText), Arc<Manners>>>,
 }
 
 /// The trust in hosts without settings of their own.
@@ -131,7 +130,15 @@ impl Endpoints {
         let mut listed: HashSet<RegistryHost> = named.keys().cloned().collect();
         listed.extend(options.plain_http_hosts.iter().map(|host| RegistryHost::new(host)));
         listed.extend(options.maps.iter().map(|map| RegistryHost::new(&map.to)));
-        Ok(Self { options, push, pull, named, listed, made: Mutex::default() })
+        Ok(Self {
+            options,
+            push,
+            pull,
+            named,
+            listed,
+            made: Mutex::default(),
+            manners: Mutex::default(),
+        })
     }
 
     /// Returns whether the user wrote this host down.
@@ -141,7 +148,7 @@ impl Endpoints {
 
     /// Returns the endpoint of `host`.
     pub(super) fn get(&self, host: &RegistryHost, purpose: Purpose) -> Arc<Endpoint> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = locked(&self.made);
         let endpoint = made
             .entry((host.clone(), purpose))
             .or_insert_with(|| Arc::new(self.make(host, purpose)));
@@ -208,34 +215,19 @@ impl Endpoints {
         } else {
             ClearText::Refused
         };
+        let manners = {
+            let mut manners = locked(&self.manners);
+            Arc::clone(manners.entry((host.clone(), clear_text)).or_default())
+        };
         Endpoint {
             host: host.clone(),
             purpose,
             clear_text,
             trust: trust.clone(),
             secondary_trust: secondary_trust.clone(),
-            base: tokio::sync::OnceCell::new(),
-            challenge: Mutex::new(None),
+            manners,
             known_way: KnownWay::default(),
         }
-    }
-}
-
-impl Endpoint {
-    /// Returns what the registry said about authorisation, if it has.
-    pub(super) fn known_challenge(&self) -> Option<Challenge> {
-        self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Remembers what the registry said about authorisation. Its scope belongs to one request.
-    pub(super) fn learn(&self, challenge: &Challenge) {
-        let general = match challenge.clone() {
-            Challenge::Bearer { realm, service, .. } => {
-                Challenge::Bearer { realm, service, scope: None }
-            }
-            Challenge::Basic => Challenge::Basic,
-        };
-        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(general);
     }
 }
 
@@ -247,4 +239,9 @@ pub(super) fn repository_of(reference: &Reference, host: &RegistryHost) -> Strin
     } else {
         repository.to_owned()
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is half-done while a lock is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -126,7 +126,7 @@ impl Registry {
         let reply = self.transport.exchange(&call, None).await?;
         let status = reply.response.status().as_u16();
         drain(reply.response).await;
-        let wants = match target.endpoint.known_challenge() {
+        let wants = match target.endpoint.manners.known_challenge() {
             None => Wants::Nothing,
             Some(Challenge::Basic) => Wants::Password,
             Some(Challenge::Bearer { realm, .. }) => {

@@ -18,6 +18,7 @@ mod examine;
 mod growth;
 mod host;
 mod manifest;
+mod manners;
 mod options;
 mod pieces;
 mod publish;

@@ -169,6 +169,7 @@ impl Registry {
         let start = transfer.received;
         let asked_end = ahead.end_of_request(start);
         transfer.stats.requests += 1;
+        transfer.stats.requests += asked_end.map_or(0, |end| ahead.fill(end));
         let asked = Instant::now();
         let mut response = self.ask(target, &transfer.expected, start, asked_end).await?;
         let mut skip = 0;
@@ -244,7 +245,9 @@ impl Registry {
             body: None,
             scopes: &scopes,
         };
+        let asked = Instant::now();
         let response = self.fresh_redirect(&call).await?;
+        target.endpoint.manners.has_answered(asked.elapsed());
         check_encoding(&response, target.endpoint.host.as_str())?;
         Ok(response)
     }

@@ -1,5 +1,7 @@
 //! Reading an image's documents: manifest or index, then the config.
 
+use std::time::Instant;
+
 use reqwest::Method;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use snapshot::Digest;
@@ -164,16 +166,23 @@ impl Registry {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let scopes = Scopes::repository(&target.repository, "pull");
-        let call = Call {
-            target,
-            method: Method::GET,
-            url: self.transport.url(target, &format!("manifests/{}", wanted.name)).await?,
-            headers,
-            body: None,
-            scopes: &scopes,
+        let tail = format!("manifests/{}", wanted.name);
+        let asked = Instant::now();
+        let reply = match self.transport.ask_first(target, &tail, &headers).await? {
+            Some(reply) => reply,
+            None => {
+                let call = Call {
+                    target,
+                    method: Method::GET,
+                    url: self.transport.url(target, &tail).await?,
+                    headers,
+                    body: None,
+                    scopes: &Scopes::repository(&target.repository, "pull"),
+                };
+                self.transport.exchange(&call, None).await?
+            }
         };
-        let reply = self.transport.exchange(&call, None).await?;
+        target.endpoint.manners.has_answered(asked.elapsed());
         let host = target.endpoint.host.as_str();
         if reply.response.status().as_u16() == 404 {
             let refusal = reply.refusal().await;

@@ -1,18 +1,25 @@
 //! Whether a registry is spoken to by https or in clear text.
 
 use futures_util::future::{Either, ready, select};
+use reqwest::Method;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
 use std::pin::pin;
 use url::Url;
 
-use super::challenge::{self, Challenge};
+use super::challenge;
 use super::endpoint::{ClearText, Endpoint};
 use super::error::Cause;
 use super::host::RegistryHost;
 use super::transport::{drain, invalid_host};
-use crate::http::{HttpClient, HttpError, Outgoing, Reach};
+use crate::http::{HttpClient, HttpError, Outgoing, Reach, Response};
 use crate::report::fault::one_line;
+
+/// What is asked to find out the scheme: a read, for which nothing is shown.
+pub(super) struct Question<'a> {
+    /// Where, from the API's root.
+    pub(super) path: &'a str,
+    pub(super) headers: &'a HeaderMap,
+}
 
 /// Returns the root of a registry's API, finding out the scheme where that is open.
 ///
@@ -22,24 +29,40 @@ pub(super) async fn negotiate(http: &HttpClient, endpoint: &Endpoint) -> Result<
     if http.has_gateway() {
         return root("http", &endpoint.host);
     }
-    let https = root("https", &endpoint.host)?;
     if endpoint.clear_text == ClearText::Refused {
-        return Ok(https);
+        return root("https", &endpoint.host);
     }
-    // Both are asked at once, since one without TLS would cost the round trips of a handshake that
-    // fails; but what is said in clear text counts only after that failure.
-    let plain = root("http", &endpoint.host)?;
-    let secured = pin!(ping(http, endpoint, &https));
-    let in_clear = pin!(ping(http, endpoint, &plain));
+    let ping = Question { path: "", headers: &HeaderMap::new() };
+    let (base, response) = find_out(http, endpoint, &ping).await?;
+    if let Some(wanted) = challenge::wanted(&response) {
+        endpoint.manners.learn(&wanted);
+    }
+    drain(response).await;
+    Ok(base)
+}
+
+/// Asks both ways at once; returns the root of the API, and the answer of the way that counts.
+///
+/// # Errors
+/// As [`negotiate`].
+pub(super) async fn find_out(
+    http: &HttpClient,
+    endpoint: &Endpoint,
+    question: &Question<'_>,
+) -> Result<(Url, Response), Cause> {
+    let (https, plain) = (root("https", &endpoint.host)?, root("http", &endpoint.host)?);
+    let at = |root: &Url| root.join(question.path).map_err(|_| invalid_host(&endpoint.host));
+    let (https_url, plain_url) = (at(&https)?, at(&plain)?);
+    // At once, since one without TLS would cost the round trips of a handshake that fails; but what
+    // is said in clear text counts only after that failure.
+    let secured = pin!(ask(http, endpoint, &https_url, question));
+    let in_clear = pin!(ask(http, endpoint, &plain_url, question));
     let (secured, in_clear) = match select(secured, in_clear).await {
         Either::Left((secured, in_clear)) => (secured, Either::Left(in_clear)),
         Either::Right((in_clear, secured)) => (secured.await, Either::Right(ready(in_clear))),
     };
     let error = match secured {
-        Ok(challenge) => {
-            learn(endpoint, challenge);
-            return Ok(https.clone());
-        }
+        Ok(response) => return Ok((https, response)),
         Err(error) => error,
     };
     // On one and the same port, a server that showed a certificate will not speak plain HTTP.
@@ -48,10 +71,9 @@ pub(super) async fn negotiate(http: &HttpClient, endpoint: &Endpoint) -> Result<
         return Err(error.into());
     }
     match in_clear.await {
-        Ok(challenge) => {
-            learn(endpoint, challenge);
+        Ok(response) => {
             tracing::debug!(host = %endpoint.host, "registry speaks plain HTTP");
-            Ok(plain.clone())
+            Ok((plain, response))
         }
         // Nothing listens at all: one message is enough.
         Err(_) if matches!(error, HttpError::Connect { .. } | HttpError::Resolve { .. }) => {
@@ -61,32 +83,21 @@ pub(super) async fn negotiate(http: &HttpClient, endpoint: &Endpoint) -> Result<
     }
 }
 
-/// Asks for the root of the API, and returns what it wants to be shown.
-async fn ping(
+async fn ask(
     http: &HttpClient,
     endpoint: &Endpoint,
-    root: &Url,
-) -> Result<Option<Challenge>, HttpError> {
+    url: &Url,
+    question: &Question<'_>,
+) -> Result<Response, HttpError> {
     let outgoing = Outgoing {
         method: Method::GET,
-        url: root,
-        headers: HeaderMap::new(),
+        url,
+        headers: question.headers.clone(),
         body: None,
         trust: &endpoint.trust,
         reach: Reach::Anywhere,
     };
-    let response = http.send(outgoing).await?;
-    let challenge = (response.status() == StatusCode::UNAUTHORIZED)
-        .then(|| challenge::choose(response.headers()))
-        .flatten();
-    drain(response).await;
-    Ok(challenge)
-}
-
-fn learn(endpoint: &Endpoint, challenge: Option<Challenge>) {
-    if let Some(challenge) = challenge {
-        endpoint.learn(&challenge);
-    }
+    http.send(outgoing).await
 }
 
 fn root(scheme: &str, host: &RegistryHost) -> Result<Url, Cause> {

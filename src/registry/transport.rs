@@ -8,11 +8,11 @@ use url::Url;
 use super::authorize::{Authorized, Authorizer};
 use super::challenge;
 use super::credentials::CredentialOrigin;
-use super::endpoint::{Endpoint, Endpoints, Target};
+use super::endpoint::{ClearText, Endpoint, Endpoints, Target};
 use super::error::Cause;
 use super::host::RegistryHost;
 use super::refusal::{Party, Refusal};
-use super::scheme;
+use super::scheme::{self, Question};
 use super::scope::Scopes;
 use crate::http::{
     Backoff, HttpClient, Origin, Outgoing, OutgoingBody, Reach, Response, RetryPolicy, Trust,
@@ -138,7 +138,7 @@ impl Transport {
             let mut headers = call.headers.clone();
             if route.own {
                 if authorized.is_none()
-                    && let Some(known) = endpoint.known_challenge()
+                    && let Some(known) = endpoint.manners.known_challenge()
                 {
                     let request = self.authorizer.request(call.target, &base, &scopes);
                     authorized = Some(self.authorize(request, &known, None).await?);
@@ -173,7 +173,7 @@ impl Transport {
                 let Some(wanted) = challenge::choose(reply.response.headers()) else {
                     return Ok(reply);
                 };
-                endpoint.learn(&wanted);
+                endpoint.manners.learn(&wanted);
                 challenges += 1;
                 let merged = call.scopes.clone().and_challenge(wanted.scope());
                 let more = merged != scopes;
@@ -232,6 +232,39 @@ impl Transport {
         self.authorizer.authorize(request, challenge, realm, refused).await
     }
 
+    /// Sends a read of something in a repository as the first request to a registry whose scheme is
+    /// open, which the answer tells; `None` where there is nothing to find out, or more to show than
+    /// a first request has.
+    ///
+    /// # Errors
+    /// As [`Transport::base`].
+    pub(super) async fn ask_first(
+        &self,
+        target: &Target,
+        tail: &str,
+        headers: &HeaderMap,
+    ) -> Result<Option<Reply>, Cause> {
+        let endpoint = &target.endpoint;
+        // Elsewhere the name of what is asked for is not for everybody on the way to read.
+        let may_be_clear = endpoint.clear_text == ClearText::Allowed && !self.http.has_gateway();
+        if !may_be_clear || !endpoint.manners.is_for_me_to_try() {
+            return Ok(None);
+        }
+        let path = format!("{}/{tail}", target.repository);
+        let question = Question { path: &path, headers };
+        let (base, response) = scheme::find_out(&self.http, endpoint, &question).await?;
+        // Somebody else may have found the same meanwhile.
+        let _ = endpoint.manners.base.set(base);
+        if let Some(wanted) = challenge::wanted(&response) {
+            endpoint.manners.learn(&wanted);
+        }
+        if response.status() == StatusCode::UNAUTHORIZED || is_redirect(response.status()) {
+            drain(response).await;
+            return Ok(None);
+        }
+        Ok(Some(Reply { response, origin: None, method: Method::GET, shown: None }))
+    }
+
     /// Decides how `url` is reached, which a registry at `base` sent us to.
     pub(super) async fn route(&self, endpoint: &Endpoint, base: &Url, url: &Url) -> Route {
         let host = RegistryHost::new(&authority(url));
@@ -255,7 +288,7 @@ impl Transport {
 
     /// Returns the root of a registry's API, finding out the scheme first where that is open.
     pub(super) async fn base<'e>(&self, endpoint: &'e Endpoint) -> Result<&'e Url, Cause> {
-        endpoint.base.get_or_try_init(|| scheme::negotiate(&self.http, endpoint)).await
+        endpoint.manners.base.get_or_try_init(|| scheme::negotiate(&self.http, endpoint)).await
     }
 
     /// Returns whether the registry speaks version 2 of the protocol, as far as it can be told.

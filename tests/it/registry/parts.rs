@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use snapshot::Digest;
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 use zuwai::registry::{PartsAhead, RegistryError, RegistryOptions, TransferStats};
 use zuwai::store::Store;
 
-use super::{layer, lines, noise, options, reference, registry};
+use super::{amd64, layer, lines, noise, options, reference, registry, small_image};
 use crate::regsim::{Fault, RegSim, Rule};
 
 const PART: u64 = 10_000;
@@ -79,6 +80,30 @@ async fn a_registry_that_is_near_is_asked_for_the_rest_in_one_go() {
     assert_eq!(received, noise(SIZE));
     assert_eq!(ranges(&sim), ["0-9999", "10000-"]);
     assert_eq!(stats, TransferStats { bytes: 95_000, requests: 2, resumed: 0 });
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_far_is_asked_for_all_at_once() {
+    let sim = RegSim::start().await;
+    small_image("linux", "amd64").put(&sim, "app", "v1");
+    let bytes = noise(SIZE);
+    sim.put_blob("app", &bytes);
+    let parts_ahead = PartsAhead { part_bytes: PART, count: 4, latency: Duration::ZERO };
+    let registry = registry(RegistryOptions { parts_ahead, ..options() });
+    let reference = reference(&sim, "app:v1");
+    registry.resolve(&reference, &amd64()).await.unwrap();
+    // The first parts come in one request, which is answered no sooner than those beside it.
+    let all = Arc::new(Barrier::new(5));
+    sim.rule(Rule::new("GET", "/blobs/", Fault::Meet(all)).times(5));
+    let mut sink = Vec::new();
+    let stats = registry.pull_blob(&reference, &layer(&bytes), &mut sink).await.unwrap();
+    assert_eq!(sink, bytes);
+    assert_eq!(stats, TransferStats { bytes: 95_000, requests: 8, resumed: 0 });
+    // The config was asked for before.
+    let asked: Vec<String> = ranges(&sim).into_iter().filter(|range| range != "all").collect();
+    let expected: Vec<String> =
+        std::iter::once("0-29999".to_owned()).chain(all_parts().split_off(3)).collect();
+    assert_eq!(asked, expected);
 }
 
 #[tokio::test]

@@ -37,8 +37,6 @@ async fn resolve_reads_manifest_and_config() {
     assert_eq!(
         sim.log(),
         [
-            // Finding out that a loopback registry speaks plain HTTP.
-            "GET /v2/ 200".to_owned(),
             "GET /v2/team/app/manifests/v1 200".to_owned(),
             format!("GET /v2/team/app/blobs/{} 200", Digest::of(&image.config)),
         ]

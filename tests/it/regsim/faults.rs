@@ -1,6 +1,8 @@
 //! What can be made to go wrong.
 
-use tokio::sync::watch;
+use std::sync::Arc;
+
+use tokio::sync::{Barrier, watch};
 
 /// When a request fails, and how.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub enum Fault {
     Hold(watch::Receiver<bool>),
     /// Answers only once so many requests were answered whose paths contain this.
     After(&'static str, usize),
+    /// Answers no request before all that meet here have come.
+    Meet(Arc<Barrier>),
     /// Answers as it should, where a later rule is not for this request.
     Nothing,
     /// Closes the connection without doing or answering anything.

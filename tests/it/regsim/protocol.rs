@@ -113,6 +113,9 @@ async fn serve(
     if let Some(Fault::Hold(gate)) = &fault {
         gate.clone().wait_for(|open| *open).await.unwrap();
     }
+    if let Some(Fault::Meet(all)) = &fault {
+        all.wait().await;
+    }
     if let Some(Fault::After(path, count)) = &fault {
         let enough = |_: &()| {
             let answered = &state.lock().requests;
