@@ -162,8 +162,8 @@ class Copy(Scenario):
         yield "CPU, of the floor", ours["cpu_s"] / floor["cpu_s"], 1.5
 
 
-class Pull(Scenario):
-    title = "A base of 65,000 entries and 1.1 GB, pulled and unpacked"
+class Far(Scenario):
+    """A build upon the large base, from near and over wires that take their time."""
 
     def prepare(self):
         address = self.registry.address
@@ -171,19 +171,37 @@ class Pull(Scenario):
              f"docker://{address}/large:latest"])
         # The one that takes no time costs what the wire itself does.
         self.wires = {ms: Wire(self.registry.port, ms / 1000) for ms in (0, 30, 150)}
-        # The least that makes it need its files.
-        self.contenders["zuwai"] = lambda: self.pull(address)
-        self.contenders["skopeo and umoci"] = self.tools
+        self.contenders["zuwai"] = lambda: self.build(address)
         for ms, wire in self.wires.items():
             name = f"zuwai, {ms} ms a round trip"
-            self.contenders[name] = lambda wire=wire: self.pull(wire.address)
+            self.contenders[name] = lambda wire=wire: self.build(wire.address)
 
     def __exit__(self, *arguments):
         for wire in self.wires.values():
             wire.close()
         super().__exit__(*arguments)
 
-    def pull(self, address):
+    def build(self, address):
+        """Builds with the registry at this address, and returns the cost."""
+        raise NotImplementedError
+
+    def round_trips(self, medians):
+        """Yields each wire's, with how many it adds."""
+        wired = medians["zuwai, 0 ms a round trip"]
+        for ms in filter(None, self.wires):
+            more = medians[f"zuwai, {ms} ms a round trip"]["wall_s"] - wired["wall_s"]
+            yield ms, more / ms * 1000
+
+
+class Pull(Far):
+    title = "A base of 65,000 entries and 1.1 GB, pulled and unpacked"
+
+    def prepare(self):
+        super().prepare()
+        self.contenders["skopeo and umoci"] = self.tools
+
+    def build(self, address):
+        # The least that makes it need its files.
         context = self.context(f'FROM {address}/large\nRUN ["/bin/true"]\n')
         cost = self.zuwai.build(context, address)
         self.facts[address] = self.zuwai.phases()["phases_ms"]
@@ -203,10 +221,33 @@ class Pull(Scenario):
         ours, tools = medians["zuwai"], medians["skopeo and umoci"]
         yield "CPU seconds", ours["cpu_s"], 9
         yield "wall, of skopeo and umoci", ours["wall_s"] / tools["wall_s"], 0.6
-        wired = medians["zuwai, 0 ms a round trip"]
-        for ms in filter(None, self.wires):
-            more = medians[f"zuwai, {ms} ms a round trip"]["wall_s"] - wired["wall_s"]
-            yield f"round trips of {ms} ms that one layer adds", more / ms * 1000, 4
+        for ms, count in self.round_trips(medians):
+            yield f"round trips of {ms} ms that one layer adds", count, 4
+
+
+class Cached(Far):
+    title = "A COPY and a RUN on a base of 65,000 entries, all cached, and pushed"
+
+    def prepare(self):
+        super().prepare()
+        for address in [self.registry.address, *(wire.address for wire in self.wires.values())]:
+            self.build(address)
+
+    def build(self, address):
+        context = self.context(f"FROM {address}/large\nCOPY file /\nRUN echo 1 >/one\n")
+        (context / "file").write_text("a file\n")
+        return self.zuwai.build(
+            context, address, "--cache", "--cache-copy-layers",
+            destination=f"{address}/built:latest",
+        )
+
+    def bounds(self, medians):
+        ours = medians["zuwai"]
+        yield "wall seconds", ours["wall_s"], 0.2
+        yield "CPU seconds", ours["cpu_s"], 0.1
+        # Four that wait for each other, one to connect, and one to have a connection for each blob.
+        for ms, count in self.round_trips(medians):
+            yield f"round trips of {ms} ms", count, 6
 
 
 class Tail(Scenario):
@@ -272,4 +313,4 @@ def upload(path, registry):
     return time.monotonic() - started
 
 
-ALL = {"layer": Layer, "copy": Copy, "pull": Pull, "tail": Tail}
+ALL = {"layer": Layer, "copy": Copy, "pull": Pull, "cached": Cached, "tail": Tail}

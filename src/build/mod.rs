@@ -30,6 +30,7 @@ pub mod options;
 mod outlook;
 mod output;
 mod overlays;
+mod permission;
 mod pulls;
 mod reachable;
 mod record;
@@ -73,11 +74,12 @@ pub(crate) use ending::listen;
 pub(crate) use session::{unparsed, unplanned};
 
 use bases::Bases;
-use caching::{Cached, Caching, Hits, Purpose};
+use caching::{Cached, Caching, Early, Hits, Purpose};
 use commands::Commands;
 use fetches::Fetches;
 use kept::Kept;
 use options::{NamedContextSource, PermissionCheck, Push};
+use permission::Permission;
 use record::Recorder;
 use session::{DockerfileText, Session};
 use stages::Stages;
@@ -106,6 +108,7 @@ pub fn build(
     session.kept.tell(&recorder);
     // Whatever became of the build, no registry keeps half a layer of it.
     session.uploads.close();
+    session.permission.close(&session.runtime, &session.registry);
     // What failed because everything was to end is not worth a word.
     let digest = digest.map_err(|error| interrupt.check().err().map_or(error, BuildError::from))?;
     let traffic = session.http.traffic();
@@ -121,11 +124,16 @@ fn make(
     dockerfile: &dockerfile::instruction::Dockerfile,
 ) -> Result<Digest, BuildError> {
     let bases = Bases::new(session);
-    let plan = make_plan(session, &bases, dockerfile)?;
+    let early = Early::ask(session);
+    // That nothing may be pushed is the first thing to know.
+    let planned = make_plan(session, &bases, dockerfile);
+    let plan = planned.or_else(|error| session.permitted().and(Err(error)))?;
     let Some(caching) = Caching::open(session, &bases, &plan, Purpose::Build)? else {
+        session.permitted()?;
         return run(session, &bases, &plan, None);
     };
-    let hits = timed(session.events, Phase::Cache, || caching.look_up(&bases, &plan));
+    let hits = timed(session.events, Phase::Cache, || caching.look_up(&bases, &plan, early));
+    session.permitted()?;
     let digest = make_cached(session, &bases, &plan, &caching, &hits);
     timed(session.events, Phase::Cache, || caching.finish(digest.is_ok()));
     digest
@@ -203,7 +211,8 @@ pub fn show_plan(
     let bases = Bases::new(&session);
     let plan = make_plan(&session, &bases, &dockerfile)?;
     let caching = Caching::open(&session, &bases, &plan, Purpose::Show)?;
-    let hits = caching.map(|caching| caching.look_up(&bases, &plan));
+    let hits = caching.map(|caching| caching.look_up(&bases, &plan, None));
+    session.permission.close(&session.runtime, &session.registry);
     Ok(plan::render_with(&plan, &|position, number| hits.as_ref()?.note(position, number)))
 }
 
@@ -237,23 +246,32 @@ fn prepare<'a>(
         Push::Yes => distinct_repositories(options),
         Push::No => Vec::new(),
     };
-    if options.registry.permission_check == PermissionCheck::Checked {
-        for destination in &destinations {
-            runtime.block_on(registry.check_push(destination))?;
-        }
-    }
+    let permission = match options.registry.permission_check {
+        PermissionCheck::Checked => Permission::ask(runtime.handle(), &registry, &destinations),
+        PermissionCheck::Skipped => Permission::default(),
+    };
     let uploads = Uploads::new(runtime.handle().clone(), registry.clone(), &destinations);
     ending::give_up(&runtime, interrupt, &registry, &uploads);
-    let store = Store::open(&options.execution.work_directory)?;
-    let means = Means { http: &network.http, runtime: runtime.handle(), events, interrupt };
-    let sources = timed(events, Phase::Context, || sources::read(options, &store, &means))
-        // What failed because everything was to end is not worth a word.
-        .map_err(|error| interrupt.check().err().map_or(error, BuildError::from))?;
-    let file = sources.dockerfile.name;
-    let parsed = dockerfile::parse(&sources.dockerfile.text)
-        .map_err(|error| session::unparsed(&file, error))?;
+    let read = || {
+        if options.context.source.needs_room() {
+            permission.wait(&runtime, interrupt)?;
+        }
+        let store = Store::open(&options.execution.work_directory)?;
+        let means = Means { http: &network.http, runtime: runtime.handle(), events, interrupt };
+        let sources = timed(events, Phase::Context, || sources::read(options, &store, &means))
+            // What failed because everything was to end is not worth a word.
+            .map_err(|error| interrupt.check().err().map_or(error, BuildError::from))?;
+        let parsed = dockerfile::parse(&sources.dockerfile.text)
+            .map_err(|error| session::unparsed(&sources.dockerfile.name, error))?;
+        Ok((store, sources, parsed, secrets::read(options)?))
+    };
+    let (store, sources, parsed, secrets) = read().or_else(|error: BuildError| {
+        let permitted = permission.wait(&runtime, interrupt);
+        permission.close(&runtime, &registry);
+        permitted.and(Err(error))
+    })?;
     let kept = Kept::open(&options.shared);
-    let secrets = secrets::read(options)?;
+    let file = sources.dockerfile.name;
     let session = Session {
         options,
         secrets,
@@ -264,6 +282,7 @@ fn prepare<'a>(
         interrupt,
         runtime,
         registry,
+        permission,
         uploads,
         http: network.http,
         context: sources.context,

@@ -57,6 +57,9 @@ pub fn registry(access: &options::RegistryAccess) -> Result<Registry, BuildError
     connect_for(access).map(|(_, registry)| registry)
 }
 
+/// Less than what a connection takes in a round trip, which a request of their own would be.
+const WHOLE_UPLOAD_BYTES: u64 = 64 << 10;
+
 /// Returns the HTTP client and the way to registries, for who builds nothing.
 ///
 /// # Errors
@@ -178,6 +181,7 @@ fn registry_options(access: &options::RegistryAccess) -> RegistryOptions {
             },
         },
         parts_ahead: PartsAhead::default(),
+        whole_upload_bytes: WHOLE_UPLOAD_BYTES,
         pull_retry: retry(access.download_retry_count),
         push_retry: retry(access.push_retry_count),
         immutable_tags: match access.immutable_tags {

@@ -2,13 +2,14 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
 
 use super::bases::{Bases, Origin};
 use super::error::BuildError;
-use super::options::{Destination, DigestSink, Push};
+use super::options::{Destination, DigestSink, Push, Timestamps};
 use super::session::Session;
 use super::timed;
 use crate::export::{self, DestinationDigest};
@@ -21,6 +22,9 @@ use crate::uploads::Arrival;
 
 /// Blobs of one image that are uploaded at once.
 const PARALLEL_PUSHES: usize = 4;
+
+/// Blobs that a registry is asked for at once.
+const PARALLEL_QUESTIONS: usize = 16;
 
 /// Writes and pushes the image as the options say.
 ///
@@ -98,7 +102,7 @@ fn write_files(
     Ok(())
 }
 
-/// Pushes blobs, then the config, then the manifest, to one destination.
+/// Pushes blobs, the config among them, then the manifest, to one destination.
 fn push(
     session: &Session<'_>,
     bases: &Bases<'_>,
@@ -149,15 +153,36 @@ async fn push_blobs(
             layers.push(layer);
         }
     }
-    let uploads =
-        layers.into_iter().map(|layer| push_layer(session, bases, reference, layer, presence));
-    stream::iter(uploads).buffer_unordered(PARALLEL_PUSHES).try_collect::<()>().await?;
+    let permits = &Semaphore::new(PARALLEL_PUSHES);
+    let uploads = layers
+        .into_iter()
+        .map(|layer| push_layer(session, bases, reference, layer, (presence, permits)));
+    let layers = stream::iter(uploads).buffer_unordered(PARALLEL_QUESTIONS).try_collect::<()>();
+    // Beside them, and to its end whatever becomes of them, so that no session of it stays.
+    let (layers, config) = join(layers, push_config(session, encoded, reference, presence)).await;
+    layers.and(config)
+}
+
+async fn push_config(
+    session: &Session<'_>,
+    encoded: &EncodedImage,
+    reference: &Reference,
+    presence: Presence,
+) -> Result<(), BuildError> {
+    let output = &session.options.output;
+    let first =
+        output.destinations.iter().map(|destination| &destination.reference).find(|other| {
+            other.registry() == reference.registry() && other.repository() == reference.repository()
+        });
+    // One that says when it was made was nowhere before.
+    let is_new = session.options.layers.timestamps == Timestamps::Kept
+        && first.is_some_and(|first| std::ptr::eq(first, reference));
     let config = encoded.config.clone();
     let upload = BlobUpload {
         descriptor: encoded.config_descriptor.clone(),
         mount_from: Vec::new(),
         open: Arc::new(move |offset| from_offset(io::Cursor::new(config.clone()), offset)),
-        presence,
+        presence: if is_new { Presence::Doubted } else { presence },
         gauge: upload_gauge(session, &encoded.config_descriptor)?,
     };
     let pushed = session.registry.push_blob(reference, &upload).await?;
@@ -172,7 +197,7 @@ async fn push_layer(
     bases: &Bases<'_>,
     reference: &Reference,
     layer: &Descriptor,
-    presence: Presence,
+    (presence, permits): (Presence, &Semaphore),
 ) -> Result<(), BuildError> {
     let digest = digest_of(layer)?;
     if presence == Presence::Believed
@@ -188,36 +213,24 @@ async fn push_layer(
         Some(Origin::Layout(_)) | None => Vec::new(),
     };
     let gauge = upload_gauge(session, layer)?;
-    let upload = |open| BlobUpload {
-        descriptor: layer.clone(),
-        mount_from: mount_from.clone(),
-        open,
-        presence,
-        gauge: gauge.clone(),
-    };
-    let is_elsewhere = !mount_from.is_empty() || bases.is_cached(&digest);
-    if session.store.blob(&digest)?.is_none() && is_elsewhere {
-        let wanted = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&wanted);
-        let open: OpenBlob = Arc::new(move |_| {
-            flag.store(true, Ordering::Relaxed);
-            Err(io::Error::new(io::ErrorKind::NotFound, "the blob is not downloaded yet"))
-        });
-        match session.registry.push_blob(reference, &upload(open)).await {
-            Ok(pushed) => {
-                tell(session, reference, layer, &pushed, None);
-                return Ok(());
-            }
-            Err(error) if !wanted.load(Ordering::Relaxed) => return Err(error.into()),
-            Err(_) => {}
-        }
+    if presence == Presence::Believed
+        && let Some(pushed) = session.registry.find_blob(reference, layer, &mount_from).await?
+    {
+        tell(session, reference, layer, &pushed, None);
+        return Ok(());
     }
+    // Whoever waits for this holds nothing that others need.
+    let _permit = permits.acquire().await;
     let blob = bases.blob(layer).await?;
     let open: OpenBlob = Arc::new(move |offset| {
         let file = blob.open().map_err(io::Error::other)?;
         from_offset(file, offset)
     });
-    let pushed = session.registry.push_blob(reference, &upload(open)).await?;
+    let descriptor = layer.clone();
+    // It was asked for just now.
+    let presence = Presence::Doubted;
+    let upload = BlobUpload { descriptor, mount_from, open, presence, gauge };
+    let pushed = session.registry.push_blob(reference, &upload).await?;
     tell(session, reference, layer, &pushed, None);
     Ok(())
 }

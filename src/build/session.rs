@@ -20,6 +20,7 @@ use super::options::{
     BuildOptions, CompressionChoice, Isolation, NamedContextSource, SnapshotFrequency,
     SnapshotMode, Timestamps,
 };
+use super::permission::Permission;
 use super::{ignored, network};
 use crate::context::BuildContext;
 use crate::dockerfile::{ParseError, Source};
@@ -46,6 +47,7 @@ pub(super) struct Session<'a> {
     pub(super) interrupt: &'a Interrupt,
     pub(super) runtime: Runtime,
     pub(super) registry: Registry,
+    pub(super) permission: Permission,
     /// Layers of the image on their way to its destinations.
     pub(super) uploads: Uploads,
     pub(super) http: HttpClient,
@@ -138,6 +140,11 @@ impl Session<'_> {
             line: self.dockerfile.line_of(step),
             text: step.text.clone(),
         }
+    }
+
+    /// Waits until it is known that every destination may be pushed to.
+    pub(super) fn permitted(&self) -> Result<(), BuildError> {
+        self.permission.wait(&self.runtime, self.interrupt)
     }
 
     /// Removes what the build kept on disk.

@@ -31,6 +31,7 @@ mod scheme;
 mod scope;
 mod send;
 mod sources;
+mod spare;
 mod token;
 mod transport;
 mod upload;
@@ -71,6 +72,8 @@ pub struct Registry {
     options: Arc<RegistryOptions>,
     /// For parts of blobs that are fetched before their turn.
     ahead: Arc<ahead::Shared>,
+    /// Sessions for the next uploads.
+    spares: Arc<spare::Spares>,
     /// Cancelled when nothing is to be pushed any more.
     pushes: CancellationToken,
 }
@@ -94,6 +97,7 @@ impl Registry {
             transport: Arc::new(transport),
             options: Arc::new(options),
             ahead,
+            spares: Arc::default(),
             pushes: CancellationToken::new(),
         })
     }

@@ -36,6 +36,8 @@ pub struct RegistryOptions {
     pub push_retry: RetryPolicy,
     /// How large blobs are pulled.
     pub parts_ahead: PartsAhead,
+    /// Most bytes of a blob that is complete which go with the request that completes its upload.
+    pub whole_upload_bytes: u64,
     /// What a refused overwrite means (`--push-ignore-immutable-tag-errors`).
     pub immutable_tags: ImmutableTags,
 }

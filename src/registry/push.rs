@@ -66,7 +66,8 @@ pub enum Presence {
     /// It is not uploaded again.
     #[default]
     Believed,
-    /// It is uploaded all the same: the registry has refused a manifest for the lack of it.
+    /// It is uploaded all the same: the registry has refused a manifest for the lack of it, or was
+    /// asked already, or cannot have it.
     Doubted,
 }
 
@@ -108,6 +109,36 @@ impl Registry {
             }
             Ok(Started::Mounted) => Ok(()),
             Err(cause) => Err(RegistryError::new(action, cause)),
+        }
+    }
+
+    /// Looks whether a repository has a blob, or can take it over from another one. Sessions that
+    /// are opened by that are for the uploads that follow; [`Registry::close_unused`] is to be called
+    /// in the end.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn find_blob(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        mount_from: &[Reference],
+    ) -> Result<Option<PushedBlob>, RegistryError> {
+        let target = self.transport.endpoints.push_target(reference);
+        let failed = |cause| {
+            let digest = &descriptor.digest;
+            RegistryError::new(format!("push blob `{digest}` to `{reference}`"), cause)
+        };
+        let host = target.endpoint.host.as_str();
+        let (digest, size) = manifest::check_descriptor(host, descriptor).map_err(failed)?;
+        match self.find(&target, &digest, size, mount_from).await.map_err(failed)? {
+            Found::There(pushed) => Ok(Some(pushed)),
+            Found::Missing(session) => {
+                if let Some(unused) = session {
+                    self.spares.keep(&target, unused);
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -164,7 +195,7 @@ impl Registry {
                 Found::Missing(session) => session,
             },
         };
-        self.send(target, source, session).await
+        self.send(target, source, session, self.options.whole_upload_bytes).await
     }
 
     async fn push_growing_to(
@@ -183,7 +214,8 @@ impl Registry {
                 }
             }
         };
-        self.send(target, source, session).await
+        // Nobody waits for one that is sent while the build goes on.
+        self.send(target, source, session, 0).await
     }
 
     async fn send(
@@ -191,6 +223,7 @@ impl Registry {
         target: &Target,
         source: BlobSource,
         session: Option<Upload>,
+        whole_bytes: u64,
     ) -> Result<PushedBlob, Cause> {
         let sender = BodySender {
             registry: self,
@@ -198,6 +231,7 @@ impl Registry {
             source,
             backoff: Backoff::new(self.options.push_retry),
             stats: TransferStats::default(),
+            whole_bytes,
         };
         match sender.send(session).await? {
             Sent::Uploaded(stats) => Ok(PushedBlob::Uploaded(stats)),

@@ -54,6 +54,8 @@ pub(super) struct BodySender<'a> {
     pub(super) source: BlobSource,
     pub(super) backoff: Backoff,
     pub(super) stats: TransferStats,
+    /// Most bytes that go with the request that completes them.
+    pub(super) whole_bytes: u64,
 }
 
 impl BodySender<'_> {
@@ -97,6 +99,12 @@ impl BodySender<'_> {
                 // Someone else may have sent it, and then the session is still open.
                 upload.cancel().await;
                 return Ok(Sent::Uploaded(self.stats));
+            }
+            let is_refused = is_status(&error, &[400, 405]) && !is_digest_refusal(&error);
+            if is_refused && self.goes_whole(way, offset) {
+                self.whole_bytes = 0;
+                upload.cancel().await;
+                continue;
             }
             let next = match &error {
                 Cause::Refused(refusal) => way.after(refusal.status, self.source.now()),
@@ -144,6 +152,9 @@ impl BodySender<'_> {
     }
 
     async fn new_session(&self) -> Result<Upload, Cause> {
+        if let Some(spare) = self.registry.spares.take(self.target) {
+            return Ok(spare);
+        }
         match self.registry.start(self.target, None).await? {
             Started::Open(upload) => Ok(*upload),
             Started::Mounted => Err(Cause::Location {
@@ -181,15 +192,8 @@ impl BodySender<'_> {
         offset: &mut u64,
     ) -> Result<Attempt, Cause> {
         match way {
-            Way::Whole => {
-                let Some((digest, size)) = self.source.end().await else {
-                    return Ok(Attempt::GivenUp);
-                };
-                self.stats.requests += 1;
-                self.stats.bytes += size;
-                upload.put_whole(self.part(0, size), &digest).await?;
-                return Ok(Attempt::Completed);
-            }
+            Way::Whole => return self.whole(upload).await,
+            Way::Streamed if self.goes_whole(way, *offset) => return self.whole(upload).await,
             Way::Streamed if *offset == 0 => {
                 if let Some(early) = self.stream(upload).await? {
                     return Ok(early);
@@ -207,6 +211,22 @@ impl BodySender<'_> {
         let Some((digest, _)) = self.source.end().await else { return Ok(Attempt::GivenUp) };
         upload.complete(&digest).await?;
         Ok(Attempt::Completed)
+    }
+
+    /// Sends everything with the request that completes it.
+    async fn whole(&mut self, upload: &Upload) -> Result<Attempt, Cause> {
+        let Some((digest, size)) = self.source.end().await else {
+            return Ok(Attempt::GivenUp);
+        };
+        self.stats.requests += 1;
+        self.stats.bytes += size;
+        upload.put_whole(self.part(0, size), &digest).await?;
+        Ok(Attempt::Completed)
+    }
+
+    /// Returns whether it is so small that a request of its own is not worth it.
+    fn goes_whole(&self, way: Way, offset: u64) -> bool {
+        way == Way::Streamed && offset == 0 && self.is_at_most(self.whole_bytes)
     }
 
     /// Returns whether the blob is complete and has no more bytes than these.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt};
 
 use super::plan::evaluate;
-use super::{Caching, Hits};
+use super::{Caching, Early, Hits};
 use crate::build::bases::{Bases, Origin};
 use crate::cache::{Entry, Key, LayerCache, Looked, LookedBuild};
 use crate::image::digest_of;
@@ -26,7 +26,13 @@ impl Caching<'_> {
     ///
     /// One cache is asked after the other, each for what those before it have not: first for what the
     /// last build of the same had, then for all that is not among that at once.
-    pub(in crate::build) fn look_up(&self, bases: &Bases<'_>, plan: &Plan) -> Hits {
+    pub(in crate::build) fn look_up(
+        &self,
+        bases: &Bases<'_>,
+        plan: &Plan,
+        early: Option<Early>,
+    ) -> Hits {
+        let mut early = early;
         let wanted = self.wanted(plan);
         let mut found = FoundEntries::new();
         for (number, cache) in self.caches.iter().enumerate() {
@@ -38,7 +44,8 @@ impl Caching<'_> {
                 break;
             }
             let mut has = FoundEntries::new();
-            if self.ask_for_build(number, cache, &before, &mut has) {
+            let early = early.take();
+            if self.ask_for_build(number, cache, early, &before, &mut has) {
                 let left = before.into_iter().filter(|key| !has.contains_key(key)).collect();
                 self.ask_for_steps(number, cache, left, &mut has);
             }
@@ -85,10 +92,21 @@ impl Caching<'_> {
         &self,
         number: usize,
         cache: &LayerCache,
+        early: Option<Early>,
         wanted: &[Key],
         has: &mut FoundEntries,
     ) -> bool {
-        match self.waited(cache.look_build(&self.build_key)) {
+        let looked = async {
+            // It was the first one that was asked, which is the first here.
+            match early {
+                Some(early) => match early.answer(&self.build_key).await {
+                    Some(answer) => answer,
+                    None => cache.look_build(&self.build_key).await,
+                },
+                None => cache.look_build(&self.build_key).await,
+            }
+        };
+        match self.waited(looked) {
             Some(Ok(LookedBuild::Found(record))) => {
                 let entries = record.entries.iter().filter(|entry| wanted.contains(&entry.key));
                 has.extend(entries.map(|entry| (entry.key, (number, entry.clone()))));

@@ -15,6 +15,7 @@
 //! upon, and counts only on top of those.
 
 mod blame;
+mod early;
 mod keys;
 mod lineage;
 mod lookup;
@@ -40,7 +41,7 @@ use crate::cache::{
     BuildParts, BuildRecord, CacheError, Circumstances, Entry, Key, KeyWriter, LayerCache,
     NewEntry, Pushes, Trust,
 };
-use crate::image::{Reference, digest_of};
+use crate::image::{Platform, Reference, digest_of};
 use crate::plan::{CopySource, Plan, Step, StepKind};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
@@ -49,6 +50,7 @@ use crate::unpack::{LayerInput, UnpackOptions, read_headers};
 use keys::Keys;
 use lineage::Lineage;
 
+pub(super) use early::Early;
 pub(super) use plan::{Cached, Hit, Hits};
 
 /// How long a build waits at its end for entries that are still to be stored.
@@ -119,15 +121,7 @@ impl<'a> Caching<'a> {
             session.events.send(Event::Warning { text: text.to_owned() });
         }
         let trust = Arc::new(trust);
-        let cache_in = |place: &CachePlace| {
-            let (ttl, trust) = (options.time_to_live, Arc::clone(&trust));
-            Arc::new(match place {
-                CachePlace::Repository(reference) => {
-                    LayerCache::in_repository(&session.registry, reference, ttl, trust)
-                }
-                CachePlace::Directory(path) => LayerCache::in_directory(path, ttl, trust),
-            })
-        };
+        let cache_in = |place: &CachePlace| cache_at(session, options, place, &trust);
         if let (CachePlace::Directory(path), true) = (&options.place, stores) {
             // Before the first stage: a build in `/` leaves alone what is there by then. Where this
             // fails, so does what is stored, which says so.
@@ -147,7 +141,7 @@ impl<'a> Caching<'a> {
             pushes,
             keys,
             lineage,
-            build_key: build_key(session, plan),
+            build_key: build_key(session, plan.target_stage().map(|stage| &stage.platform)),
             last: RefCell::default(),
             last_parts: OnceCell::new(),
             taken: RefCell::default(),
@@ -330,9 +324,24 @@ impl<'a> Caching<'a> {
     }
 }
 
+fn cache_at(
+    session: &Session<'_>,
+    options: &CacheOptions,
+    place: &CachePlace,
+    trust: &Arc<Trust>,
+) -> Arc<LayerCache> {
+    let (ttl, trust) = (options.time_to_live, Arc::clone(trust));
+    Arc::new(match place {
+        CachePlace::Repository(reference) => {
+            LayerCache::in_repository(&session.registry, reference, ttl, trust)
+        }
+        CachePlace::Directory(path) => LayerCache::in_directory(path, ttl, trust),
+    })
+}
+
 /// Names what a build has in a cache, whatever its files and arguments are: the last build of the same
 /// Dockerfile, target, platform and destination is what the next one is compared with.
-fn build_key(session: &Session<'_>, plan: &Plan) -> Key {
+fn build_key(session: &Session<'_>, platform: Option<&Platform>) -> Key {
     let options = session.options;
     let mut writer = KeyWriter::new("build");
     let file = session.dockerfile.file.rsplit('/').next().unwrap_or_default();
@@ -340,8 +349,7 @@ fn build_key(session: &Session<'_>, plan: &Plan) -> Key {
     let sub_path = options.context.sub_path.as_deref().and_then(std::path::Path::to_str);
     writer.optional("sub path", sub_path);
     writer.optional("target", options.target.as_deref());
-    let platform = plan.target_stage().map(|stage| stage.platform.to_string());
-    writer.optional("platform", platform.as_deref());
+    writer.optional("platform", platform.map(Platform::to_string).as_deref());
     let destination = options.output.destinations.first().map(|destination| {
         let reference = &destination.reference;
         format!("{}/{}", reference.registry(), reference.repository())

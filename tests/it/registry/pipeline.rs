@@ -1,11 +1,13 @@
 //! Bases that are unpacked while they are downloaded.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use snapshot::Digest;
+use tokio::sync::Barrier;
 use zuwai::image::descriptor;
 
 use super::build::{Build, Ended, NAME, port};
@@ -178,6 +180,50 @@ async fn a_base_is_its_documents_and_one_request_a_layer() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_is_all_cached_is_four_round_trips() {
+    if !is_root("a_build_that_is_all_cached_is_four_round_trips") {
+        return;
+    }
+    let tls = super::trust::Tls::start(Auth::None).await;
+    let sim = &tls.sim;
+    let layers: Vec<_> = (1..=6).map(layer).collect();
+    put(sim, &layers);
+    let host = format!("{NAME}:{}", port(sim));
+    let build = || {
+        Build::from("scratch")
+            .dockerfile(&format!("FROM {host}/base:v1\nCOPY hosts /last\n"))
+            .to(format!("{host}/app:v1"))
+            .arg(format!("--skip-tls-verify-registry={host}"))
+            .arg("--cache")
+            .arg("--cache-copy-layers")
+    };
+    build().run().await.works();
+    let before = sim.requests().len();
+    // What does not wait for each other: none of a round trip is answered before all have come.
+    let round_trip = |requests: &[(&'static str, &str, usize)]| {
+        let count = requests.iter().map(|(_, _, count)| count).sum();
+        let all = Arc::new(Barrier::new(count));
+        for (method, path, count) in requests {
+            sim.rule(Rule::new(method, *path, Fault::Meet(Arc::clone(&all))).times(*count));
+        }
+        count
+    };
+    let first = round_trip(&[
+        ("GET", "/base/manifests/v1", 1),
+        ("GET", "/app/cache/manifests/", 1),
+        ("POST", "/app/blobs/uploads/", 1),
+    ]);
+    let second = round_trip(&[("GET", "/base/blobs/", 1)]);
+    // The layers, and the config, which says when it was made and thus is new.
+    let third = round_trip(&[("HEAD", "/app/blobs/", 7), ("PUT", "/app/blobs/uploads/", 1)]);
+    let fourth = round_trip(&[("PUT", "/app/manifests/v1", 1)]);
+    build().run().await.works();
+    let log = sim.log().split_off(before);
+    assert_eq!(log.len(), first + second + third + fourth, "{log:#?}");
+    assert_eq!(sim.open_sessions(), 0, "{log:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,6 +265,64 @@ async fn a_registry_that_takes_no_streams_gets_one_put() {
 }
 
 #[tokio::test]
+async fn a_small_blob_goes_with_the_request_that_completes_it() {
+    let table = [
+        (None, vec!["HEAD blob 404", "POST  202", "PUT session-1 201"]),
+        (
+            Some(405),
+            vec![
+                "HEAD blob 404",
+                "POST  202",
+                "PUT session-1 405",
+                "DELETE session-1 204",
+                "POST  202",
+                "PATCH session-2 202",
+                "PUT session-2 201",
+            ],
+        ),
+        (Some(401), vec!["HEAD blob 404", "POST  202", "PUT session-1 401", "PUT session-1 201"]),
+    ];
+    for (refusal, expected) in table {
+        let sim = RegSim::start().await;
+        if let Some(status) = refusal {
+            sim.rule(Rule::new("PUT", "/uploads/", Fault::status(status)).times(1));
+        }
+        let registry = registry(RegistryOptions { whole_upload_bytes: 1000, ..options() });
+        let bytes = noise(1000);
+        registry.push_blob(&reference(&sim, "app:v1"), &blob(bytes.clone())).await.unwrap();
+        assert_eq!(sim.blob("app", &Digest::of(&bytes)), Some(bytes), "{refusal:?}");
+        assert_eq!(uploads(&sim), expected, "{refusal:?}");
+        // One byte more is worth a request of its own.
+        let before = sim.requests().len();
+        registry.push_blob(&reference(&sim, "app:v1"), &blob(noise(1001))).await.unwrap();
+        assert!(sim.log().split_off(before).iter().any(|line| line.starts_with("PATCH")));
+        assert_eq!(sim.open_sessions(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_opened_for_nothing_is_used_or_closed() {
+    let sim = RegSim::start().await;
+    let registry = registry(RegistryOptions { whole_upload_bytes: 1000, ..options() });
+    let to = reference(&sim, "app:v1");
+    registry.begin_push(&to).await.unwrap();
+    registry.push_blob(&to, &blob(noise(1000))).await.unwrap();
+    assert_eq!(uploads(&sim), ["POST  202", "HEAD blob 404", "PUT session-1 201"]);
+    registry.begin_push(&to).await.unwrap();
+    registry.begin_push(&to).await.unwrap();
+    assert_eq!(sim.open_sessions(), 2);
+    registry.close_unused().await;
+    assert_eq!(sim.open_sessions(), 0);
+    // One that is gone is replaced.
+    registry.begin_push(&to).await.unwrap();
+    sim.rule(Rule::new("PUT", "session-4", Fault::error(404, "BLOB_UPLOAD_UNKNOWN", "gone")));
+    let bytes = noise(900);
+    registry.push_blob(&to, &blob(bytes.clone())).await.unwrap();
+    assert_eq!(sim.blob("app", &Digest::of(&bytes)), Some(bytes));
+    assert_eq!(sim.open_sessions(), 0);
+}
+
+#[tokio::test]
 async fn a_proxy_that_limits_the_body_gets_smaller_and_smaller_parts() {
     let sim = RegSim::start().await;
     // 6 MB in one piece, then in parts of 4 MiB: both too large.

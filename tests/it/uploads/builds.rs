@@ -125,7 +125,7 @@ async fn a_registry_that_lost_a_layer_gets_it_again() {
     assert_pushed(&sim, "app", &built);
     assert_eq!(sim.count("PUT", "/manifests/"), 2, "{:#?}", sim.log());
     // The base's layer, the build's own, and the config, each twice.
-    assert_eq!(sim.count("PATCH", ""), 6, "{:#?}", sim.log());
+    assert_eq!(sim.count("PUT", "/uploads/"), 6, "{:#?}", sim.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,8 +185,9 @@ async fn each_byte_is_read_hashed_compressed_kept_and_sent_once() {
     }
     let in_background = pushes.iter().filter(|push| !push["background_ms"].is_null());
     assert_eq!(in_background.count(), 2, "{report:#}");
-    let sent: u64 =
-        sim.requests().iter().filter(|one| one.method == "PATCH").map(|one| one.body).sum();
+    let requests = sim.requests();
+    let uploads = requests.iter().filter(|one| one.path.contains("/blobs/uploads/"));
+    let sent: u64 = uploads.map(|one| one.body).sum();
     let told: u64 = pushes.iter().filter_map(|push| push["bytes"].as_u64()).sum();
     assert_eq!(told, sent, "{report:#}");
     // One more than the registry has seen: https was tried first.
