@@ -1,4 +1,4 @@
-//! What `ADD` fetches: a file behind a URL, into a directory.
+//! What `ADD` fetches: a file behind a URL, into a directory; and why anything cannot be fetched.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,10 +9,10 @@ use snapshot::{Digest, Digester, Rootfs, RootfsError, RootfsPath, Timestamp};
 use url::Url;
 
 use super::error::class_of_download;
+use super::git::GitError;
 use super::stream::Means;
 use crate::http::{Download, DownloadError, Reach, RetryPolicy, redact};
 use crate::interrupt::Interrupted;
-use crate::report::event::{Event, Gauge, LongWork};
 use crate::report::fault::{Class, Fault};
 
 /// Why something cannot be fetched for an `ADD`.
@@ -30,6 +30,36 @@ pub enum FetchError {
         expected: Digest,
         /// What came.
         found: Digest,
+    },
+    /// A repository cannot be had.
+    #[error("cannot fetch the repository `{name}`")]
+    Git {
+        /// Its redacted URL.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<GitError>,
+    },
+    /// A repository is at another commit than was asked for.
+    #[error("`{name}` is not what `--checksum` says: expected `{expected}`, got `{found}`")]
+    Commit {
+        /// Its redacted URL.
+        name: String,
+        /// How the commit's id was to begin.
+        expected: String,
+        /// The commit's id.
+        found: String,
+    },
+    /// A repository has no such directory.
+    #[error("`{name}` has no directory `{directory}`")]
+    Directory {
+        /// Its redacted URL.
+        name: String,
+        /// The directory.
+        directory: RootfsPath,
+        /// Why not.
+        #[source]
+        source: RootfsError,
     },
     /// A signal has ended it.
     #[error(transparent)]
@@ -71,8 +101,7 @@ pub fn fetch_file(
         let url = redact(url);
         FetchError::FreeSpace { url, source }
     })?;
-    let gauge = Gauge::new(LongWork::Download, redact(url), None);
-    means.events.send(Event::WorkStarted(gauge.clone()));
+    let gauge = means.begin_download(&redact(url));
     let wanted = Download {
         url,
         // The Dockerfile names it.
@@ -131,7 +160,8 @@ impl Fault for FetchError {
     fn class(&self) -> Class {
         match self {
             Self::Download(error) => class_of_download(error),
-            Self::Checksum { .. } => Class::User,
+            Self::Git { source, .. } => source.class(),
+            Self::Checksum { .. } | Self::Commit { .. } | Self::Directory { .. } => Class::User,
             Self::Interrupted(interrupted) => interrupted.class(),
             Self::Rootfs { source, .. } => match source.raw_os_error() {
                 Some(number) => Class::of_io(&io::Error::from_raw_os_error(number)),
@@ -143,11 +173,17 @@ impl Fault for FetchError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Checksum { .. } => Some(
-                "if the file is meant to have changed, change the checksum in the Dockerfile"
+            Self::Checksum { .. } | Self::Commit { .. } => Some(
+                "if that is meant to have changed, change the checksum in the Dockerfile"
                     .to_owned(),
             ),
+            Self::Git { source, .. } if source.is_for_want_of_credentials() => Some(
+                "a private repository needs a token: `--secret id=GIT_AUTH_TOKEN.HOST,…`"
+                    .to_owned(),
+            ),
+            Self::Git { source, .. } => source.hint(),
             Self::Download(_)
+            | Self::Directory { .. }
             | Self::Interrupted(_)
             | Self::Rootfs { .. }
             | Self::FreeSpace { .. } => None,
@@ -157,8 +193,13 @@ impl Fault for FetchError {
     fn is_temporary(&self) -> bool {
         match self {
             Self::Download(error) => error.is_temporary(),
+            Self::Git { source, .. } => source.is_temporary(),
             Self::Interrupted(interrupted) => interrupted.is_temporary(),
-            Self::Checksum { .. } | Self::Rootfs { .. } | Self::FreeSpace { .. } => false,
+            Self::Checksum { .. }
+            | Self::Commit { .. }
+            | Self::Directory { .. }
+            | Self::Rootfs { .. }
+            | Self::FreeSpace { .. } => false,
         }
     }
 }

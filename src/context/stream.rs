@@ -37,7 +37,16 @@ pub struct Means<'a> {
 impl Means<'_> {
     /// Tells that the work on a context begins; `name` is for messages.
     pub(super) fn begin(&self, name: &str) -> Gauge {
-        let gauge = Gauge::new(LongWork::Context, name, None);
+        self.begin_work(LongWork::Context, name)
+    }
+
+    /// The same for what is not the context.
+    pub(super) fn begin_download(&self, name: &str) -> Gauge {
+        self.begin_work(LongWork::Download, name)
+    }
+
+    fn begin_work(&self, work: LongWork, name: &str) -> Gauge {
+        let gauge = Gauge::new(work, name, None);
         self.events.send(Event::WorkStarted(gauge.clone()));
         gauge
     }

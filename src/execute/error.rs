@@ -23,7 +23,7 @@ pub enum ExecuteError {
         /// Where it was looked for, in words.
         place: &'static str,
     },
-    /// A file was not fetched before it was to be copied.
+    /// Something was not fetched before it was to be copied.
     #[error("`{path}` was not fetched")]
     NotFetched {
         /// What it is called.

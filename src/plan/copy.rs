@@ -5,6 +5,7 @@ use snapshot::Digest;
 use super::error::{PlanError, PlanErrorKind};
 use super::mode::FileMode;
 use super::remote::{RemoteFile, RemoteKind, without_password};
+use super::repository::{RemoteRepository, RepositoryFlags};
 use super::stage::{Outcome, StageReader, StageState, rootfs_path};
 use super::step::{
     Archives, CopyItem, CopySource, CopyStep, Destination, Footing, InlineFile, StepKind,
@@ -58,7 +59,6 @@ pub(super) fn read_add(
         None => None,
     };
     let checksum = checksum.filter(|(text, _)| !text.is_empty());
-    let mut features = vec![("--keep-git-dir", on(&add.keep_git_dir))];
     // Unless it is said, what comes from elsewhere is not unpacked.
     let archives = |default| match add.unpack.as_ref().map(|flag| flag.value) {
         None => default,
@@ -74,14 +74,19 @@ pub(super) fn read_add(
                 RemoteFile::parse(source, &word.value, digest, archives).map(CopyItem::File)
             }
             Some(RemoteKind::Repository) => {
-                features.push(("of a Git repository", Some(word.span)));
-                rootfs_path(source).map(CopyItem::Path)
+                let flags = RepositoryFlags {
+                    checksum: checksum.as_ref().map(|(text, _)| text.as_str()),
+                    keep_git_directory: add.keep_git_dir.as_ref().map(|flag| flag.value),
+                };
+                let repository = RemoteRepository::parse(source, flags).map_err(|source| {
+                    PlanErrorKind::Repository { word: word.value.clone(), source }
+                })?;
+                Ok(CopyItem::Repository(repository))
             }
         }
     })?;
     if let Some((_, span)) = checksum
-        && !matches!(files.sources.as_slice(), [CopyItem::File(_)])
-        && features.len() == 1
+        && !matches!(files.sources.as_slice(), [CopyItem::File(_) | CopyItem::Repository(_)])
     {
         return Err(PlanErrorKind::ChecksumOfOthers.at(span));
     }
@@ -92,7 +97,7 @@ pub(super) fn read_add(
             ..files.into_step(CopySource::Context, flags, archives(Archives::Unpacked))
         }),
         history: Some(history),
-        unsupported: unsupported("ADD", &features),
+        unsupported: None,
     })
 }
 

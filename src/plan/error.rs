@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::mode::ModeError;
+use super::repository::RepositoryError;
 use super::step::ImageRequest;
 use crate::dockerfile::instruction::MountError;
 use crate::dockerfile::instruction::ports::PortError;
@@ -150,6 +151,15 @@ pub enum PlanErrorKind {
         /// Why.
         #[source]
         source: url::ParseError,
+    },
+    /// The Git repository of a source cannot be read.
+    #[error("cannot read the Git repository `{word}`")]
+    Repository {
+        /// As written.
+        word: String,
+        /// Why.
+        #[source]
+        source: RepositoryError,
     },
     /// `--checksum` is there for what has none, or for more than one source.
     #[error("`--checksum` is for an `ADD` of one URL or Git repository and nothing else")]

@@ -20,6 +20,7 @@ mod mount;
 mod planner;
 mod remote;
 mod render;
+mod repository;
 mod run;
 mod scope;
 mod stage;
@@ -35,9 +36,10 @@ pub use mount::{
 pub use planner::{image_config, plan, references};
 pub use remote::RemoteFile;
 pub use render::{render, render_with};
+pub use repository::{AddedSubmodules, GitDirectory, RemoteRepository, RepositoryError, is_id};
 pub use step::{
     Archives, Base, CopyItem, CopySource, CopyStep, Destination, Footing, ImageName, ImageRequest,
-    InlineFile, Origin, Plan, PlanWarning, PlannedStage, RunNetwork, RunStep, Script, Step,
+    InlineFile, Origin, Plan, PlanWarning, PlannedStage, Remote, RunNetwork, RunStep, Script, Step,
     StepKind, WorkdirStep,
 };
 

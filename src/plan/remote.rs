@@ -1,4 +1,4 @@
-//! What `ADD` fetches: files behind URLs.
+//! What `ADD` fetches: files behind URLs; and which sources are none of that.
 //!
 //! Pure: a source's words to what it means. Nothing is asked of any server here.
 
@@ -112,7 +112,7 @@ fn file_name(url: &Url) -> Result<RootfsPath, PlanErrorKind> {
 }
 
 /// Returns a URL without names, passwords and the values of its query.
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
     // Both fail only for URLs without a host, which cannot carry either.
     let _ = shown.set_username("");

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::mount::{MountAccess, RunMount};
+use super::repository::GitDirectory;
 use super::step::{
     Archives, Base, CopyItem, CopySource, CopyStep, Footing, ImageName, ImageRequest, Origin, Plan,
     PlanWarning, PlannedStage, RunNetwork, Step, StepKind,
@@ -170,6 +171,17 @@ fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
             let name = file.name.to_string();
             let name = name.trim_start_matches('/');
             format!("fetches {url} as {name}{checksum}{unpacked}")
+        }
+        CopyItem::Repository(repository) => {
+            let reference = repository.reference.as_deref().unwrap_or("the default branch");
+            let checksum = repository.checksum.as_ref();
+            let checksum = checksum.map(|id| format!(", which is {id}")).unwrap_or_default();
+            let kept = match repository.git_directory {
+                GitDirectory::Kept => " with its .git",
+                GitDirectory::LeftOut => "",
+            };
+            let (url, directory) = (repository.shown(), &repository.directory);
+            format!("fetches {directory} of {url} at {reference}{checksum}{kept}")
         }
     });
     let files = copy.inline.iter();

@@ -5,6 +5,7 @@ use snapshot::RootfsPath;
 use super::mode::FileMode;
 use super::mount::RunMount;
 use super::remote::RemoteFile;
+use super::repository::RemoteRepository;
 use crate::dockerfile::Span;
 use crate::image::{ImageConfig, Platform, RuntimeConfig};
 
@@ -182,9 +183,10 @@ pub struct CopyStep {
 
 impl CopyStep {
     /// Returns what has to be fetched, in the order of the sources.
-    pub fn remote_files(&self) -> impl Iterator<Item = &RemoteFile> {
+    pub fn remotes(&self) -> impl Iterator<Item = Remote<'_>> {
         self.sources.iter().filter_map(|source| match source {
-            CopyItem::File(file) => Some(file),
+            CopyItem::File(file) => Some(Remote::File(file)),
+            CopyItem::Repository(repository) => Some(Remote::Repository(repository)),
             CopyItem::Path(_) => None,
         })
     }
@@ -213,6 +215,27 @@ pub enum CopyItem {
     Path(RootfsPath),
     /// A file that has to be fetched.
     File(RemoteFile),
+    /// The files of a repository that has to be fetched.
+    Repository(RemoteRepository),
+}
+
+/// Something that has to be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remote<'a> {
+    /// A file.
+    File(&'a RemoteFile),
+    /// The files of a repository.
+    Repository(&'a RemoteRepository),
+}
+
+impl Remote<'_> {
+    /// Tells whether it is said in full what it is, so that it is known without being fetched.
+    pub fn is_pinned(self) -> bool {
+        match self {
+            Self::File(file) => file.checksum.is_some(),
+            Self::Repository(repository) => repository.commit().is_some(),
+        }
+    }
 }
 
 /// What copied files are put upon.

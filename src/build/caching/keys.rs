@@ -16,13 +16,13 @@ use super::parts::{
     copy_parts, input_part, layer_parts, mount_parts, option_parts, run_parts, workdir_parts,
 };
 use crate::build::bases::{Bases, name_of};
+use crate::build::fetches::{RemoteIdentity, shown};
 use crate::build::known::KnownContexts;
 use crate::build::needs::copied_stages_before;
 use crate::build::session::Session;
 use crate::cache::{BuildParts, Key, MadeOf, StageParts, StepParts};
 use crate::context::BuildContext;
 use crate::execute::{ContentDigests, ExecuteError, Input, Source, inputs};
-use crate::http::redact;
 use crate::image::{Image, Platform};
 use crate::plan::{Base, CopySource, CopyStep, Plan, PlannedStage, RunMount, Step, StepKind};
 use crate::report::fault::one_line;
@@ -307,16 +307,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Adds the files that an ADD fetches; false where that has no key. Nothing is fetched only to
+    /// Adds what an ADD fetches; false where that has no key. Nothing is fetched only to
     /// show what is cached.
     fn can_add_fetched(&self, made_of: &mut MadeOf, step: &Step, copy: &CopyStep) -> bool {
-        for file in copy.remote_files() {
-            if self.purpose == Purpose::Show && file.checksum.is_none() {
+        for remote in copy.remotes() {
+            if self.purpose == Purpose::Show && !remote.is_pinned() {
                 return false;
             }
-            match self.session.digest_of_remote(file) {
-                Ok(digest) => made_of.file(redact(&file.url), |writer| {
+            match self.session.identity_of_remote(remote) {
+                Ok(RemoteIdentity::Content(digest)) => made_of.file(shown(remote), |writer| {
                     writer.digest("fetched", &digest);
+                }),
+                Ok(RemoteIdentity::Commit(id)) => made_of.file(shown(remote), |writer| {
+                    writer.text("commit", &id);
                 }),
                 Err(error) => {
                     tracing::debug!(error = one_line(&error), step = step.text, "it has no key");

@@ -3,10 +3,12 @@
 use crate::build::options::{BuildOptions, CompressionChoice, Timestamps, VarRun};
 use crate::cache::{KeyWriter, MadeOf};
 use crate::execute::{Input, InputContent};
+use crate::http::redact;
 use crate::image::{Image, Platform, RuntimeConfig};
 use crate::plan::{
-    Archives, BindMount, CacheMount, CopyItem, CopyStep, FileMode, Footing, MountAccess,
-    MountOwner, RemoteFile, RunMount, RunNetwork, RunStep, SecretMount, TmpfsMount, WorkdirStep,
+    AddedSubmodules, Archives, BindMount, CacheMount, CopyItem, CopyStep, FileMode, Footing,
+    GitDirectory, MountAccess, MountOwner, RemoteFile, RemoteRepository, RunMount, RunNetwork,
+    RunStep, SecretMount, TmpfsMount, WorkdirStep,
 };
 
 /// Adds all that decides how steps become layers.
@@ -158,6 +160,7 @@ pub(super) fn copy_parts(made_of: &mut MadeOf, copy: &CopyStep) {
                     writer.bytes("fetched as", name.as_bytes());
                     writer.flag("is unpacked", *archives == Archives::Unpacked);
                 }
+                CopyItem::Repository(repository) => repository_part(writer, repository),
             }
         }
         writer.list("inline files", inline.len());
@@ -166,6 +169,21 @@ pub(super) fn copy_parts(made_of: &mut MadeOf, copy: &CopyStep) {
             writer.bytes("content", &file.content);
         }
     });
+}
+
+/// Writes what of a repository is added; which commit that is, is a part of its own.
+fn repository_part(writer: &mut KeyWriter, repository: &RemoteRepository) {
+    let RemoteRepository { url, reference, directory, checksum: _, git_directory, submodules } =
+        repository;
+    writer.bytes("directory of a repository", directory.as_bytes());
+    writer.flag("with submodules", *submodules == AddedSubmodules::Fetched);
+    let has_git = *git_directory == GitDirectory::Kept;
+    writer.flag("with .git", has_git);
+    if has_git {
+        // They are written there.
+        writer.text("url", &redact(url));
+        writer.optional("reference", reference.as_deref());
+    }
 }
 
 /// Writes one thing that a COPY reads.

@@ -160,7 +160,7 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries)
 fn waits_for_fetch(caching: &Caching<'_>, step: &Step) -> bool {
     match &step.kind {
         StepKind::Copy(copy) if caching.purpose == Purpose::Show => {
-            copy.remote_files().any(|file| file.checksum.is_none())
+            copy.remotes().any(|remote| !remote.is_pinned())
         }
         StepKind::Copy(_) | StepKind::Run(_) | StepKind::Workdir(_) | StepKind::Metadata => false,
     }

@@ -47,6 +47,11 @@ impl<'a> Checkout<'a> {
         Ok(Self { objects: &fetched.objects, tree, time })
     }
 
+    /// Returns the commit's time, which is that of its files.
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// Returns the content of a file at the top, if there is one.
     pub(super) fn root_file(&self, name: &[u8]) -> Result<Option<Vec<u8>>, GitError> {
         let entries = self.objects.tree(self.tree)?;

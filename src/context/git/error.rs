@@ -161,18 +161,24 @@ impl GitError {
         }
     }
 
+    /// Tells whether the server may want to know who asks.
+    pub(in crate::context) fn is_for_want_of_credentials(&self) -> bool {
+        match self {
+            // Servers hide what is private behind a 404.
+            Self::Status { status, has_credentials, .. } => {
+                !has_credentials && matches!(status.as_u16(), 401 | 403 | 404)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns what to do next, where that is clear.
     pub fn hint(&self) -> Option<String> {
         match self {
-            // Servers hide what is private behind a 404.
-            Self::Status { status, has_credentials: false, .. }
-                if matches!(status.as_u16(), 401 | 403 | 404) =>
-            {
-                Some(
-                    "a private repository needs `GIT_TOKEN`, or `GIT_USERNAME` and `GIT_PASSWORD`"
-                        .to_owned(),
-                )
-            }
+            _ if self.is_for_want_of_credentials() => Some(
+                "a private repository needs `GIT_TOKEN`, or `GIT_USERNAME` and `GIT_PASSWORD`"
+                    .to_owned(),
+            ),
             Self::NoCommit { .. } => {
                 Some("after a force-push, a commit may be gone; name the branch instead".to_owned())
             }

@@ -26,6 +26,8 @@ const OBJECT_BYTES: usize = 1 << 30;
 pub(super) struct Fetched {
     /// The commit.
     pub(super) commit: ObjectId,
+    /// What the reference names: the commit, or an annotated tag that leads to it.
+    pub(super) named: ObjectId,
     /// The reference that it was found by, in full.
     pub(super) reference: Option<String>,
     /// Everything that the commit is made of.
@@ -37,6 +39,8 @@ type Connection = Transport<Wire>;
 /// A commit to fetch, and the reference that leads to it.
 struct Target {
     id: ObjectId,
+    /// What the reference names: the commit, or an annotated tag that leads to it.
+    named: ObjectId,
     reference: Option<String>,
 }
 
@@ -47,13 +51,18 @@ pub(super) fn fetch(
     wanted: &Wanted,
     packs: &Path,
 ) -> Result<Fetched, GitError> {
-    let wire = Wire::new(job, url)?;
-    let trouble = wire.trouble.clone();
-    let address = url.as_str().try_into();
-    let address = address.map_err(|error: gix_error::Error| protocol(&trouble, &error))?;
-    let connection = connect_http(wire, address, Protocol::V2, false);
-    let mut session = Session { connection, trouble, depth: job.source.depth };
-    session.fetch(wanted, packs)
+    Session::open(job, url)?.fetch(wanted, packs)
+}
+
+/// Asks what a reference names, and fetches nothing.
+pub(super) fn resolve(
+    job: &Job<'_>,
+    url: &Url,
+    reference: Option<&Reference>,
+) -> Result<ObjectId, GitError> {
+    let mut session = Session::open(job, url)?;
+    let mut handshake = session.greet()?;
+    Ok(session.find(&mut handshake, reference)?.id)
 }
 
 /// Says what the network or the server had to say, or else `gix`.
@@ -72,7 +81,16 @@ impl Session {
         protocol(&self.trouble, error)
     }
 
-    fn fetch(&mut self, wanted: &Wanted, packs: &Path) -> Result<Fetched, GitError> {
+    fn open(job: &Job<'_>, url: &Url) -> Result<Self, GitError> {
+        let wire = Wire::new(job, url)?;
+        let trouble = wire.trouble.clone();
+        let address = url.as_str().try_into();
+        let address = address.map_err(|error: gix_error::Error| protocol(&trouble, &error))?;
+        let connection = connect_http(wire, address, Protocol::V2, false);
+        Ok(Self { connection, trouble, depth: job.source.depth })
+    }
+
+    fn greet(&mut self) -> Result<Handshake, GitError> {
         // Credentials were given before anyone asked, or not at all.
         let handshake = gix_protocol::handshake(
             &mut self.connection,
@@ -81,11 +99,18 @@ impl Session {
             Vec::new(),
             &mut Discard,
         );
-        let mut handshake = handshake.map_err(|error| self.protocol(&error))?;
+        handshake.map_err(|error| self.protocol(&error))
+    }
+
+    fn fetch(&mut self, wanted: &Wanted, packs: &Path) -> Result<Fetched, GitError> {
+        let mut handshake = self.greet()?;
         let is_new = handshake.server_protocol_version == Protocol::V2;
         let target = match (&wanted.commit, is_new) {
             // Servers of the second version give any commit that they have.
-            (Some(commit), true) => Target { id: parse(commit)?, reference: None },
+            (Some(commit), true) => {
+                let id = parse(commit)?;
+                Target { id, named: id, reference: None }
+            }
             (Some(commit), false) => return self.old_commit(&mut handshake, commit, wanted, packs),
             (None, _) => self.find(&mut handshake, wanted.reference.as_ref())?,
         };
@@ -93,7 +118,7 @@ impl Session {
         let fetched = self.objects(&mut handshake, &[target.id], depth, packs);
         let objects = fetched.map_err(|error| not_there(error, wanted))?;
         let commit = objects.commit(target.id)?;
-        Ok(Fetched { commit, reference: target.reference, objects })
+        Ok(Fetched { commit, named: target.named, reference: target.reference, objects })
     }
 
     /// Servers of the first version give what a reference names: all of its history is looked
@@ -119,7 +144,7 @@ impl Session {
         if !objects.has(id) {
             return Err(GitError::NoCommit { commit: commit.to_owned() });
         }
-        Ok(Fetched { commit: objects.commit(id)?, reference: None, objects })
+        Ok(Fetched { commit: objects.commit(id)?, named: id, reference: None, objects })
     }
 
     /// Asks for references until one fits.
@@ -147,7 +172,11 @@ impl Session {
                 Ref::Symbolic { target, .. } => target.to_string(),
                 _ => name.clone(),
             };
-            Some(Target { id, reference: Some(reference) })
+            let named = match found {
+                Ref::Peeled { tag, .. } => *tag,
+                Ref::Direct { .. } | Ref::Symbolic { .. } | Ref::Unborn { .. } => id,
+            };
+            Some(Target { id, named, reference: Some(reference) })
         });
         found.ok_or_else(|| match reference {
             Some(Reference::Any(name)) => GitError::NoReference { name: name.clone() },

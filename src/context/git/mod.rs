@@ -17,7 +17,7 @@ mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use snapshot::{Rootfs, RootfsPath};
+use snapshot::{Rootfs, RootfsPath, Timestamp};
 use url::Url;
 
 pub use error::GitError;
@@ -25,8 +25,10 @@ pub use error::GitError;
 use self::checkout::Checkout;
 use self::fetch::Fetched;
 use super::error::ContextError;
+use super::fetch::FetchError;
 use super::stream::Means;
 use crate::http::{Backoff, RetryPolicy, Verification, redact};
+use crate::interrupt::Interrupted;
 use crate::report::event::Gauge;
 use crate::report::fault::one_line;
 use crate::secret::Secret;
@@ -104,11 +106,57 @@ impl GitSource {
         redact(&self.url)
     }
 
+    /// Asks which commit, or annotated tag, is wanted, and fetches nothing.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub fn resolve(&self, means: &Means<'_>) -> Result<String, FetchError> {
+        if let Some(commit) = &self.wanted.commit {
+            return Ok(commit.clone());
+        }
+        let gauge = means.begin_download(&self.name());
+        let job = Job { source: self, means, gauge: &gauge };
+        let reference = self.wanted.reference.as_ref();
+        let found = job.trying(|| fetch::resolve(&job, &self.url, reference), || Ok(()));
+        found.map(|id| id.to_string()).map_err(|source| self.not_fetched(means, source))
+    }
+
+    /// Fetches what is wanted into `room`, an empty directory, where it is as old as its commit.
+    ///
+    /// # Errors
+    /// [`FetchError`]; some of it may be there then.
+    pub fn fetch(
+        &self,
+        means: &Means<'_>,
+        room: &Rootfs,
+        files: FetchedFiles,
+    ) -> Result<FetchedCommit, FetchError> {
+        let gauge = means.begin_download(&self.name());
+        let job = Job { source: self, means, gauge: &gauge };
+        let fetch = || {
+            let done = job.run(room)?;
+            if files == FetchedFiles::WithoutGit {
+                room.remove_all(&git_directory())?;
+            }
+            room.set_mtime(&RootfsPath::root(), done.time)?;
+            Ok(done)
+        };
+        fetch().map_err(|source| self.not_fetched(means, source))
+    }
+
+    fn not_fetched(&self, means: &Means<'_>, source: GitError) -> FetchError {
+        match means.interrupt.signal() {
+            // What failed because everything was to end is not worth a word.
+            Some(signal) => FetchError::Interrupted(Interrupted(signal)),
+            None => FetchError::Git { name: self.name(), source: Box::new(source) },
+        }
+    }
+
     /// Fetches and checks out into `room`, an empty directory, with a `.git` beside the files.
     pub(super) fn check_out(&self, means: &Means<'_>, room: &Rootfs) -> Result<(), ContextError> {
         let gauge = means.begin(&self.name());
         let job = Job { source: self, means, gauge: &gauge };
-        let done = job.run(room);
+        let done = job.run(room).map(|_| ());
         done.map_err(|source| match means.interrupt.signal() {
             // What failed because everything was to end is not worth a word.
             Some(signal) => ContextError::interrupted(signal),
@@ -117,7 +165,32 @@ impl GitSource {
     }
 }
 
-/// One context that is being fetched.
+/// What is kept of a repository that is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchedFiles {
+    /// The files of the commit.
+    WithoutGit,
+    /// These, and a `.git`.
+    WithGit,
+}
+
+/// What was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedCommit {
+    /// The commit's id.
+    pub commit: String,
+    /// The id of what the reference names: the commit's, or that of an annotated tag.
+    pub named: String,
+    /// When it was committed.
+    time: Timestamp,
+}
+
+/// Returns where the `.git` of a repository is.
+fn git_directory() -> RootfsPath {
+    RootfsPath::new(b".git").expect("a name without NUL is a path")
+}
+
+/// One repository that is being fetched.
 struct Job<'a> {
     source: &'a GitSource,
     means: &'a Means<'a>,
@@ -137,21 +210,26 @@ struct Pending {
 }
 
 impl Job<'_> {
-    fn run(&self, room: &Rootfs) -> Result<(), GitError> {
-        let git = RootfsPath::new(b".git").expect("a name without NUL is a path");
+    fn run(&self, room: &Rootfs) -> Result<FetchedCommit, GitError> {
+        let git = git_directory();
         let fetched = self.fetch(&self.source.url, &self.source.wanted, room, &git)?;
         let checkout = Checkout::of(&fetched)?;
         let files = checkout.write(room)?;
         repository::write(&fetched, &self.source.url, &files, &room.subtree(&git)?)?;
+        let done = FetchedCommit {
+            commit: fetched.commit.to_string(),
+            named: fetched.named.to_string(),
+            time: checkout.time(),
+        };
         if self.source.submodules == Submodules::Empty {
-            return Ok(());
+            return Ok(done);
         }
         let root = RootfsPath::root();
         let mut open = pending(&checkout, &files, &self.source.url, &root, 1)?;
         while let Some(next) = open.pop() {
             open.extend(self.submodule(room, &next)?);
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Fetches one submodule; returns those in it.
@@ -163,7 +241,7 @@ impl Job<'_> {
         }
         let there = room.subtree(&next.place)?;
         let wanted = Wanted { reference: None, commit: Some(next.commit.to_string()) };
-        let scratch = RootfsPath::new(b".git").expect("a name without NUL is a path");
+        let scratch = git_directory();
         let within = |source: GitError| GitError::Submodule {
             path: next.place.to_string(),
             url: redact(&url),
@@ -174,6 +252,7 @@ impl Job<'_> {
         let files = checkout.write(&there).map_err(within)?;
         let inner = pending(&checkout, &files, &url, &next.place, next.level + 1)?;
         there.remove_all(&scratch)?;
+        there.set_mtime(&RootfsPath::root(), checkout.time())?;
         Ok(inner)
     }
 
@@ -185,24 +264,33 @@ impl Job<'_> {
         git: &RootfsPath,
     ) -> Result<Fetched, GitError> {
         let packs = repository::prepare(room, git)?;
+        // A pack that broke off is of no use to the next try.
+        self.trying(|| fetch::fetch(self, url, wanted, &packs), || repository::clear(&packs))
+    }
+
+    /// Tries again what fails for a time, and cleans up in between.
+    fn trying<T>(
+        &self,
+        mut ask: impl FnMut() -> Result<T, GitError>,
+        mut clear: impl FnMut() -> Result<(), GitError>,
+    ) -> Result<T, GitError> {
         let mut backoff = Backoff::new(RetryPolicy::default());
         loop {
-            let error = match fetch::fetch(self, url, wanted, &packs) {
-                Ok(fetched) => return Ok(fetched),
+            let error = match ask() {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let wait = if error.is_temporary() { backoff.next_wait(None) } else { None };
             let Some(wait) = wait else { return Err(error) };
             tracing::warn!(
-                repository = redact(url),
+                repository = self.source.name(),
                 attempt = backoff.failures(),
                 limit = backoff.limit(),
                 error = one_line(&error),
                 "fetch failed, trying again"
             );
             self.pause(wait)?;
-            // A pack that broke off is of no use to the next try.
-            repository::clear(&packs)?;
+            clear()?;
         }
     }
 

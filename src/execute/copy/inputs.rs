@@ -60,7 +60,7 @@ pub fn inputs(
     for (position, item) in step.sources.iter().enumerate() {
         let pattern = match item {
             CopyItem::Path(pattern) => pattern,
-            CopyItem::File(_) => continue,
+            CopyItem::File(_) | CopyItem::Repository(_) => continue,
         };
         for path in source.matches(pattern)? {
             let found = source.follow(&path)?;

@@ -103,6 +103,14 @@ pub(super) fn copy_onto(
                 let named = Named { source, path: &file.name, archives: file.archives };
                 copy_named(&named, &excludes, &mut copier, &mut to)?;
             }
+            CopyItem::Repository(repository) => {
+                let missing = || ExecuteError::NotFetched { path: repository.directory.clone() };
+                let source = fetched.next().ok_or_else(missing)?;
+                copier.read_from(source);
+                let (path, archives) = (&RootfsPath::root(), Archives::Copied);
+                let named = Named { source, path, archives };
+                copy_named(&named, &excludes, &mut copier, &mut to)?;
+            }
         }
     }
     for InlineFile { name, content } in &step.inline {

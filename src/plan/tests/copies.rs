@@ -12,9 +12,18 @@ fn last_copy(case: &Case) -> CopyStep {
 fn paths(copy: &CopyStep) -> Vec<String> {
     let sources = copy.sources.iter().filter_map(|source| match source {
         CopyItem::Path(path) => Some(path.to_string()),
-        CopyItem::File(_) => None,
+        CopyItem::File(_) | CopyItem::Repository(_) => None,
     });
     sources.collect()
+}
+
+/// Returns the first file that is fetched.
+fn file(copy: &CopyStep) -> &RemoteFile {
+    let files = copy.remotes().filter_map(|remote| match remote {
+        Remote::File(file) => Some(file),
+        Remote::Repository(_) => None,
+    });
+    files.into_iter().next().unwrap()
 }
 
 fn check_destination(typed: &str, path: &str, is_directory: bool) {
@@ -104,13 +113,7 @@ fn links_and_exclusions_are_part_of_a_copy() {
 
 #[test]
 fn what_is_not_built_yet_is_an_error_that_names_it() {
-    for (instruction, feature) in [
-        ("COPY --parents a /", "COPY --parents"),
-        ("ADD --keep-git-dir a /", "ADD --keep-git-dir"),
-        ("ADD https://example.com/a.git#main /", "ADD of a Git repository"),
-        ("ADD git@example.com:a/b /", "ADD of a Git repository"),
-        ("ADD git://example.com/a /", "ADD of a Git repository"),
-    ] {
+    for (instruction, feature) in [("COPY --parents a /", "COPY --parents")] {
         let error = case(&format!("FROM scratch\n{instruction}")).error();
         assert_eq!(error, format!("line 2: `{feature}` is not supported yet"));
     }
@@ -147,8 +150,7 @@ fn archives_are_unpacked_where_it_is_said_so_or_they_are_local() {
         ("--unpack=false ", Copied, Copied),
     ] {
         let copy = last_copy(&case(&format!("FROM scratch\nADD {flag}a http://h/b /")));
-        let file = copy.remote_files().next().map(|file| file.archives);
-        assert_eq!((copy.archives, file), (local, Some(fetched)), "{flag}");
+        assert_eq!((copy.archives, file(&copy).archives), (local, fetched), "{flag}");
     }
 }
 
@@ -157,13 +159,12 @@ fn checksums_are_for_one_thing_that_is_fetched() {
     let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let add = |rest: &str| case(&format!("FROM scratch\nARG E\nARG H={hex}\nADD {rest}"));
     let copy = last_copy(&add("--checksum=sha256:$H http://h/a /"));
-    let digest = copy.remote_files().next().and_then(|file| file.checksum);
-    assert_eq!(digest, Some(snapshot::Digest::of(b"abc")));
+    assert_eq!(file(&copy).checksum, Some(snapshot::Digest::of(b"abc")));
     let plan = render(&add("--checksum=sha256:$H --unpack http://h/a /").plan());
     let effect = format!("-> fetches http://h/a as a, which is sha256:{hex}, unpacked if it is an");
     assert!(plan.contains(&effect), "{plan}");
     // As with the other flags, an empty one is none.
-    assert_eq!(last_copy(&add("--checksum=$E http://h/a /")).remote_files().count(), 1);
+    assert_eq!(file(&last_copy(&add("--checksum=$E http://h/a /"))).checksum, None);
     for rest in ["a /", "http://h/a http://h/b /", "http://h/a a /"] {
         assert_eq!(
             add(&format!("--checksum=sha256:$H {rest}")).error(),
@@ -182,4 +183,35 @@ fn checksums_are_for_one_thing_that_is_fetched() {
         case("FROM scratch\nARG U=http://[\nADD $U /").error(),
         "line 3: cannot read the URL `$U`: invalid IPv6 address"
     );
+}
+
+#[test]
+fn repositories_are_fetched_as_their_urls_and_flags_say() {
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let text = format!(
+        "FROM scratch\nARG R=v1\nADD --keep-git-dir --checksum={id} https://h/a.git#$R:dir /dst"
+    );
+    let copy = last_copy(&case(&text));
+    let repository = RemoteRepository {
+        url: "https://h/a.git".parse().unwrap(),
+        reference: Some("v1".to_owned()),
+        directory: snapshot::RootfsPath::new("dir").unwrap(),
+        checksum: Some(id.to_owned()),
+        git_directory: GitDirectory::Kept,
+        submodules: AddedSubmodules::Fetched,
+    };
+    assert_eq!(copy.sources, [CopyItem::Repository(repository)]);
+    let plan = render(&case(&text).plan());
+    let effect = format!("-> fetches /dir of https://h/a.git at v1, which is {id} with its .git\n");
+    assert!(plan.contains(&effect), "{plan}");
+    // There is none to keep.
+    assert_eq!(paths(&last_copy(&case("FROM scratch\nADD --keep-git-dir a /"))), ["/a"]);
+    for source in ["git@example.com:a/b", "git://example.com/a", "ssh://example.com/a"] {
+        assert_eq!(
+            case(&format!("FROM scratch\nADD {source} /")).error(),
+            format!(
+                "line 2: cannot read the Git repository `{source}`: only https and http are supported"
+            )
+        );
+    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod files;
+mod repositories;
 
 use std::fs;
 use std::path::Path;

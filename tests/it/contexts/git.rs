@@ -25,7 +25,7 @@ impl Repositories {
     }
 
     /// Runs git in a work tree; returns what it prints.
-    fn git(&self, name: &str, words: &[&str]) -> String {
+    pub fn git(&self, name: &str, words: &[&str]) -> String {
         let output = Command::new("git")
             .args([
                 "-C",
@@ -126,7 +126,7 @@ fn build(server: &Web, rest: &str) -> Build {
 }
 
 /// Counts what was fetched: questions for objects.
-fn wants(server: &Web) -> Vec<String> {
+pub fn wants(server: &Web) -> Vec<String> {
     let fetches =
         server.asked().into_iter().filter(|asked| asked.path.ends_with("/git-upload-pack"));
     fetches
