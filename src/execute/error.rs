@@ -76,6 +76,9 @@ pub enum ExecuteError {
     /// A pattern of `--exclude` is none.
     #[error("cannot read `--exclude`")]
     Exclude(#[source] PatternError),
+    /// A source of a COPY with `--parents` is no pattern.
+    #[error("cannot read a source")]
+    ParentsPattern(#[source] PatternError),
     /// It cannot be looked what `--exclude` leaves.
     #[error("cannot look what `--exclude` leaves of `{path}`")]
     Excluding {
@@ -134,6 +137,7 @@ impl Fault for ExecuteError {
             | Self::Archive { .. }
             | Self::Identity { .. }
             | Self::Exclude(_)
+            | Self::ParentsPattern(_)
             | Self::Path(_) => Class::User,
             Self::SourceVanished { .. } => Class::Infrastructure,
             Self::NeedsFiles { .. } | Self::NotFetched { .. } => Class::Internal,
@@ -169,6 +173,7 @@ impl Fault for ExecuteError {
             | Self::NeedsFiles { .. }
             | Self::NotFetched { .. }
             | Self::Exclude(_)
+            | Self::ParentsPattern(_)
             | Self::Excluding { .. }
             | Self::Content { .. }
             | Self::Identity { .. }

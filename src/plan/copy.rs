@@ -12,7 +12,7 @@ use super::step::{
 };
 use crate::dockerfile::instruction::{Add, Copy, Sources};
 use crate::dockerfile::shell::Lex;
-use crate::dockerfile::{Span, Spanned, Word};
+use crate::dockerfile::{Spanned, Word};
 
 pub(super) fn read_copy(
     reader: &StageReader<'_, '_>,
@@ -24,18 +24,19 @@ pub(super) fn read_copy(
         None => CopySource::Context,
     };
     let mut history = String::from("COPY");
-    if on(&copy.parents).is_some() {
+    if on(&copy.parents) {
         history.push_str(" --parents");
     }
     let flags = flags(reader, state, [&copy.chown, &copy.chmod], &mut history)?;
+    let has_parents = on(&copy.parents);
     let files =
         sources(reader, state, &copy.sources, &mut history, |source, _| {
             match RemoteKind::of(source) {
+                None if has_parents => with_parents(source),
                 None => rootfs_path(source).map(CopyItem::Path),
                 Some(_) => Err(PlanErrorKind::CopyOfUrl { word: without_password(source) }),
             }
         })?;
-    let features = [("--parents", on(&copy.parents))];
     Ok(Outcome {
         kind: StepKind::Copy(CopyStep {
             exclude: excluded(reader, state, &copy.exclude)?,
@@ -43,7 +44,7 @@ pub(super) fn read_copy(
             ..files.into_step(from, flags, Archives::Copied)
         }),
         history: Some(history),
-        unsupported: unsupported("COPY", &features),
+        unsupported: None,
     })
 }
 
@@ -116,21 +117,22 @@ fn excluded(
 
 fn footing(link: &Option<Spanned<bool>>) -> Footing {
     match on(link) {
-        Some(_) => Footing::Nothing,
-        None => Footing::Stage,
+        true => Footing::Nothing,
+        false => Footing::Stage,
     }
 }
 
 /// A flag that is off says nothing.
-fn on(flag: &Option<Spanned<bool>>) -> Option<Span> {
-    flag.as_ref().filter(|flag| flag.value).map(|flag| flag.span)
+fn on(flag: &Option<Spanned<bool>>) -> bool {
+    flag.as_ref().is_some_and(|flag| flag.value)
 }
 
-/// Returns an error about the first of `features` that is used.
-fn unsupported(keyword: &str, features: &[(&str, Option<Span>)]) -> Option<PlanError> {
-    let used = features.iter().filter_map(|(feature, span)| Some((feature, (*span)?)));
-    let (feature, span) = used.min_by_key(|(_, span)| span.start)?;
-    Some(PlanErrorKind::NotSupported { feature: format!("{keyword} {feature}") }.at(span))
+/// Parts a source at its first `/./`: what is before it is where the rest is looked for, and only the
+/// directories of the rest are made.
+fn with_parents(source: &str) -> Result<CopyItem, PlanErrorKind> {
+    let (directory, pattern) = source.split_once("/./").unwrap_or(("/", source));
+    let (directory, pattern) = (rootfs_path(directory)?, rootfs_path(pattern)?);
+    Ok(CopyItem::WithParents { directory, pattern })
 }
 
 struct Flags {

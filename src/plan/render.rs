@@ -161,6 +161,9 @@ fn copy_effects(plan: &Plan, copy: &CopyStep) -> Vec<String> {
     let from = source_name(plan, &copy.from);
     let sources = copy.sources.iter().map(|source| match source {
         CopyItem::Path(path) => format!("copies {path} from {from}"),
+        CopyItem::WithParents { directory, pattern } => {
+            format!("copies {pattern} below {directory} from {from} with its parents")
+        }
         CopyItem::File(file) => {
             let checksum = file.checksum.map(|digest| format!(", which is {digest}"));
             let unpacked = match file.archives {

@@ -187,7 +187,7 @@ impl CopyStep {
         self.sources.iter().filter_map(|source| match source {
             CopyItem::File(file) => Some(Remote::File(file)),
             CopyItem::Repository(repository) => Some(Remote::Repository(repository)),
-            CopyItem::Path(_) => None,
+            CopyItem::Path(_) | CopyItem::WithParents { .. } => None,
         })
     }
 
@@ -213,6 +213,14 @@ pub enum CopyItem {
     /// A path or pattern (of Go's `filepath.Match`) from the root of what is copied from, cleaned:
     /// it does not lead out.
     Path(RootfsPath),
+    /// What a pattern leaves of a directory, with the directories that it is in (`--parents`).
+    WithParents {
+        /// The directory, as a path or pattern as above.
+        directory: RootfsPath,
+        /// From the directory; a pattern of an ignore file, so that `**` is any number of
+        /// directories. The root is nothing.
+        pattern: RootfsPath,
+    },
     /// A file that has to be fetched.
     File(RemoteFile),
     /// The files of a repository that has to be fetched.

@@ -81,3 +81,49 @@ fn what_is_excluded_is_not_copied() {
     ];
     assert_eq!(saw, expected, "{text}");
 }
+
+#[test]
+fn parents_are_the_same_on_an_outline_on_files_and_of_the_cache() {
+    skip_unless_available!();
+    let copies = "COPY --parents --chown=5:6 src/./a/**/*.txt tree/two /dst/\n\
+                  COPY --parents etc/app.conf /\n";
+    let project = Project::new(&format!("FROM base\n{copies}"));
+    for name in ["src/a/b/c.txt", "src/a/b/d.md", "src/a/e.txt", "src/x/f.txt", "etc/app.conf"] {
+        project.write(&format!("context/{name}"), name);
+    }
+    project.write("context/.dockerignore", "**/e.txt\n");
+    project.succeed(&[]);
+    assert_eq!(project.last_layer(), ["./", "etc/", "etc/app.conf"]);
+    let on_outline = diff_ids(&project);
+    let store = tempfile::tempdir().unwrap();
+    let cache = format!("--cache-repo=oci:{}", store.path().join("layers").display());
+    for _ in 0..2 {
+        project.succeed(&["--cache", "--cache-copy-layers", &cache]);
+        assert_eq!(diff_ids(&project), on_outline);
+    }
+    let list = "RUN find /dst | sort | sed 's/^/saw /'; stat -c 'saw %n %u' /dst/a /etc\n";
+    project.write("context/Dockerfile", &format!("FROM base\n{copies}{list}"));
+    let text = project.succeed(&[]).text();
+    assert_eq!(diff_ids(&project)[..on_outline.len()], on_outline);
+    let saw: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("saw ")).collect();
+    let expected = [
+        "/dst",
+        "/dst/a",
+        "/dst/a/b",
+        "/dst/a/b/c.txt",
+        "/dst/tree",
+        "/dst/tree/two",
+        "/dst/a 5",
+        "/etc 0",
+    ];
+    assert_eq!(saw, expected, "{text}");
+    // What is beside the files that are copied is in no key; where these are, is.
+    let keyed = |name: &str, content: &str| {
+        project.write("context/Dockerfile", &format!("FROM base\n{copies}"));
+        project.write(&format!("context/{name}"), content);
+        let text = project.succeed(&["--cache", "--cache-copy-layers", &cache]).text();
+        text.matches("Using caching version of cmd: ").count()
+    };
+    assert_eq!(keyed("src/a/b/d.md", "other"), 2);
+    assert_eq!(keyed("src/a/new/g.txt", "new"), 0);
+}

@@ -155,6 +155,10 @@ pub(super) fn copy_parts(made_of: &mut MadeOf, copy: &CopyStep) {
         for source in sources {
             match source {
                 CopyItem::Path(path) => writer.bytes("source", path.as_bytes()),
+                CopyItem::WithParents { directory, pattern } => {
+                    writer.bytes("below", directory.as_bytes());
+                    writer.bytes("with parents", pattern.as_bytes());
+                }
                 // Where it is from does not matter, only what it is, which is a part of its own.
                 CopyItem::File(RemoteFile { url: _, name, checksum: _, archives }) => {
                     writer.bytes("fetched as", name.as_bytes());

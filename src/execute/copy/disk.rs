@@ -202,6 +202,10 @@ impl Ground for Disk<'_> {
         self.dress_as(FileKind::Directory, path, dress)
     }
 
+    fn set_mode(&mut self, path: &RootfsPath, mode: u32) -> Result<(), ExecuteError> {
+        Ok(self.target.tree(path).set_mode(path, mode)?)
+    }
+
     fn set_mtime(&mut self, path: &RootfsPath, mtime: Timestamp) -> Result<(), ExecuteError> {
         Ok(self.target.tree(path).set_mtime(path, mtime)?)
     }

@@ -57,6 +57,9 @@ pub(in crate::execute) trait Ground {
     /// Gives a directory its metadata.
     fn dress(&mut self, path: &RootfsPath, dress: &Dress) -> Result<(), ExecuteError>;
 
+    /// Sets a directory's mode.
+    fn set_mode(&mut self, path: &RootfsPath, mode: u32) -> Result<(), ExecuteError>;
+
     /// Sets a directory's modification time.
     fn set_mtime(&mut self, path: &RootfsPath, mtime: Timestamp) -> Result<(), ExecuteError>;
 

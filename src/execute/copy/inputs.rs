@@ -9,6 +9,7 @@ use snapshot::{Digest, FileKind, InodeId, Metadata, RootfsPath, Xattrs};
 
 use super::digests::{ContentDigests, Unread};
 use super::exclude::Excludes;
+use super::parents::{self, Picked};
 use super::source::Source;
 use crate::context::{Attributes, Known};
 use crate::execute::ExecuteError;
@@ -46,7 +47,8 @@ pub enum InputContent {
     None,
 }
 
-/// Returns what a step reads of a context, and not what is fetched for it, in an order that depends on names alone.
+/// Returns what a step reads of a context, and not what is fetched for it, in an order that depends on
+/// names alone.
 ///
 /// # Errors
 /// As [`super::copy`] for what cannot be found or read.
@@ -60,6 +62,17 @@ pub fn inputs(
     for (position, item) in step.sources.iter().enumerate() {
         let pattern = match item {
             CopyItem::Path(pattern) => pattern,
+            CopyItem::WithParents { directory, pattern } => {
+                for picks in parents::pick(source, &excludes, directory, pattern)? {
+                    let (seen, unread) = (&mut seen, &mut unread);
+                    let first_names = HashMap::new();
+                    let mut walk = Walk { step, source, position, first_names, seen, unread };
+                    for Picked { path, metadata, .. } in &picks {
+                        walk.entry(path, path, metadata)?;
+                    }
+                }
+                continue;
+            }
             CopyItem::File(_) | CopyItem::Repository(_) => continue,
         };
         for path in source.matches(pattern)? {

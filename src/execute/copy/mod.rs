@@ -12,6 +12,7 @@ mod exclude;
 mod ground;
 mod inputs;
 mod landing;
+mod parents;
 mod source;
 mod target;
 mod tree;
@@ -94,6 +95,13 @@ pub(super) fn copy_onto(
                 for path in source.matches(pattern)? {
                     let named = Named { source, path: &path, archives: step.archives };
                     copy_named(&named, &excludes, &mut copier, &mut to)?;
+                }
+            }
+            CopyItem::WithParents { directory, pattern } => {
+                copier.read_from(source);
+                for picks in parents::pick(source, &excludes, directory, pattern)? {
+                    let place = to.place_for_directory(&mut copier)?;
+                    copier.copy_picked(&picks, &place)?;
                 }
             }
             CopyItem::File(file) => {

@@ -110,10 +110,15 @@ impl<'a> Source<'a> {
         Ok(found)
     }
 
+    /// Returns the error about something that is not there.
+    pub(super) fn missing(&self, path: &RootfsPath) -> ExecuteError {
+        ExecuteError::SourceMissing { path: path.clone(), place: self.place }
+    }
+
     /// Follows a named source to what it is.
     pub(super) fn follow(&self, path: &RootfsPath) -> Result<Found, ExecuteError> {
         let resolved = self.rootfs.resolve(path)?;
-        let missing = || ExecuteError::SourceMissing { path: path.clone(), place: self.place };
+        let missing = || self.missing(path);
         if !self.keeps(&resolved) {
             return Err(missing());
         }
@@ -143,7 +148,7 @@ fn split_wildcards(pattern: &RootfsPath) -> Option<(RootfsPath, Vec<u8>)> {
 }
 
 /// Tells whether `*`, `?` or `[` is in `text` without a backslash before it.
-fn has_wildcard(text: &[u8]) -> bool {
+pub(super) fn has_wildcard(text: &[u8]) -> bool {
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
         match byte {

@@ -9,6 +9,7 @@ use snapshot::{
 use super::Copied;
 use super::exclude::Excludes;
 use super::ground::{Dress, From, Ground, Place};
+use super::parents::Picked;
 use super::source::{Found, Source};
 use crate::execute::ExecuteError;
 use crate::execute::identity::Ownership;
@@ -143,6 +144,39 @@ impl<'a> Copier<'a> {
         }
         self.ground.set_mtime(to, top.mtime)?;
         self.touch(to.clone());
+        Ok(())
+    }
+
+    /// Copies what was picked into the directory `to`, which exists.
+    ///
+    /// A directory that is there already gets the mode and time of the source's, and keeps its owner;
+    /// `to` stays as it is.
+    pub fn copy_picked(&mut self, picks: &[Picked], to: &RootfsPath) -> Result<(), ExecuteError> {
+        let mut first_names = FirstNames::new();
+        let mut made = Vec::new();
+        for picked in picks {
+            let place = picked.below.components().fold(to.clone(), |at, name| at.join_name(name));
+            let (directory, name) = open_parent(self.source.rootfs(), &picked.path)?;
+            let from = From { directory: &directory, name: &name, metadata: &picked.metadata };
+            if picked.metadata.kind == FileKind::Directory {
+                let is_new = self.ground.kind(&place)?.is_none();
+                self.enter(&place)?;
+                made.push((place, self.dress_of(&from)?, is_new));
+            } else {
+                self.copy_entry(&from, &place, &mut first_names)?;
+            }
+        }
+        // After their contents, which move their times; inner ones first, because a mode may lock
+        // us out.
+        for (place, dress, is_new) in made.into_iter().rev() {
+            if is_new {
+                self.ground.dress(&place, &dress)?;
+            } else {
+                self.ground.set_mode(&place, dress.mode)?;
+                self.ground.set_mtime(&place, dress.mtime)?;
+            }
+            self.count(place);
+        }
         Ok(())
     }
 

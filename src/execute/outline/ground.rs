@@ -133,6 +133,16 @@ impl Ground for Outline {
         Ok(())
     }
 
+    fn set_mode(&mut self, path: &RootfsPath, mode: u32) -> Result<(), ExecuteError> {
+        let mut node = self.node(path).ok_or_else(|| needs_files(path, "it is missing"))?;
+        if node.has_acl() {
+            return Err(needs_files(path, "it has an access control list"));
+        }
+        node.metadata.mode = mode;
+        self.set(path.clone(), node);
+        Ok(())
+    }
+
     fn set_mtime(&mut self, path: &RootfsPath, mtime: Timestamp) -> Result<(), ExecuteError> {
         let mut node = self.node(path).ok_or_else(|| needs_files(path, "it is missing"))?;
         node.metadata.mtime = mtime;

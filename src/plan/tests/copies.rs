@@ -12,7 +12,7 @@ fn last_copy(case: &Case) -> CopyStep {
 fn paths(copy: &CopyStep) -> Vec<String> {
     let sources = copy.sources.iter().filter_map(|source| match source {
         CopyItem::Path(path) => Some(path.to_string()),
-        CopyItem::File(_) | CopyItem::Repository(_) => None,
+        CopyItem::WithParents { .. } | CopyItem::File(_) | CopyItem::Repository(_) => None,
     });
     sources.collect()
 }
@@ -112,11 +112,34 @@ fn links_and_exclusions_are_part_of_a_copy() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_an_error_that_names_it() {
-    for (instruction, feature) in [("COPY --parents a /", "COPY --parents")] {
-        let error = case(&format!("FROM scratch\n{instruction}")).error();
-        assert_eq!(error, format!("line 2: `{feature}` is not supported yet"));
-    }
+fn sources_with_parents_are_parted_at_their_first_pivot() {
+    let check = |source: &str, directory: &str, pattern: &str| {
+        let case = case(&format!("FROM scratch\nARG A=a\nCOPY --parents {source} /dst"));
+        let parent = |text: &str| snapshot::RootfsPath::new(text).unwrap();
+        let (directory, pattern) = (parent(directory), parent(pattern));
+        assert_eq!(last_copy(&case).sources, [CopyItem::WithParents { directory, pattern }]);
+        let history = case.history().pop().unwrap();
+        assert_eq!(
+            history,
+            format!("COPY --parents {} /dst # buildkit", source.replace("$A", "a"))
+        );
+    };
+    check("$A/b", "/", "a/b");
+    check("./a/b/", "/", "a/b");
+    check("../../a", "/", "a");
+    check("a/./b/./c", "a", "b/c");
+    check("/a/../b/./**/c", "b", "**/c");
+    check("/./a", "/", "a");
+    check("a/./../b", "a", "b");
+    check(".", "/", "/");
+    let off = last_copy(&case("FROM scratch\nCOPY --parents=false a/./b /"));
+    assert_eq!(paths(&off), ["/a/b"]);
+    let plan = render(&case("FROM scratch\nCOPY --parents a/./b* /").plan());
+    assert!(plan.contains("-> copies /b* below /a from the context with its parents\n"), "{plan}");
+}
+
+#[test]
+fn only_add_takes_what_is_elsewhere() {
     assert_eq!(case("FROM scratch\nCOPY --link=false --parents=false a /").steps().len(), 1);
     assert_eq!(
         case("FROM scratch\nARG U=https://x/y\nCOPY $U /").error(),

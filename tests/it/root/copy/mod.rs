@@ -12,6 +12,7 @@ use fixture::{copy_context, inline, list, list_metadata, mode, path, rootfs, ste
 mod archives;
 mod fixture;
 mod metadata;
+mod parents;
 mod tables;
 
 /// Copies `words` from `source` to `target` and compares the entries with `expected`, or the
