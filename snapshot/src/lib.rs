@@ -5,6 +5,7 @@
 
 pub mod change;
 mod clock;
+mod confirm;
 mod diff;
 pub mod digest;
 mod error;
@@ -29,6 +30,7 @@ mod walk;
 pub mod xattr;
 
 pub use change::{Change, ChangeKind, Changeset};
+pub use confirm::is_as_indexed;
 pub use digest::{Digest, DigestError, Digester, HashingReader, HashingWriter};
 pub use error::SnapshotError;
 pub use fallback::Fallback;

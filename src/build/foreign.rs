@@ -259,7 +259,7 @@ impl Home {
                         session.events.send(Event::Warning { text: covered_text(&cover) });
                     }
                 }
-                Self::Place(_) | Self::Folder(_) | Self::Moved(_) => {
+                Self::Place(_) | Self::Folder(_) | Self::Moved(_) | Self::Tree(_) => {
                     on_disk.insert(path);
                 }
             }
@@ -275,7 +275,7 @@ impl Home {
     ) -> Result<Changeset, RootfsError> {
         match self {
             Self::Place(foreign) => foreign.complete(changes, index),
-            Self::Folder(_) | Self::Moved(_) => Ok(changes),
+            Self::Folder(_) | Self::Moved(_) | Self::Tree(_) => Ok(changes),
         }
     }
 
@@ -302,7 +302,7 @@ impl Home {
     fn foreign(&self) -> Option<&Foreign> {
         match self {
             Self::Place(foreign) => Some(foreign),
-            Self::Folder(_) | Self::Moved(_) => None,
+            Self::Folder(_) | Self::Moved(_) | Self::Tree(_) => None,
         }
     }
 }

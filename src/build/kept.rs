@@ -9,11 +9,13 @@ use snapshot::Digest;
 
 use super::error::BuildError;
 use super::options::{NewContent, SharedOptions, TagLookup};
+use super::trees::Trees;
 use crate::cache::{BaseImages, KanikoDirectory, KanikoTarball, KeptImage, Sought};
 use crate::image::{Image, ImageConfig, ImageFormat, Manifest, Platform, Reference};
 use crate::interrupt::Interrupt;
 use crate::registry::ResolvedImage;
 use crate::report::event::{Event, EventSink};
+use crate::sandbox::Form;
 use crate::store::{Access, Blob, Documents, SharedStore, Store};
 
 /// The shared directory of one build.
@@ -25,6 +27,8 @@ pub(super) struct Kept {
     used: RefCell<BTreeSet<Digest>>,
     /// Blobs that were not what they are named by.
     damaged: RefCell<BTreeSet<Digest>>,
+    /// Base images that are, or get, unpacked there.
+    pub(super) trees: Trees,
     /// kaniko's tarballs of images that are used; `None` where one cannot be read.
     tarballs: RefCell<BTreeMap<Digest, Option<KanikoTarball>>>,
 }
@@ -44,6 +48,7 @@ impl Kept {
             options: options.clone(),
             used: RefCell::default(),
             damaged: RefCell::default(),
+            trees: Trees::default(),
             tarballs: RefCell::default(),
         }
     }
@@ -160,10 +165,28 @@ impl Kept {
         was_used
     }
 
-    /// Returns what keeps blobs of the build for others; may run in a thread of its own.
+    /// Gets ready for roots over trees, where commands run in `form`: before any root is opened, for
+    /// what is opened earlier is on mounts that are not the build's own.
+    pub(super) fn prepare_trees(&self, form: Form) {
+        if form == Form::Namespaces && (self.store().is_writable() || self.store().has_trees()) {
+            self.trees.prepare();
+        }
+    }
+
+    /// Returns what keeps blobs and trees of the build for others; may run in a thread of its own.
     pub(super) fn keeper(&self, blobs: Vec<Blob>, interrupt: &Interrupt) -> impl FnOnce() + Send {
         let (store, interrupt) = (self.store().clone(), interrupt.clone());
-        move || blobs.iter().for_each(|blob| store.put_blob(blob, &interrupt))
+        let trees = self.trees.drafts();
+        // A larger one would have everything else removed for it.
+        let tree_limit_bytes = self.options.limit_bytes.map(|limit| limit / 2);
+        move || {
+            blobs.iter().for_each(|blob| store.put_blob(blob, &interrupt));
+            for tree in trees {
+                if interrupt.check().is_ok() {
+                    tree.keep(tree_limit_bytes);
+                }
+            }
+        }
     }
 
     /// Makes room for what was kept, if need be.

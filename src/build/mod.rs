@@ -42,6 +42,7 @@ mod stages;
 mod stay;
 mod steps;
 mod tracking;
+mod trees;
 mod trial;
 mod unpacking;
 

@@ -17,6 +17,7 @@ use super::options::{
 use super::session::Session;
 use super::stay::Record;
 use super::timed;
+use super::trees::TreeRoot;
 use super::{islands, mounts};
 use crate::archive::Beneath;
 use crate::report::event::{Event, Phase};
@@ -37,16 +38,35 @@ pub(super) enum Home {
     Place(Foreign),
     /// In a directory of its own, moved there from `/`: the index knows it as it was.
     Moved(PathBuf),
+    /// Over a tree that other builds use too.
+    Tree(TreeRoot),
 }
 
 impl Home {
+    pub(super) fn kind(&self) -> HomeKind {
+        match self {
+            Self::Tree(_) => HomeKind::Tree,
+            Self::Folder(_) | Self::Place(_) | Self::Moved(_) => HomeKind::Other,
+        }
+    }
+
     /// Returns where the files are on this machine.
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::Folder(path) | Self::Moved(path) => path,
             Self::Place(_) => Path::new("/"),
+            Self::Tree(root) => root.path(),
         }
     }
+}
+
+/// What matters to trackers of where a root file system is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HomeKind {
+    /// It is an overlay over a tree.
+    Tree,
+    /// It is not.
+    Other,
 }
 
 /// The root file systems of one build.
@@ -86,6 +106,11 @@ impl<'a> Roots<'a> {
         let folder = self.session.store.create_root(&self.folder_count.to_string())?;
         self.folder_count += 1;
         Ok((Rootfs::open(&folder)?, folder))
+    }
+
+    /// Makes an empty directory for a root that is not in it itself.
+    pub(super) fn create_folder(&mut self) -> Result<PathBuf, BuildError> {
+        Ok(self.create()?.1)
     }
 
     /// Makes an empty root file system where what is in `/` can be moved to.
@@ -197,6 +222,8 @@ impl<'a> Roots<'a> {
                 })
             }
             Home::Place(_) => Ok(()),
+            // What was written to it goes with it, and the directory at the end.
+            Home::Tree(_) => Ok(()),
         }
     }
 

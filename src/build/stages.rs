@@ -1,5 +1,6 @@
 //! Runs the planned stages in order and keeps their root file systems as long as they are needed.
 
+mod ground;
 mod supply;
 
 use std::collections::BTreeMap;
@@ -12,12 +13,11 @@ use super::error::BuildError;
 use super::exposure;
 use super::headers::Headers;
 use super::layers::{Layers, or_empty};
-use super::needs::{Needs, Uses, changes_files, copied_stages, is_in_target, needs, runs, uses};
-use super::roots::{Home, Root, Roots};
+use super::needs::{Needs, Uses, changes_files, is_in_target, needs, runs, uses};
+use super::roots::{Root, Roots};
 use super::session::Session;
 use super::steps::{Held, StageRun, Steps};
 use super::tracking::Tracking;
-use super::unpacking::Unpacking;
 use crate::execute::Outline;
 use crate::image::Image;
 use crate::plan::{Base, ImageRequest, Plan, PlannedStage};
@@ -68,6 +68,7 @@ impl<'a> Stages<'a> {
         let sandbox = is_run.then(|| session.sandbox()).transpose()?;
         if let Some(sandbox) = sandbox {
             exposure::warn(session, sandbox);
+            session.kept.prepare_trees(sandbox.form());
         }
         let roots = Roots::open(session, sandbox)?;
         let needs = needs(plan, &uses(plan), session.options.execution.unpacking);
@@ -139,8 +140,8 @@ impl<'a> Stages<'a> {
         let held = match need {
             Needs::Nothing => Held::Nothing,
             Needs::Outline if !rest.iter().any(changes_files) => Held::Nothing,
-            Needs::Outline => self.outline_or_root(part, &image)?,
-            Needs::Files => Held::Files(self.base_root(part, &image)?),
+            Needs::Outline => self.outline_or_root(part, &image, tracking)?,
+            Needs::Files => Held::Files(self.base_root(part, &image, tracking)?),
         };
         match &held {
             Held::Files(root) => {
@@ -249,7 +250,12 @@ impl<'a> Stages<'a> {
 
     /// Returns the outline that a stage starts with, or its base's files where they are on disk
     /// anyway.
-    fn outline_or_root(&mut self, part: Part<'_>, image: &Image) -> Result<Held, BuildError> {
+    fn outline_or_root(
+        &mut self,
+        part: Part<'_>,
+        image: &Image,
+        tracking: &Tracking,
+    ) -> Result<Held, BuildError> {
         if let Some(root) = self.inherit(part, false) {
             return Ok(Held::Files(root));
         }
@@ -265,7 +271,7 @@ impl<'a> Stages<'a> {
         }
         match self.headers.of(image)? {
             Some(headers) => Ok(Held::Outline(self.outline(Some(headers)))),
-            None => Ok(Held::Files(self.base_root(part, image)?)),
+            None => Ok(Held::Files(self.base_root(part, image, tracking)?)),
         }
     }
 
@@ -285,74 +291,6 @@ impl<'a> Stages<'a> {
 
     fn stage(&self, position: usize) -> &Finished {
         self.finished.get(position).expect("a plan orders stages after those they need")
-    }
-
-    /// Makes the root file system that a stage starts with.
-    fn base_root(&mut self, part: Part<'_>, image: &Image) -> Result<Root, BuildError> {
-        let Part { position, stage, .. } = part;
-        let needs_place = self.roots.are_in_place() && stage.steps.iter().any(runs);
-        if let Some(root) = self.inherit(part, needs_place) {
-            return Ok(root);
-        }
-        let first = stage.steps.iter().find(|step| changes_files(step));
-        let because_of = first.map_or_else(|| stage.text.clone(), |step| step.text.clone());
-        if needs_place {
-            self.make_room();
-            let (rootfs, beneath) = self.roots.occupy(position)?;
-            let index = self.unpacking(image, because_of).run(&rootfs, Some(&beneath))?;
-            self.roots.settle(index, beneath)
-        } else {
-            self.unpack(image, because_of)
-        }
-    }
-
-    /// Takes over the files of a stage's base where nobody else will look at them.
-    fn inherit(&mut self, part: Part<'_>, needs_place: bool) -> Option<Root> {
-        let Part { position, stage, uses, .. } = part;
-        let Base::Stage(base) = stage.base else { return None };
-        if !part.on_base {
-            return None;
-        }
-        let is_last = uses.get(base).is_some_and(|uses| uses.last_reader == Some(position));
-        let copies_too = copied_stages(stage).any(|source| source == base);
-        if is_last && !copies_too { self.take_over(base, position, needs_place) } else { None }
-    }
-
-    /// Takes the files of the stage `base` for the one at `position`, if they are where that needs
-    /// them.
-    fn take_over(&mut self, base: usize, position: usize, needs_place: bool) -> Option<Root> {
-        let root = self.finished.get_mut(base)?.root.take()?;
-        match root.home {
-            Home::Place(_) => {
-                self.roots.pass_on(position);
-                Some(root)
-            }
-            Home::Folder(_) if !needs_place => Some(root),
-            Home::Folder(_) | Home::Moved(_) => {
-                // Its layers are unpacked again; the folder goes when the stage is done.
-                self.finished.get_mut(base)?.root = Some(root);
-                None
-            }
-        }
-    }
-
-    /// Gives up the files of the stage that is in `/`: nobody copies from them, and a stage that
-    /// starts from it can have them from its layers.
-    fn make_room(&mut self) {
-        let occupant = self.roots.occupant();
-        if let Some(finished) = occupant.and_then(|occupant| self.finished.get_mut(occupant)) {
-            finished.root = None;
-        }
-    }
-
-    fn unpacking<'s>(&'s self, image: &'s Image, because_of: String) -> Unpacking<'s> {
-        Unpacking { session: self.session, bases: self.bases, image, because_of }
-    }
-
-    fn unpack(&mut self, image: &Image, because_of: String) -> Result<Root, BuildError> {
-        let (rootfs, folder) = self.roots.create()?;
-        let index = self.unpacking(image, because_of).run(&rootfs, None)?;
-        Ok(Root { rootfs, index, home: Home::Folder(folder) })
     }
 
     /// Removes the roots that no later stage reads.

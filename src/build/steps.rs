@@ -250,7 +250,9 @@ impl<'a> StageRun<'a> {
                 if session.is_single_snapshot() { run_count.min(1) } else { run_count };
             let inode_count = files.snapshotter.index().len() as u64 + 1;
             let work = Work { snapshot_count, inode_count };
-            if let Some(tracker) = tracking.start(session, &files.rootfs, work)? {
+            if let Some(tracker) =
+                tracking.start(session, &files.rootfs, files.home.kind(), work)?
+            {
                 files.snapshotter.track_with(tracker);
             }
         }

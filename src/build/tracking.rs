@@ -15,6 +15,7 @@ use snapshot::{Rootfs, SnapshotStats, Snapshotter};
 
 use super::error::BuildError;
 use super::options::{SnapshotChoices, SnapshotMode};
+use super::roots::HomeKind;
 use super::session::Session;
 use super::trial::TrialPlace;
 use crate::plan::{PlannedStage, StepKind};
@@ -54,7 +55,7 @@ pub(super) struct Tracking {
 }
 
 /// A tracker, and whether it may be given up for another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) kind: TrackerKind,
     force: Force,
@@ -112,6 +113,13 @@ impl Tracking {
         Ok(Self { choice, limits })
     }
 
+    /// Tells whether a root can be an overlay over a tree: there is no record of it that a tracker of
+    /// another kind could keep.
+    pub(super) fn allows_trees(&self) -> bool {
+        let is_other = matches!(self.choice.kind, TrackerKind::Fanotify | TrackerKind::Inotify);
+        self.choice.force == Force::Free || !is_other
+    }
+
     /// Starts the tracker of one stage; `None` where nothing is recorded.
     ///
     /// # Errors
@@ -120,13 +128,23 @@ impl Tracking {
         &self,
         session: &Session<'_>,
         rootfs: &Rootfs,
+        home: HomeKind,
         work: Work,
     ) -> Result<Option<ChangeTracker>, BuildError> {
-        if work.snapshot_count == 0 || !RECORDING.contains(&self.choice.kind) {
+        let kind = match (home, self.choice.force) {
+            // The root is such a record already.
+            (HomeKind::Tree, Force::Free) => TrackerKind::Overlay,
+            (HomeKind::Tree | HomeKind::Other, _) => self.choice.kind,
+        };
+        if work.snapshot_count == 0 || !RECORDING.contains(&kind) {
             return Ok(None);
         }
-        let kind = self.choice.kind;
-        if let Some(reason) = self.choice.why_not_for(work, self.limits, max_user_watches().ok()) {
+        if kind != self.choice.kind {
+            let reason = "the root is an overlay over a tree".to_owned();
+            session.events.send(Event::TrackerChosen { tracker: kind.to_string(), reason });
+        }
+        let choice = Choice { kind, ..self.choice };
+        if let Some(reason) = choice.why_not_for(work, self.limits, max_user_watches().ok()) {
             let reason = format!("{kind}: {reason}");
             let tracker = TrackerKind::Walk.to_string();
             session.events.send(Event::TrackerChosen { tracker, reason });

@@ -8,15 +8,15 @@ use super::bases::{Bases, Keeping};
 use super::error::BuildError;
 use super::session::Session;
 use crate::archive::{Beneath, NotOnDisk, limits_for};
-use crate::image::Image;
+use crate::image::Layer;
 use crate::report::event::{Event, Gauge, LongWork, Phase};
-use crate::unpack::{LayerInput, UnpackOptions, Unpacked, unpack};
+use crate::unpack::{LayerInput, UnpackOptions, Unpacked, unpack_onto};
 
-/// An image that is to be unpacked.
+/// An image, or layers of one, that are to be unpacked.
 pub(super) struct Unpacking<'a> {
     pub(super) session: &'a Session<'a>,
     pub(super) bases: &'a Bases<'a>,
-    pub(super) image: &'a Image,
+    pub(super) layers: &'a [Layer],
     /// The step that needs files, as text.
     pub(super) because_of: String,
 }
@@ -29,16 +29,26 @@ impl Unpacking<'_> {
         rootfs: &Rootfs,
         beneath: Option<&Beneath>,
     ) -> Result<Index, BuildError> {
-        if self.image.layers().is_empty() {
-            return Ok(Index::default());
+        Ok(self.run_onto(rootfs, Index::default(), beneath)?.index)
+    }
+
+    /// The same, onto what is in `rootfs` already, which is as `index` says.
+    pub(super) fn run_onto(
+        self,
+        rootfs: &Rootfs,
+        index: Index,
+        beneath: Option<&Beneath>,
+    ) -> Result<Unpacked, BuildError> {
+        if self.layers.is_empty() {
+            return Ok(Unpacked::nothing_on(index));
         }
         let events = self.session.events;
         let limits = limits_for(rootfs).map_err(|source| BuildError::FreeSpace { source })?;
         let options = UnpackOptions { limits, beneath: beneath.cloned() };
-        let (layers, pulls) = self.bases.layers(self.image.layers(), Keeping::Stored)?;
+        let (layers, pulls) = self.bases.layers(self.layers, Keeping::Stored)?;
         let start = Instant::now();
         events.send(Event::UnpackStarted { because_of: self.because_of.clone() });
-        let unpacked = match unpack(rootfs, self.counted(layers), &options) {
+        let unpacked = match unpack_onto(rootfs, index, self.counted(layers), &options) {
             Ok(unpacked) => unpacked,
             Err(error) => return Err(self.bases.blame(pulls.blame(error))),
         };
@@ -51,7 +61,7 @@ impl Unpacking<'_> {
             elapsed,
         });
         warn(&unpacked);
-        Ok(unpacked.index)
+        Ok(unpacked)
     }
 
     /// Returns the layers so that it can be seen how much of them was read.

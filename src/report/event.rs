@@ -65,6 +65,11 @@ pub enum Event {
         /// How long it took.
         elapsed: Duration,
     },
+    /// A base image is unpacked in the directory that builds share.
+    TreeUsed {
+        /// Where.
+        path: std::path::PathBuf,
+    },
     /// A base image is written to disk.
     UnpackStarted {
         /// The step that needs files, as text.

@@ -39,6 +39,7 @@ pub fn narrate(event: &Event) -> Option<Message> {
             ],
             ..debug("headers of the base read")
         },
+        Event::TreeUsed { path } => info(format!("Using the image unpacked in {}", path.display())),
         Event::UnpackStarted { because_of } => {
             info(format!("Unpacking rootfs as cmd {because_of} requires it."))
         }

@@ -20,15 +20,19 @@ pub(super) struct Applier {
     rootfs: Rootfs,
     placer: Placer,
     index: Index,
+    /// Directories of what was there before the first layer that something was put into or taken
+    /// from, where there was something.
+    entered: Option<HashSet<RootfsPath>>,
     /// What the current layer wrote, and the directories above it; whiteouts leave these alone.
-    /// Not kept for the lowest layer, under which there is nothing to hide.
+    /// Not kept for the lowest layer of all, under which there is nothing to hide.
     written: HashSet<RootfsPath>,
     stats: UnpackStats,
     not_on_disk: Vec<(RootfsPath, NotOnDisk)>,
 }
 
 impl Applier {
-    pub(super) fn new(rootfs: &Rootfs, beneath: Option<&Beneath>) -> Self {
+    /// `index` is of what is there.
+    pub(super) fn new(rootfs: &Rootfs, index: Index, beneath: Option<&Beneath>) -> Self {
         let options = PlaceOptions {
             ownership: Ownership::Archive,
             contents: Contents::Digest,
@@ -42,7 +46,8 @@ impl Applier {
                 Some(beneath) => placer.keeping_covered(beneath),
                 None => placer,
             },
-            index: Index::new(),
+            entered: (!index.is_empty()).then(HashSet::new),
+            index,
             written: HashSet::new(),
             stats: UnpackStats::default(),
             not_on_disk: Vec::new(),
@@ -84,6 +89,8 @@ impl Applier {
             .finish(&mut |path, metadata, xattrs| index.insert(path, row(metadata, &xattrs)))
             .map_err(UnpackError::Finish)?;
         let finish = |error: snapshot::RootfsError| UnpackError::Finish(error.into());
+        let entered = self.entered.unwrap_or_default();
+        settle_entered(&self.rootfs, index, entered).map_err(finish)?;
         let several_names: Vec<(RootfsPath, Row)> = self
             .index
             .iter()
@@ -199,9 +206,22 @@ impl Applier {
         Ok(())
     }
 
+    /// Tells whether nothing is below the current layer.
+    fn is_lowest(&self) -> bool {
+        self.stats.layer_count == 0 && self.entered.is_none()
+    }
+
+    /// Notes that something in the directory of `path` came or went.
+    fn note_entered(&mut self, path: &RootfsPath) {
+        if let Some(entered) = &mut self.entered {
+            entered.extend(path.parent());
+        }
+    }
+
     fn note_written(&mut self, path: &RootfsPath) {
-        // Nothing is below the lowest layer, and that is the large one.
-        if self.stats.layer_count == 0 || !self.written.insert(path.clone()) {
+        self.note_entered(path);
+        // That is the large one.
+        if self.is_lowest() || !self.written.insert(path.clone()) {
             return;
         }
         for directory in path.ancestors() {
@@ -213,13 +233,14 @@ impl Applier {
 
     /// Removes `paths` and what is below them, except what this layer wrote.
     fn remove_lower(&mut self, mut paths: Vec<RootfsPath>) -> Result<(), LayerError> {
-        if self.stats.layer_count == 0 {
+        if self.is_lowest() {
             return Ok(());
         }
         while let Some(path) = paths.pop() {
             if self.written.contains(&path) {
                 paths.extend(self.children(&path));
             } else if self.index.get(&path).is_some() {
+                self.note_entered(&path);
                 // Only what a layer brought: where the root is a container's `/`, there is more.
                 self.placer.remove_all(&path)?;
                 self.index.remove(&path);
@@ -232,6 +253,28 @@ impl Applier {
         let names = self.index.children(directory).unwrap_or_default();
         names.into_iter().map(|name| directory.join_name(name)).collect()
     }
+}
+
+/// Gives directories that no layer names, but has put something into, their times back.
+fn settle_entered(
+    rootfs: &Rootfs,
+    index: &mut Index,
+    entered: HashSet<RootfsPath>,
+) -> Result<(), snapshot::RootfsError> {
+    for path in entered {
+        let Some(row) = index.get(&path).filter(|row| !row.shadow) else { continue };
+        let Some(found) = rootfs.metadata(&path)? else { continue };
+        if row.metadata.kind != FileKind::Directory || found.kind != FileKind::Directory {
+            continue;
+        }
+        if found.mtime != row.metadata.mtime {
+            rootfs.set_mtime(&path, row.metadata.mtime)?;
+        }
+        if let Some(metadata) = rootfs.metadata(&path)? {
+            index.insert(&path, Row { metadata, ..row });
+        }
+    }
+    Ok(())
 }
 
 fn row(metadata: Metadata, xattrs: &Xattrs) -> Row {

@@ -68,6 +68,19 @@ pub struct Unpacked {
     pub dropped_xattrs: Vec<(&'static str, DroppedXattrs)>,
 }
 
+impl Unpacked {
+    /// Returns what no layer at all makes of a root that is as `index` says.
+    pub fn nothing_on(index: Index) -> Self {
+        let stats = UnpackStats::default();
+        Self { index, stats, not_on_disk: Vec::new(), dropped_xattrs: Vec::new() }
+    }
+
+    /// Tells whether everything that the layers hold is on disk.
+    pub fn is_whole(&self) -> bool {
+        self.not_on_disk.is_empty() && self.dropped_xattrs.is_empty()
+    }
+}
+
 /// Unpacks `layers`, lowest first, into `rootfs`.
 ///
 /// Layers are opened, read, hashed and decompressed on threads of their own, at most two ahead of
@@ -80,7 +93,21 @@ pub fn unpack(
     layers: Vec<LayerInput>,
     options: &UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    let mut applier = Applier::new(rootfs, options.beneath.as_ref());
+    unpack_onto(rootfs, Index::new(), layers, options)
+}
+
+/// Unpacks `layers` onto an image that is in `rootfs`, which is as `index` says; the index that is
+/// returned is of all of it.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_onto(
+    rootfs: &Rootfs,
+    index: Index,
+    layers: Vec<LayerInput>,
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackError> {
+    let mut applier = Applier::new(rootfs, index, options.beneath.as_ref());
     in_turn(layers, options.limits, |identity, stream| {
         applier.apply(stream, identity, options.limits)
     })?;

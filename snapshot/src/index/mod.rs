@@ -9,6 +9,7 @@
 mod names;
 mod packed;
 mod siblings;
+mod stored;
 mod upkeep;
 
 use std::collections::HashMap;

@@ -96,7 +96,12 @@ impl Index {
         }
         let packed = self.table.get_mut(id);
         (packed.previous_link, packed.next_link) = (id, id);
-        let hash = self.hasher.hash_one(inode);
+        self.add_ring(id);
+    }
+
+    /// Has an entry found by its inode, for all names of that.
+    pub(super) fn add_ring(&mut self, id: NodeId) {
+        let hash = self.hasher.hash_one(self.inode(id));
         let Self { by_inode, table, devices, hasher, .. } = self;
         by_inode.insert_unique(hash, id, |&id| {
             let packed = table.get(id);

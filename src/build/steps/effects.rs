@@ -1,11 +1,12 @@
 //! What each step of a stage does to its files, or to their outline.
 
-use snapshot::track::{StepOverlay, Tracked};
+use snapshot::track::Tracked;
 use snapshot::{Rootfs, RootfsPath};
 
 use super::{Files, Ground, StageRun, Supply, Touched};
 use crate::build::error::StepError;
 use crate::build::islands::Islands;
+use crate::build::overlays::Recording;
 use crate::build::{mounts, overlays, timed};
 use crate::execute::{self, Copied, Invocation, Source};
 use crate::plan::{CopySource, CopyStep, Footing, RunStep, Step, StepKind};
@@ -80,8 +81,11 @@ impl StageRun<'_> {
         let session = self.session;
         let tracking = self.tracking;
         let files = self.files();
-        let overlay = overlays::mount(session, tracking, &mut files.snapshotter)?;
-        let rootfs = overlay.as_ref().map_or(&files.rootfs, StepOverlay::rootfs).clone();
+        let recording = overlays::mount(session, tracking, &files.home, &mut files.snapshotter)?;
+        let rootfs = match &recording {
+            Some(Recording::Step(overlay)) => overlay.rootfs().clone(),
+            Some(Recording::Root(_)) | None => files.rootfs.clone(),
+        };
         let sandbox = session.sandbox()?;
         let islands = files.home.show(session, &files.rootfs, run)?;
         let outcome = mounts::during(session, run, &files.home, supply, |mounts, secrets| {
@@ -111,8 +115,9 @@ impl StageRun<'_> {
                 if let Some(islands) = islands {
                     files.home.take_back(islands)?;
                 }
-                if let Some(overlay) = overlay {
-                    files.written.merge(overlays::merge(session, overlay, &files.snapshotter)?);
+                if let Some(recording) = recording {
+                    let (home, snapshotter) = (&files.home, &files.snapshotter);
+                    files.written.merge(overlays::merge(session, recording, home, snapshotter)?);
                 }
                 Ok(())
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::locks::LockKind;
 use super::locks::{Locked, try_lock};
+use super::trees::LOCK;
 
 /// A draft of which nobody can tell whether its writer lives is left alone for so long.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -52,6 +53,10 @@ impl Drafts {
     pub(super) fn remove_dead(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
+            if path.is_dir() {
+                remove_dead_tree(&path);
+                continue;
+            }
             let Ok(file) = File::open(&path) else { continue };
             let is_dead = match try_lock(&file, LockKind::Exclusive) {
                 Locked::Held => true,
@@ -64,6 +69,23 @@ impl Drafts {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes a directory that a dead writer left. One without a lock file was just made, or its writer
+/// died at once: its age says so.
+fn remove_dead_tree(path: &Path) {
+    let lock = File::open(path.join(LOCK));
+    let locked =
+        lock.as_ref().map_or(Locked::Unsupported, |lock| try_lock(lock, LockKind::Exclusive));
+    let Ok(folder) = File::open(path) else { return };
+    let is_dead = match locked {
+        Locked::Held => age_of(&folder) > Duration::from_secs(60),
+        Locked::Busy => false,
+        Locked::Unsupported => is_abandoned(&folder),
+    };
+    if is_dead && let Err(error) = fs::remove_dir_all(path) {
+        tracing::debug!(path = %path.display(), %error, "what a dead build left stays");
     }
 }
 

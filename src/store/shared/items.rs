@@ -7,8 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::trees::{self, size_of};
 use super::volumes::{LOCK, id_of};
-use super::{BLOBS, CONTEXTS, HEADERS, SharedStore, TAGS, VOLUMES};
+use super::{BLOBS, CONTEXTS, HEADERS, SharedStore, TAGS, TREES, VOLUMES};
 
 /// Kinds of what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub enum ItemKind {
     Context,
     /// The directory of a cache mount.
     Mount,
+    /// An unpacked image.
+    Tree,
 }
 
 impl ItemKind {
@@ -34,6 +37,7 @@ impl ItemKind {
             Self::Headers => "headers",
             Self::Context => "context",
             Self::Mount => "mount",
+            Self::Tree => "tree",
         }
     }
 }
@@ -43,7 +47,8 @@ impl ItemKind {
 pub struct Item {
     /// What it is.
     pub kind: ItemKind,
-    /// Its digest's digits, or the id of a cache mount.
+    /// Its digest's digits, those of the layers that a tree was unpacked from, or the id of a cache
+    /// mount.
     pub name: String,
     /// Room that it takes on disk, in bytes.
     pub size_bytes: u64,
@@ -77,6 +82,7 @@ impl SharedStore {
             (ItemKind::Headers, HEADERS),
             (ItemKind::Context, CONTEXTS),
             (ItemKind::Mount, VOLUMES),
+            (ItemKind::Tree, TREES),
         ] {
             let folder = self.path(name);
             let entries = match fs::read_dir(&folder) {
@@ -106,6 +112,10 @@ fn item(kind: ItemKind, path: PathBuf) -> Option<Item> {
             let name = id_of(&path).unwrap_or(file_name);
             (name, tree_bytes(&path), used.or_else(|_| metadata.modified()))
         }
+        ItemKind::Tree => {
+            let used = fs::metadata(path.join(trees::LOCK)).and_then(|lock| lock.modified());
+            (file_name, size_of(&path), used.or_else(|_| metadata.modified()))
+        }
         ItemKind::Blob | ItemKind::Tag | ItemKind::Headers | ItemKind::Context => {
             (file_name, room_of(&metadata), metadata.modified())
         }
@@ -122,7 +132,7 @@ fn room_of(metadata: &Metadata) -> u64 {
 }
 
 /// Returns the room that a directory takes with all in it; what cannot be read counts nothing.
-fn tree_bytes(top: &Path) -> u64 {
+pub(super) fn tree_bytes(top: &Path) -> u64 {
     let mut bytes = 0_u64;
     let mut linked = HashSet::new();
     let mut open = vec![top.to_path_buf()];

@@ -3,9 +3,10 @@
 //! `flock`, which the kernel releases with its holder, however that ends; on NFS it is one lock for
 //! all machines. Some network and user-space file systems refuse it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -51,6 +52,15 @@ pub(super) fn try_lock(file: impl AsFd, kind: LockKind) -> Locked {
 pub(super) fn open_lock(path: &Path) -> io::Result<File> {
     // On NFS a lock of one's own needs a file that can be written.
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Tells whether an open file is the one that has this name now: whoever removes something moves it
+/// away first, with its lock.
+pub(super) fn is_same(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
 }
 
 /// A lock on a path; released when dropped.

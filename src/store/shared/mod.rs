@@ -1,8 +1,8 @@
 //! What outlives builds, in one directory that builds and warmers on several machines share.
 //!
 //! Owns the directory `zuwai` below the one that the user names: blobs by digest, as an OCI layout
-//! has them; small documents by digest of what they are about; and the directories of commands'
-//! cache mounts. Must not know images or contexts.
+//! has them; small documents by digest of what they are about; the directories of commands'
+//! cache mounts; and unpacked images. Must not know images or contexts.
 //!
 //! The idea to hold in mind: it is a favour. Everything in it is made beside its place, synced and
 //! renamed, so that who looks sees all of it or nothing, whoever is killed when; a file that has its
@@ -17,6 +17,7 @@ mod items;
 mod list;
 mod locks;
 mod prune;
+mod trees;
 mod volumes;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use documents::Documents;
 pub use items::{Item, ItemKind, Items};
 pub use locks::PathLock;
 pub use prune::{Pruned, Wish};
+pub use trees::{SharedTree, TreeDraft};
 pub use volumes::{CacheVolume, CacheVolumes, Sharing, VolumeError};
 
 use drafts::Drafts;
@@ -116,6 +118,7 @@ const HEADERS: &str = "headers";
 const CONTEXTS: &str = "contexts";
 const TAGS: &str = "tags";
 const VOLUMES: &str = "mounts";
+const TREES: &str = "trees";
 const DRAFTS: &str = "drafts";
 const LOCKS: &str = "locks";
 const TRASH: &str = "trash";
@@ -145,7 +148,7 @@ impl SharedStore {
     }
 
     fn make(&self) -> Result<(), io::Error> {
-        for name in [BLOBS, HEADERS, CONTEXTS, TAGS, VOLUMES, DRAFTS, LOCKS, TRASH] {
+        for name in [BLOBS, HEADERS, CONTEXTS, TAGS, VOLUMES, TREES, DRAFTS, LOCKS, TRASH] {
             fs::create_dir_all(self.path(name))?;
         }
         for (name, content) in [("oci-layout", MARKER), ("index.json", EMPTY_INDEX)] {

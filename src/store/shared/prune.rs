@@ -44,8 +44,8 @@ pub struct Pruned {
 impl SharedStore {
     /// Removes what was not used for longest, and what dead builds have left half-written.
     ///
-    /// A build that reads a blob keeps it, removed or not; a cache mount that is in use stays. Where
-    /// locks do not work, cache mounts stay.
+    /// A build that reads a blob keeps it, removed or not; a cache mount or a tree that is in use
+    /// stays. Where locks do not work, those stay.
     ///
     /// # Errors
     /// When a folder cannot be listed, or something cannot be removed.
@@ -124,7 +124,9 @@ impl SharedStore {
             ItemKind::Blob | ItemKind::Tag | ItemKind::Headers | ItemKind::Context => {
                 fs::remove_file(&item.path).map(|()| true)
             }
-            ItemKind::Mount => move_away(&item.path, &self.path(TRASH).join(unique_name())),
+            ItemKind::Mount | ItemKind::Tree => {
+                move_away(&item.path, &self.path(TRASH).join(unique_name()))
+            }
         };
         match removed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),

@@ -283,3 +283,91 @@ fn documents_are_whole_and_replaced() {
     assert_eq!(store.headers().get(&digest), None);
     assert_eq!(store.tags().all(), [(digest, b"two".to_vec())]);
 }
+
+fn tree(store: &SharedStore, name: &Digest) -> TreeDraft {
+    let draft = store.begin_tree(name).unwrap();
+    fs::create_dir(draft.root().join("etc")).unwrap();
+    fs::write(draft.root().join("etc/file"), "content").unwrap();
+    draft
+}
+
+#[test]
+fn a_tree_has_its_name_when_it_is_whole() {
+    let (_folder, store) = open();
+    let name = Digest::of(b"layers");
+    let draft = tree(&store, &name);
+    draft.keep(None);
+    assert!(store.tree(&name).is_none() && draft.root().exists(), "nobody said that it is whole");
+    assert!(!store.has_trees());
+    draft.complete(b"about".to_vec());
+    draft.keep(None);
+    draft.keep(None);
+    let found = store.tree(&name).unwrap();
+    assert_eq!(fs::read(found.root().join("etc/file")).unwrap(), b"content");
+    assert_eq!(found.about().unwrap(), b"about");
+    assert!(store.has_trees());
+    drop(draft);
+    assert!(found.root().exists());
+    let other = tree(&store, &name);
+    other.complete(b"other".to_vec());
+    other.keep(None);
+    drop(other);
+    assert_eq!(store.tree(&name).unwrap().about().unwrap(), b"about", "the first one stays");
+    let large = tree(&store, &Digest::of(b"large"));
+    large.complete(Vec::new());
+    large.keep(Some(1));
+    assert!(store.tree(&Digest::of(b"large")).is_none());
+    drop(large);
+    assert_eq!(names(&store.path(DRAFTS)), [""; 0]);
+    assert_eq!(store.take_troubles(), []);
+}
+
+#[test]
+fn a_tree_in_use_stays() {
+    let (_folder, store) = open();
+    let name = Digest::of(b"layers");
+    let draft = tree(&store, &name);
+    draft.complete(Vec::new());
+    draft.keep(None);
+    let all = Wish { keep_bytes: Some(0), unused_for: None };
+    let prune = || {
+        let pruned = store.prune(&all).unwrap();
+        let names = |items: Vec<Item>| items.into_iter().map(|item| item.name).collect::<Vec<_>>();
+        (names(pruned.removed), names(pruned.busy))
+    };
+    assert_eq!(prune(), (vec![], vec![name.hex()]), "who made it uses it");
+    let found = store.tree(&name).unwrap();
+    drop(draft);
+    assert_eq!(prune(), (vec![], vec![name.hex()]));
+    // Nor does anybody remove it under others who doubt it less.
+    store.tree(&name).unwrap().remove();
+    assert!(found.root().exists());
+    let items = store.items().unwrap();
+    assert_eq!((items.items[0].kind, &items.items[0].name), (ItemKind::Tree, &name.hex()));
+    assert!(items.total_bytes > 0);
+    drop(found);
+    assert_eq!(prune(), (vec![name.hex()], vec![]));
+    assert!(store.tree(&name).is_none());
+    assert_eq!((names(&store.path(TREES)), names(&store.path(TRASH))), (vec![], vec![]));
+}
+
+#[test]
+fn what_a_dead_build_left_of_a_tree_is_removed() {
+    let (_folder, store) = open();
+    let draft = tree(&store, &Digest::of(b"layers"));
+    let alive = names(&store.path(DRAFTS));
+    let dead = store.path(DRAFTS).join("dead");
+    fs::create_dir_all(dead.join("root/etc")).unwrap();
+    fs::write(dead.join("lock"), "").unwrap();
+    let starting = store.path(DRAFTS).join("starting");
+    fs::create_dir(&starting).unwrap();
+    for folder in [&dead, &starting, &store.path(DRAFTS).join(&alive[0])] {
+        age(folder, 3600);
+    }
+    store.prune(&Wish::default()).unwrap();
+    let mut left = alive;
+    left.push("starting".to_owned());
+    left.sort();
+    assert_eq!(names(&store.path(DRAFTS)), left);
+    drop(draft);
+}

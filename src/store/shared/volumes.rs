@@ -8,7 +8,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -16,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::Digest;
 
 use super::drafts::unique_name;
-use super::locks::{LockKind, Locked, open_lock, try_lock};
+use super::locks::{LockKind, Locked, is_same, open_lock, try_lock};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::report::fault::{Class, Fault};
 use crate::store::workspace::StoreError;
@@ -191,13 +190,6 @@ fn try_open(
     // Says when it was used; where this is not allowed, it counts as not used.
     _ = lock.set_modified(SystemTime::now());
     Ok(Tried::Have(CacheVolume { data, _lock: lock }))
-}
-
-fn is_same(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
 }
 
 fn make(folder: &Path, id: &str, data: &Path, prepare: Prepare<'_>) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ mod damage;
 mod images;
 mod reasons;
 mod registries;
+mod trees;
 mod trust;
 
 /// A context with some of everything, and a Dockerfile that says `FROM base`.

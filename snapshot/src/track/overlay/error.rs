@@ -25,6 +25,16 @@ pub enum OverlayError {
     /// The directory beside the root is on another mount, so that nothing can be moved over.
     #[error("the root is on another mount than the directory for its changes")]
     AnotherMount,
+    /// The tree is on another file system than the directory for what is written, so that inode
+    /// numbers would change.
+    #[error("the tree is on another file system than the directory for what is written to it")]
+    AnotherFileSystem,
+    /// What the overlay shows is not what is in the tree.
+    #[error("the overlay does not show `{path}` as it is in the tree")]
+    Unlike {
+        /// What looks different.
+        path: RootfsPath,
+    },
     /// The root has a device that an overlay takes for a mark of its own.
     #[error("an overlay would hide the device `{path}`, which is its mark for a removed file")]
     HidesDevice {

@@ -17,10 +17,12 @@ mod links;
 mod marks;
 mod merge;
 mod mount;
+mod tree;
 mod upper;
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::index::{Index, NodeId};
@@ -33,11 +35,15 @@ use crate::scope::PathSet;
 pub use error::OverlayError;
 use merge::Merge;
 pub(super) use mount::mount_plain;
+pub use tree::{OwnMounts, TreeOverlay};
 
 /// What is in the directory for a step's changes.
 const UPPER: &str = "upper";
 const WORK: &str = "work";
 const ASIDE: &str = "aside";
+
+/// What the kernel calls its index of hard links, in the directory it works in.
+const INDEX: &[u8] = b"index";
 
 /// An overlay over a root, for one step.
 ///
@@ -88,19 +94,8 @@ impl StepOverlay {
         if mount_id(root).map_err(io_error)? != mount_id(&scratch.rootfs).map_err(io_error)? {
             return Err(OverlayError::AnotherMount);
         }
-        for name in [UPPER, WORK, ASIDE] {
-            scratch.directory(name)?;
-        }
-        let upper = scratch.open(UPPER)?;
-        // The top of the overlay is the upper directory's.
-        let top = root.open_dir(&RootfsPath::root())?;
-        marks::copy(&top, &upper, marks::metadata(&top)?.mtime)?;
-        let work = scratch.open(WORK)?;
-        let mount = mount::mount(root.as_fd(), upper.as_fd(), work.as_fd())?;
-        // What the kernel cannot do it leaves out without a word.
-        if work.metadata(b"index")?.is_none_or(|index| index.kind != FileKind::Directory) {
-            return Err(OverlayError::NoIndex);
-        }
+        scratch.directory(ASIDE)?;
+        let mount = scratch.mount_over(root)?;
         let merged = Rootfs::from_mount(mount, root.host_path());
         Ok(Self { root: root.clone(), merged, scratch })
     }
@@ -125,7 +120,7 @@ impl StepOverlay {
         let directories = upper::read(&upper, &root)?;
         let mut scope = upper::scope(&directories, index);
         let (work, aside) = (scratch.open(WORK)?, scratch.open(ASIDE)?);
-        let relinked = links::relink(&root, &work.open_dir(b"index")?, index, &aside)?;
+        let relinked = links::relink(&root, &work.open_dir(INDEX)?, index, &aside)?;
         scope.extend(relinked);
         Merge { root: &root, upper: &upper, aside: &aside }.run(&directories)?;
         tracing::debug!(paths = scope.len(), directories = directories.len(), "overlay merged");
@@ -140,6 +135,24 @@ impl Scratch {
         };
         fs::create_dir(path).map_err(failed)?;
         Ok(Self { path: path.to_owned(), rootfs: Rootfs::open(path)? })
+    }
+
+    /// Mounts an overlay that has its upper layer here.
+    fn mount_over(&self, root: &Rootfs) -> Result<OwnedFd, OverlayError> {
+        for name in [UPPER, WORK] {
+            self.directory(name)?;
+        }
+        let upper = self.open(UPPER)?;
+        // The top of the overlay is the upper directory's.
+        let top = root.open_dir(&RootfsPath::root())?;
+        marks::copy(&top, &upper, marks::metadata(&top)?.mtime)?;
+        let work = self.open(WORK)?;
+        let mount = mount::mount(root.as_fd(), upper.as_fd(), work.as_fd())?;
+        // What the kernel cannot do it leaves out without a word.
+        if work.metadata(INDEX)?.is_none_or(|index| index.kind != FileKind::Directory) {
+            return Err(OverlayError::NoIndex);
+        }
+        Ok(mount)
     }
 
     fn top(&self) -> Result<Directory, RootfsError> {

@@ -1,0 +1,238 @@
+//! Unpacked images, which builds lay their own changes over.
+//!
+//! ```text
+//! NAME/lock     held as long as somebody uses the tree
+//! NAME/root     the files, which nobody writes to any more
+//! NAME/about    what whoever made it knows of them
+//! NAME/size     the room that it takes, in bytes
+//! ```
+//!
+//! A tree is filled in the directory of drafts, and used from there by whoever fills it. It gets its
+//! name when it is whole and on disk. Whether it still is what it was then is for who uses it to
+//! find out: `about` says what there has to be.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use snapshot::Digest;
+
+use super::drafts::unique_name;
+use super::items::tree_bytes;
+use super::locks::{LockKind, Locked, is_same, open_lock, try_lock};
+use super::volumes::move_away;
+use super::{DRAFTS, SharedStore, TRASH, TREES};
+
+pub(super) const LOCK: &str = "lock";
+const ROOT: &str = "root";
+const ABOUT: &str = "about";
+const SIZE: &str = "size";
+
+/// A tree in use: nobody removes it before this is dropped.
+#[derive(Debug)]
+pub struct SharedTree {
+    store: SharedStore,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl SharedTree {
+    /// Returns the directory of its files.
+    pub fn root(&self) -> PathBuf {
+        self.folder.join(ROOT)
+    }
+
+    /// Returns what is known of its files.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn about(&self) -> io::Result<Vec<u8>> {
+        fs::read(self.folder.join(ABOUT))
+    }
+
+    /// Removes the tree, unless others use it; it turned out not to be what it was. Whether it is
+    /// gone is not told: who looks at it next finds out the same.
+    pub fn remove(self) {
+        let Self { store, folder, _lock: lock } = self;
+        // Our own lock would be in the way.
+        drop(lock);
+        if store.is_writable() {
+            let to = store.path(TRASH).join(unique_name());
+            if let Ok(true) = move_away(&folder, &to) {
+                // What stays is removed by the next who makes room.
+                _ = fs::remove_dir_all(to);
+            }
+        }
+    }
+}
+
+/// A tree that is being filled; cheap to clone. What has no name when the last of these is dropped
+/// goes.
+#[derive(Clone, Debug)]
+pub struct TreeDraft {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: SharedStore,
+    name: Digest,
+    /// Where it is until it has its name.
+    folder: PathBuf,
+    /// Held until nobody uses the tree any more.
+    _lock: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It is not whole.
+    Filling,
+    /// It is, and this is what is known of it.
+    Whole(Vec<u8>),
+    /// It has its name, or will not get it.
+    Settled { is_named: bool },
+}
+
+impl TreeDraft {
+    /// Returns the directory to fill, where it stays until [`TreeDraft::keep`].
+    pub fn root(&self) -> PathBuf {
+        self.inner.folder.join(ROOT)
+    }
+
+    /// Says that the tree is whole, and what is known of its files.
+    pub fn complete(&self, about: Vec<u8>) {
+        *self.inner.state() = State::Whole(about);
+    }
+
+    /// Brings the tree to disk and gives it its name, if it is whole and takes no more than
+    /// `limit_bytes`; once.
+    pub fn keep(&self, limit_bytes: Option<u64>) {
+        let inner = &*self.inner;
+        let about = {
+            let mut state = inner.state();
+            match std::mem::replace(&mut *state, State::Settled { is_named: false }) {
+                State::Whole(about) => about,
+                other => {
+                    *state = other;
+                    return;
+                }
+            }
+        };
+        let outcome = inner.name(&about, limit_bytes);
+        if let Ok(true) = outcome {
+            *inner.state() = State::Settled { is_named: true };
+        }
+        inner.store.note(outcome.map(drop));
+    }
+}
+
+impl Inner {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing is half-done while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether the tree has its name now.
+    fn name(&self, about: &[u8], limit_bytes: Option<u64>) -> io::Result<bool> {
+        let to = self.store.path(TREES).join(self.name.hex());
+        let size_bytes = tree_bytes(&self.folder);
+        if to.exists() || limit_bytes.is_some_and(|limit| size_bytes > limit) {
+            return Ok(false);
+        }
+        write_synced(&self.folder.join(ABOUT), about)?;
+        write_synced(&self.folder.join(SIZE), size_bytes.to_string().as_bytes())?;
+        // Thousands of files: one call for all of them, and all others' with them.
+        rustix::fs::syncfs(File::open(&self.folder)?)?;
+        match fs::rename(&self.folder, &to) {
+            Ok(()) => Ok(true),
+            // Somebody else was as fast.
+            Err(_) if to.exists() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if matches!(*self.state(), State::Settled { is_named: true }) {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            // It is found by its free lock.
+            tracing::debug!(folder = %self.folder.display(), %error, "a draft of a tree stays");
+        }
+    }
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+impl SharedStore {
+    /// Tells whether there is any tree.
+    pub fn has_trees(&self) -> bool {
+        fs::read_dir(self.path(TREES)).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Returns the tree of a name, and notes that it was used; `None` where there is none, or no
+    /// locks to keep it.
+    pub fn tree(&self, name: &Digest) -> Option<SharedTree> {
+        let folder = self.path(TREES).join(name.hex());
+        let path = folder.join(LOCK);
+        let lock = match self.is_writable() {
+            true => open_existing(&path).ok()?,
+            false => File::open(&path).ok()?,
+        };
+        if try_lock(&lock, LockKind::Shared) != Locked::Held || !is_same(&lock, &path) {
+            return None;
+        }
+        if self.is_writable() {
+            // Where this is not allowed, it counts as not used.
+            _ = lock.set_modified(SystemTime::now());
+        }
+        Some(SharedTree { store: self.clone(), folder, _lock: lock })
+    }
+
+    /// Begins a tree; `None` where nothing is written, or there are no locks.
+    pub fn begin_tree(&self, name: &Digest) -> Option<TreeDraft> {
+        if !self.is_writable() {
+            return None;
+        }
+        let folder = self.path(DRAFTS).join(unique_name());
+        let begun = fs::create_dir(&folder).and_then(|()| {
+            let lock = open_lock(&folder.join(LOCK))?;
+            fs::create_dir(folder.join(ROOT))?;
+            Ok(lock)
+        });
+        let lock = match begun {
+            Ok(lock) => lock,
+            Err(error) => {
+                _ = fs::remove_dir_all(&folder);
+                self.note(Err(error));
+                return None;
+            }
+        };
+        if try_lock(&lock, LockKind::Shared) != Locked::Held {
+            _ = fs::remove_dir_all(&folder);
+            return None;
+        }
+        let state = Mutex::new(State::Filling);
+        let (store, name) = (self.clone(), *name);
+        Some(TreeDraft { inner: Arc::new(Inner { store, name, folder, _lock: lock, state }) })
+    }
+}
+
+fn open_existing(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).open(path)
+}
+
+/// Returns the room that a tree takes, as was found out when it was made.
+pub(super) fn size_of(folder: &Path) -> u64 {
+    let noted = fs::read_to_string(folder.join(SIZE)).ok();
+    noted.and_then(|text| text.parse().ok()).unwrap_or_else(|| tree_bytes(folder))
+}
