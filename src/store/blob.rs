@@ -202,7 +202,11 @@ impl Spool {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        // Named here: who writes a layer knows no file.
+        let named = |source: io::Error| {
+            io::Error::new(source.kind(), StoreError::at("write", &self.path)(source))
+        };
+        let written = self.file.write(bytes).map_err(named)?;
         let count = u64::try_from(written).unwrap_or(u64::MAX);
         self.written_bytes = self.written_bytes.saturating_add(count);
         if let Some(announcer) = &self.announcer {
