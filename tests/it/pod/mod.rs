@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
 
+mod cached;
 mod contexts;
 mod covers;
 mod doctor;
