@@ -3,9 +3,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Output};
 
 use super::Pod;
-use crate::witness::harness::bases;
+use crate::witness::harness::{bases, run};
 
 const BASE: &str = "--build-context=base=oci-layout:///bases/busybox";
 
@@ -107,5 +108,55 @@ fn check(test: &str, work: &str) {
         let volume = read(&format!("volume-{number}"));
         assert_eq!(volume, "/workspace\n", "seed {seed}, round {number}\n{said}");
         assert_eq!(read(&format!("work-{number}")), "", "seed {seed}, round {number}\n{said}");
+    }
+}
+
+/// Runs a build as process 1 of a container, and sends it a signal as a kubelet does when its command has
+/// begun.
+fn end_process_1(pod: &mut Pod, signal: &str) -> Output {
+    let (ready, state) = (pod.path("ready"), pod.path("pod/state"));
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            pod.run(&[
+                "/kaniko/executor",
+                "--log-format=text",
+                "--context=/shared/context",
+                "--no-push",
+                "--destination=image:latest",
+                "--oci-layout-path=/shared/out/never",
+                BASE,
+            ])
+        });
+        while !ready.exists() && !running.is_finished() {
+            std::thread::yield_now();
+        }
+        let runc = |words: &[&str]| {
+            let output = run(Command::new("runc").arg("--root").arg(&state).args(words));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let name = runc(&["list", "--quiet"]);
+        runc(&["kill", name.trim(), signal]);
+        running.join().unwrap()
+    })
+}
+
+#[test]
+fn process_1_of_a_container_ends_as_it_is_told() {
+    let test = "process_1_of_a_container_ends_as_it_is_told";
+    // A command that heeds the signal, and two that do not.
+    for (before, signal, code, name) in [
+        ("", "TERM", 143, "SIGTERM"),
+        ("trap '' TERM; setsid sleep 1000 & ", "TERM", 143, "SIGTERM"),
+        ("trap '' INT TERM; ", "INT", 130, "SIGINT"),
+    ] {
+        let Some(mut pod) = Pod::new(test) else { return };
+        let command = format!("{before}echo > /shared/ready; sleep 1000; sleep 1000");
+        pod.write("context/Dockerfile", &format!("FROM base\nRUN {command}\n"));
+        let output = end_process_1(&mut pod, signal);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{command}: {said}");
+        let error = format!("error: the build was ended by {name}\n");
+        assert!(said.contains(&error), "{command}: {said}");
+        assert!(!pod.path("out/never").exists(), "{command}");
     }
 }
