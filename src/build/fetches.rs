@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::percent_decode_str;
+use reqwest::header::HeaderValue;
 use snapshot::{Digest, Rootfs};
 use url::Url;
 
@@ -111,7 +112,9 @@ impl Session<'_> {
 
     fn fetch_file(&self, file: &RemoteFile) -> Result<FetchedFile, BuildError> {
         self.in_room(|room| {
-            let digest = fetch_file(&file.url, &self.means(), &room, &file.name)?;
+            let authorization = self.authorization(&file.url);
+            let place = (&room, &file.name);
+            let digest = fetch_file(&file.url, &self.means(), authorization.as_ref(), place)?;
             Ok(FetchedFile { room, digest })
         })
     }
@@ -210,12 +213,8 @@ impl Session<'_> {
             let password = decoded(url.password().unwrap_or_default());
             return Some(GitCredentials { user_name: decoded(url.username()), password });
         }
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let names = [format!("GIT_AUTH_TOKEN.{host}{port}"), "GIT_AUTH_TOKEN".to_owned()];
-        let token = names.iter().find_map(|name| self.secrets.get(name));
-        if let Some(token) = token {
-            let password = Secret::new(String::from_utf8_lossy(token.expose()).trim());
+        let own = self.secret_text(&format!("GIT_AUTH_TOKEN.{}", authority(url)));
+        if let Some(password) = own.or_else(|| self.secret_text("GIT_AUTH_TOKEN")) {
             return Some(GitCredentials { user_name: Secret::new(TOKEN_USER), password });
         }
         match &self.options.context.source {
@@ -224,6 +223,25 @@ impl Session<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Returns what a file's server is told of who asks: a secret of the name that BuildKit has for
+    /// it. What is in the URL itself needs no header of ours.
+    fn authorization(&self, url: &Url) -> Option<HeaderValue> {
+        let host = authority(url);
+        let token = || self.secret_text(&format!("HTTP_AUTH_TOKEN_{host}"));
+        let bearer = |token: Secret| Secret::new(format!("Bearer {}", token.expose()));
+        let header = self.secret_text(&format!("HTTP_AUTH_HEADER_{host}"));
+        let header = header.or_else(|| token().map(bearer))?;
+        // What can be in no header is told by the server's answer.
+        let mut value = HeaderValue::from_str(header.expose()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    fn secret_text(&self, id: &str) -> Option<Secret> {
+        let secret = self.secrets.get(id)?;
+        Some(Secret::new(String::from_utf8_lossy(secret.expose()).trim()))
     }
 
     fn means(&self) -> Means<'_> {
@@ -242,6 +260,12 @@ pub(super) fn shown(remote: Remote<'_>) -> String {
         Remote::File(file) => redact(&file.url),
         Remote::Repository(repository) => redact(&repository.url),
     }
+}
+
+/// Returns `host[:port]`, as in the names of secrets.
+fn authority(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// Locks what a panic leaves whole: every entry is put there at once.

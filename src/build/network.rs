@@ -218,7 +218,7 @@ fn retry(count: RetryCount) -> RetryPolicy {
 pub async fn fetch(http: &HttpClient, url: &Url, limit: u64) -> Result<Vec<u8>, DownloadError> {
     // What the user named may be anywhere.
     let (reach, retry) = (Reach::Anywhere, RetryPolicy::default());
-    let wanted = Download { url, reach, limit, retry, gauge: None };
+    let wanted = Download { url, authorization: None, reach, limit, retry, gauge: None };
     let mut text = Vec::new();
     http.download(&wanted, &mut text).await?;
     Ok(text)

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use reqwest::header::HeaderValue;
 use rustix::fs::fstatvfs;
 use snapshot::{Digest, Digester, Rootfs, RootfsError, RootfsPath, Timestamp};
 use url::Url;
@@ -11,7 +12,7 @@ use url::Url;
 use super::error::class_of_download;
 use super::git::GitError;
 use super::stream::Means;
-use crate::http::{Download, DownloadError, Reach, RetryPolicy, redact};
+use crate::http::{Download, DownloadError, HttpError, Reach, RetryPolicy, redact};
 use crate::interrupt::Interrupted;
 use crate::report::fault::{Class, Fault};
 
@@ -84,7 +85,7 @@ pub enum FetchError {
     },
 }
 
-/// Downloads a file to `path`, whose directory exists, and returns what it is. It is root's alone to
+/// Downloads a file to a place in a root, whose directory exists, and returns what it is. It is root's alone to
 /// read, and as old as the server says; where that says nothing, new.
 ///
 /// # Errors
@@ -92,9 +93,10 @@ pub enum FetchError {
 pub fn fetch_file(
     url: &Url,
     means: &Means<'_>,
-    room: &Rootfs,
-    path: &RootfsPath,
+    authorization: Option<&HeaderValue>,
+    place: (&Rootfs, &RootfsPath),
 ) -> Result<Digest, FetchError> {
+    let (room, path) = place;
     let failed = |source| FetchError::Rootfs { url: redact(url), source };
     let file = room.create_file(path).map_err(failed)?;
     let limit = free_bytes(room).map_err(|source| {
@@ -104,8 +106,8 @@ pub fn fetch_file(
     let gauge = means.begin_download(&redact(url));
     let wanted = Download {
         url,
-        // The Dockerfile names it.
-        reach: Reach::Anywhere,
+        authorization,
+        reach: Reach::AllButMetadata,
         limit,
         retry: RetryPolicy::default(),
         gauge: Some(&gauge),
@@ -156,6 +158,10 @@ fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp { seconds, nanoseconds: since.subsec_nanos() }
 }
 
+fn is_for_want_of_credentials(error: &DownloadError) -> bool {
+    matches!(error, DownloadError::Status { status, .. } if matches!(status.as_u16(), 401 | 403))
+}
+
 impl Fault for FetchError {
     fn class(&self) -> Class {
         match self {
@@ -182,6 +188,13 @@ impl Fault for FetchError {
                     .to_owned(),
             ),
             Self::Git { source, .. } => source.hint(),
+            Self::Download(error) if is_for_want_of_credentials(error) => Some(
+                "a private file needs a token: `--secret id=HTTP_AUTH_TOKEN_HOST,…`".to_owned(),
+            ),
+            Self::Download(DownloadError::Http {
+                source: HttpError::AddressRefused { .. } | HttpError::HostRefused { .. },
+                ..
+            }) => Some("cloud metadata and link-local addresses are not for images".to_owned()),
             Self::Download(_)
             | Self::Directory { .. }
             | Self::Interrupted(_)

@@ -102,6 +102,7 @@ fn unpack_url(url: &Url, means: &Means<'_>, room: &Rootfs) -> Result<(), Context
     unpack_download(means, &name, room, |mut sink, gauge| async move {
         let wanted = Download {
             url: &url,
+            authorization: None,
             // The user named it.
             reach: Reach::Anywhere,
             // What it may become on disk is the archive's limit.

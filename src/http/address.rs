@@ -1,6 +1,7 @@
 //! Which network addresses a URL may lead to; pure.
 //!
-//! A URL that the user named may lead anywhere. A URL that a server named (redirect, token realm,
+//! A URL that the user named may lead anywhere, one that a Dockerfile names to anything but metadata,
+//! which no image is to hold. A URL that a server named (redirect, token realm,
 //! upload location) must not turn the builder into a way to reach what only the Pod can reach:
 //! cloud metadata, its own loopback, and, unless the user's registry lives there too, the private
 //! network. The check is made on addresses at the moment of dialing, because a name can mean
@@ -13,6 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum Reach {
     /// Any address: the user named this host.
     Anywhere,
+    /// Public and private addresses and loopback; not link-local or metadata services.
+    AllButMetadata,
     /// Public and private addresses; not loopback, link-local or metadata services.
     PublicAndPrivate,
     /// Public addresses only.
@@ -36,7 +39,9 @@ const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254
 enum Kind {
     Public,
     Private,
-    /// Loopback, link-local, unspecified, multicast, metadata.
+    /// This machine's own.
+    Loopback,
+    /// Link-local, unspecified, multicast, metadata.
     Local,
 }
 
@@ -45,8 +50,9 @@ impl Reach {
     pub(super) fn allows(self, address: IpAddr) -> bool {
         match (self, kind(address)) {
             (Self::Anywhere, _) | (_, Kind::Public) => true,
+            (Self::AllButMetadata, Kind::Private | Kind::Loopback) => true,
             (Self::PublicAndPrivate, Kind::Private) => true,
-            (Self::PublicOnly, Kind::Private) | (_, Kind::Local) => false,
+            (Self::PublicOnly, Kind::Private) | (_, Kind::Loopback | Kind::Local) => false,
         }
     }
 
@@ -70,8 +76,9 @@ fn kind(address: IpAddr) -> Kind {
 
 fn kind_of_v4(address: Ipv4Addr) -> Kind {
     let [a, b, ..] = address.octets();
-    if address.is_loopback()
-        || address.is_link_local()
+    if address.is_loopback() {
+        Kind::Loopback
+    } else if address.is_link_local()
         || address.is_multicast()
         || address.is_broadcast()
         || a == 0
@@ -91,8 +98,9 @@ fn kind_of_v6(address: Ipv6Addr) -> Kind {
     if let Some(inner) = embedded_v4(address) {
         return kind_of_v4(inner);
     }
-    if address.is_loopback()
-        || address.is_unspecified()
+    if address.is_loopback() {
+        Kind::Loopback
+    } else if address.is_unspecified()
         || address.is_unicast_link_local()
         || address.is_multicast()
         || address == AWS_METADATA
@@ -188,6 +196,25 @@ mod tests {
         ] {
             check(address, false, false);
         }
+    }
+
+    #[test]
+    fn what_a_dockerfile_names_may_be_anything_but_metadata() {
+        let reach = Reach::AllButMetadata;
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "fd00::1", "1.1.1.1"] {
+            assert!(reach.allows(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "168.63.129.16",
+            "0.0.0.0",
+            "fe80::1",
+            "fd00:ec2::254",
+        ] {
+            assert!(!reach.allows(address.parse().unwrap()), "{address}");
+        }
+        assert!(!reach.allows_name("metadata.google.internal"));
     }
 
     #[test]

@@ -210,7 +210,12 @@ impl HttpClient {
                 Err(HttpError::AddressRefused { host, address })
             }
             Err(_) if proxied && (host == "localhost" || host.ends_with(".localhost")) => {
-                if reach == Reach::Anywhere { Ok(()) } else { Err(HttpError::HostRefused { host }) }
+                match reach {
+                    Reach::Anywhere | Reach::AllButMetadata => Ok(()),
+                    Reach::PublicAndPrivate | Reach::PublicOnly => {
+                        Err(HttpError::HostRefused { host })
+                    }
+                }
             }
             _ => Ok(()),
         }

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use reqwest::Method;
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use url::Url;
 
@@ -25,6 +26,8 @@ use crate::report::event::Gauge;
 pub struct Download<'a> {
     /// Where it is.
     pub url: &'a Url,
+    /// Shown to the URL's own server, and to none that it leads to.
+    pub authorization: Option<&'a HeaderValue>,
     /// Which addresses the URL itself may lead to; redirects elsewhere never lead further than to
     /// private addresses, and only if the URL itself is private.
     pub reach: Reach,
@@ -195,10 +198,16 @@ impl HttpClient {
             } else {
                 Reach::PublicOnly
             };
+            let mut headers = transfer.headers();
+            if let Some(authorization) = transfer.download.authorization
+                && Origin::same(&url, first)
+            {
+                headers.insert(AUTHORIZATION, authorization.clone());
+            }
             let outgoing = Outgoing {
                 method: Method::GET,
                 url: &url,
-                headers: transfer.headers(),
+                headers,
                 body: None,
                 trust: self.usual_trust(),
                 reach,

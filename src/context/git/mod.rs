@@ -27,7 +27,7 @@ use self::fetch::Fetched;
 use super::error::ContextError;
 use super::fetch::FetchError;
 use super::stream::Means;
-use crate::http::{Backoff, RetryPolicy, Verification, redact};
+use crate::http::{Backoff, Reach, RetryPolicy, Verification, redact};
 use crate::interrupt::Interrupted;
 use crate::report::event::Gauge;
 use crate::report::fault::one_line;
@@ -115,7 +115,7 @@ impl GitSource {
             return Ok(commit.clone());
         }
         let gauge = means.begin_download(&self.name());
-        let job = Job { source: self, means, gauge: &gauge };
+        let job = Job { source: self, means, gauge: &gauge, reach: Reach::AllButMetadata };
         let reference = self.wanted.reference.as_ref();
         let found = job.trying(|| fetch::resolve(&job, &self.url, reference), || Ok(()));
         found.map(|id| id.to_string()).map_err(|source| self.not_fetched(means, source))
@@ -132,7 +132,7 @@ impl GitSource {
         files: FetchedFiles,
     ) -> Result<FetchedCommit, FetchError> {
         let gauge = means.begin_download(&self.name());
-        let job = Job { source: self, means, gauge: &gauge };
+        let job = Job { source: self, means, gauge: &gauge, reach: Reach::AllButMetadata };
         let fetch = || {
             let done = job.run(room)?;
             if files == FetchedFiles::WithoutGit {
@@ -155,7 +155,8 @@ impl GitSource {
     /// Fetches and checks out into `room`, an empty directory, with a `.git` beside the files.
     pub(super) fn check_out(&self, means: &Means<'_>, room: &Rootfs) -> Result<(), ContextError> {
         let gauge = means.begin(&self.name());
-        let job = Job { source: self, means, gauge: &gauge };
+        // The user named it.
+        let job = Job { source: self, means, gauge: &gauge, reach: Reach::Anywhere };
         let done = job.run(room).map(|_| ());
         done.map_err(|source| match means.interrupt.signal() {
             // What failed because everything was to end is not worth a word.
@@ -195,6 +196,8 @@ struct Job<'a> {
     source: &'a GitSource,
     means: &'a Means<'a>,
     gauge: &'a Gauge,
+    /// Which addresses it may lead to.
+    reach: Reach,
 }
 
 /// A submodule that is still to be fetched.

@@ -57,6 +57,7 @@ pub(super) struct Wire {
     interrupt: Interrupt,
     gauge: Gauge,
     trust: Trust,
+    reach: Reach,
     /// The repository as it was named.
     first: Url,
     credentials: Option<GitCredentials>,
@@ -78,6 +79,7 @@ impl Wire {
             interrupt: job.means.interrupt.clone(),
             gauge: job.gauge.clone(),
             trust: job.means.http.trust(&request)?,
+            reach: job.reach,
             first: url.clone(),
             credentials: credentials.filter(|_| is_its_own),
             moved: None,
@@ -109,9 +111,9 @@ impl Wire {
             headers.insert(AUTHORIZATION, basic(credentials)?);
         }
         self.wait(async {
-            // The user named the repository; where its server leads is another matter.
+            // The repository was named; where its server leads is another matter.
             let reach = match Origin::same(url, &self.first) {
-                true => Reach::Anywhere,
+                true => self.reach,
                 false if self.http.is_private(&self.first).await => Reach::PublicAndPrivate,
                 false => Reach::PublicOnly,
             };

@@ -94,10 +94,53 @@ async fn what_cannot_be_fetched_ends_the_build_and_shows_no_secret() {
         let build = project.build().arg("--build-arg=SECRET=hunter2");
         build.run().await.fails(&expected);
     }
+    for source in ["http://169.254.169.254/x", "http://metadata.google.internal/x"] {
+        let project = Project::new(&format!("FROM scratch\nADD {source} /\n"));
+        project.build().run().await.fails("hint: cloud metadata and link-local addresses are not");
+    }
     let text = format!("FROM scratch\nARG SECRET\nADD http://u:$SECRET@{host}/x /x\n");
     let project = Project::new(&text);
     let build = project.build().arg("--build-arg=SECRET=hunter2");
     build.run().await.fails(&format!("cannot download `{url}/x`: the answer is 404"));
+}
+
+#[tokio::test]
+async fn a_private_file_takes_a_secret_that_only_its_server_sees() {
+    let other = Web::start(|asked| match asked.header("authorization") {
+        "" => Answer::new(200, HELLO),
+        _ => Answer::new(500, "a secret of another server"),
+    })
+    .await;
+    // A name, because nobody may be sent to this machine.
+    let elsewhere = "http://elsewhere.example/f";
+    let server = Web::start(move |asked| match asked.header("authorization") {
+        "Bearer hunter2" | "Token hunter2" if asked.path == "/away" => {
+            Answer::new(302, "").header("location", elsewhere)
+        }
+        "Bearer hunter2" | "Token hunter2" => Answer::new(200, HELLO),
+        _ => Answer::new(401, ""),
+    })
+    .await;
+    let (url, host) = (server.url(), server.address);
+    let project = Project::new(&format!("FROM scratch\nADD {url}/f {url}/away /x/\n"));
+    let build = |secret: &str, value: &str| {
+        let build = project.build().env("VALUE", value).env("NO_PROXY", "127.0.0.1");
+        build.env("HTTP_PROXY", other.url()).arg(format!("--secret=id={secret},env=VALUE"))
+    };
+    for (id, value) in [
+        (format!("HTTP_AUTH_TOKEN_{host}"), "hunter2\n"),
+        (format!("HTTP_AUTH_HEADER_{host}"), "Token hunter2"),
+    ] {
+        let ended = build(&id, value).run().await;
+        ended.works();
+        assert!(!ended.text.contains("hunter2") && !ended.has_text("hunter2"), "{}", ended.text);
+    }
+    assert_eq!(other.asked().len(), 2);
+    let refused = format!(
+        "cannot download `{url}/f`: the answer is 401 Unauthorized\n\
+         hint: a private file needs a token: `--secret id=HTTP_AUTH_TOKEN_HOST,…`"
+    );
+    build("HTTP_AUTH_TOKEN_h", "hunter2").run().await.fails(&refused);
 }
 
 #[tokio::test]

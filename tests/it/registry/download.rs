@@ -16,7 +16,14 @@ fn serve(sim: &RegSim, bytes: &[u8]) -> Url {
 async fn download(url: &Url, limit: u64) -> Result<(Downloaded, Vec<u8>), DownloadError> {
     let http = HttpClient::new(&http_options()).unwrap();
     let mut sink = Vec::new();
-    let wanted = Download { url, reach: Reach::Anywhere, limit, retry: QUICK, gauge: None };
+    let wanted = Download {
+        url,
+        authorization: None,
+        reach: Reach::Anywhere,
+        limit,
+        retry: QUICK,
+        gauge: None,
+    };
     Ok((http.download(&wanted, &mut sink).await?, sink))
 }
 
@@ -112,6 +119,7 @@ async fn a_redirect_cannot_reach_what_the_url_itself_may() {
     let http = HttpClient::new(&http_options()).unwrap();
     let wanted = Download {
         url: &url,
+        authorization: None,
         reach: Reach::PublicAndPrivate,
         limit: 10,
         retry: QUICK,
