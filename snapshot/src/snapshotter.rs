@@ -34,8 +34,7 @@ pub struct SnapshotOptions {
     pub ignore: IgnoreList,
     /// How many threads look; one for each core, at most eight, when not given.
     pub threads: Option<NonZeroUsize>,
-    /// What the layers say of times: what differs in nothing but times that they do not tell apart
-    /// has not changed.
+    /// What layers say of times: what differs in nothing that they tell apart has not changed.
     pub mtime: MtimeRule,
 }
 
@@ -209,8 +208,7 @@ impl Snapshotter {
     /// A path that could not be looked at. The index is then as before, and the snapshot can be
     /// taken again.
     pub fn take(&mut self, scope: Scope) -> Result<Snapshot, SnapshotError> {
-        let fallbacks = self.fallbacks();
-        let mode = self.mode();
+        let (fallbacks, mode) = (self.fallbacks(), self.mode());
         let started = self_test::floor(clock::coarse_now(), self.granularity());
         let input = WalkInput {
             rootfs: &self.rootfs,
@@ -256,8 +254,13 @@ impl Snapshotter {
         // Until the next `begin`, a write may share its ctime with what was just looked at.
         self.racy_from = started;
         let SnapshotStats { entries_stated, files_opened, bytes_hashed, .. } = stats;
-        let changes = changeset.len();
-        tracing::debug!(changes, entries_stated, files_opened, bytes_hashed, "snapshot taken");
+        tracing::debug!(
+            changes = changeset.len(),
+            entries_stated,
+            files_opened,
+            bytes_hashed,
+            "snapshot taken"
+        );
         Ok(Snapshot { changeset, stats })
     }
 
@@ -271,8 +274,7 @@ impl Snapshotter {
         self.index
     }
 
-    /// Returns the index, for whoever writes to the root and knows what: an unpacker of further
-    /// layers, or a step that puts back what was there.
+    /// Returns the index, for whoever writes to the root and knows what.
     pub fn index_mut(&mut self) -> &mut Index {
         &mut self.index
     }

@@ -11,7 +11,9 @@ use snapshot::{Changeset, Digest, FileKind, RootfsPath};
 use super::error::StepError;
 use super::options::UnchangedSteps;
 use super::session::Session;
-use crate::image::{Layer, descriptor};
+use crate::cache::StoredLayer;
+use crate::image::{Image, Layer, descriptor};
+use crate::plan::Step;
 use crate::report::event::{Event, Gauge, LayerCounts, LongWork, Phase};
 use crate::uploads::LayerSink;
 
@@ -44,6 +46,41 @@ pub(super) struct NewLayer {
     pub(super) layer: Layer,
     /// The digests of its files' contents, where a cache keeps them.
     pub(super) contents: Arc<HashMap<RootfsPath, Digest>>,
+}
+
+/// What a step has made.
+#[derive(Default)]
+pub(super) struct Made {
+    /// Layers of an earlier build that it goes on from, lowest first.
+    pub(super) earlier: Vec<StoredLayer>,
+    /// Its own layer; `None`: it changed nothing more.
+    pub(super) new: Option<NewLayer>,
+}
+
+impl Made {
+    /// Returns all its layers, lowest first.
+    pub(super) fn into_layers(self) -> Vec<Layer> {
+        let earlier = self.earlier.into_iter().map(|stored| stored.layer);
+        earlier.chain(self.new.map(|new| new.layer)).collect()
+    }
+}
+
+/// Adds the layers of a step to an image, each with the same words.
+pub(super) fn append(
+    session: &Session<'_>,
+    kind: Layers,
+    image: Image,
+    layers: Vec<Layer>,
+    step: &Step,
+) -> Result<Image, StepError> {
+    let history = || session.history(step.history.as_ref().unwrap_or(&step.text));
+    Ok(match layers.is_empty() {
+        true if step.history.is_none() => image,
+        true => image.append(or_empty(session, kind, None)?, history()),
+        false => {
+            layers.into_iter().fold(image, |image, layer| image.append(Some(layer), history()))
+        }
+    })
 }
 
 /// Writes changes as a layer, whose bytes `on_content` hears of.

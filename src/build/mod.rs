@@ -9,6 +9,7 @@ mod bases;
 mod caching;
 mod causes;
 mod commands;
+mod delta;
 mod ending;
 mod error;
 mod exposure;

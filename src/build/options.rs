@@ -21,7 +21,7 @@ pub use crate::plan::StageSelection;
 pub use crate::sandbox::{Overwrite, Surroundings};
 use crate::secret::SecretBytes;
 
-pub use cache::{CacheOptions, CachePlace, Cached, NewLayers};
+pub use cache::{CacheOptions, CachePlace, Cached, CopyDeltas, NewLayers};
 pub use registry::{
     CredentialSource, HostCertificate, HostClientCertificate, ImmutableTags, PermissionCheck,
     PlainHttp, ProxySettings, RegistryAccess, RegistryFallback, RegistryMap, RetryCount,

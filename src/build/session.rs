@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use snapshot::layer::{Compression, GzipLevel, LayerOptions, LevelError, MtimeRule, ZstdLevel};
@@ -24,6 +25,7 @@ use super::permission::Permission;
 use super::{ignored, network};
 use crate::context::BuildContext;
 use crate::dockerfile::{ParseError, Source};
+use crate::execute::Outline;
 use crate::http::HttpClient;
 use crate::image::{History, ImageFormat, LayerCompression};
 use crate::interrupt::Interrupt;
@@ -33,6 +35,7 @@ use crate::report::event::{self, EventSink};
 use crate::sandbox::{Form, GRACE, HostFiles, SandboxOptions};
 use crate::secret::SecretBytes;
 use crate::store::{CacheVolumes, Store, StoreError};
+use crate::unpack::ImageHeaders;
 use crate::uploads::Uploads;
 
 /// What every phase of one build shares.
@@ -173,6 +176,12 @@ impl Session<'_> {
             threads: Some(self.threads()),
             mtime: self.mtime_rule(),
         })
+    }
+
+    /// Returns the outline of what headers tell; of nothing where there are no layers.
+    pub(super) fn outline(&self, headers: Option<Arc<ImageHeaders>>) -> Outline {
+        let outline = headers.map_or_else(Outline::of_scratch, Outline::of_image);
+        outline.with_mtimes(self.mtime_rule())
     }
 
     /// Returns the media type family that the options force, if they do.

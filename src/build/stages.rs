@@ -4,7 +4,6 @@ mod ground;
 mod supply;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::bases::{Bases, Keeping};
@@ -12,7 +11,7 @@ use super::caching::Cached;
 use super::error::BuildError;
 use super::exposure;
 use super::headers::Headers;
-use super::layers::{Layers, or_empty};
+use super::layers::{Layers, append};
 use super::needs::{Needs, Uses, changes_files, is_in_target, needs, runs, uses};
 use super::roots::{Root, Roots};
 use super::session::Session;
@@ -22,7 +21,6 @@ use crate::execute::Outline;
 use crate::image::Image;
 use crate::plan::{Base, ImageRequest, Plan, PlannedStage};
 use crate::report::event::Event;
-use crate::unpack::ImageHeaders;
 
 /// A finished stage.
 pub(super) struct Finished {
@@ -208,12 +206,8 @@ impl<'a> Stages<'a> {
                 let shown = self.session.shown(stage, number, step);
                 self.session.events.send(Event::StepStarted(shown.clone()));
                 cached.caching.passed(position, hit);
-                if hit.layer.is_some() || step.history.is_some() {
-                    let text = step.history.as_ref().unwrap_or(&step.text);
-                    let layer = or_empty(self.session, layers, hit.layer.clone())
-                        .map_err(|error| self.session.dockerfile.at_step(step, error))?;
-                    image = image.append(layer, self.session.history(text));
-                }
+                image = append(self.session, layers, image, hit.image_layers(), step)
+                    .map_err(|error| self.session.dockerfile.at_step(step, error))?;
                 let elapsed = Duration::ZERO;
                 self.session.events.send(Event::StepFinished { step: shown, elapsed });
             }
@@ -234,9 +228,9 @@ impl<'a> Stages<'a> {
         let its_steps = part.stage.steps.get(steps.range.clone()).unwrap_or_default();
         let held = match its_steps.iter().any(changes_files) {
             false => Held::Nothing,
-            true if image.layers().is_empty() => Held::Outline(self.outline(None)),
+            true if image.layers().is_empty() => Held::Outline(self.session.outline(None)),
             true => match self.headers.of(&image)? {
-                Some(headers) => Held::Outline(self.outline(Some(headers))),
+                Some(headers) => Held::Outline(self.session.outline(Some(headers))),
                 None => Held::Files(Stages::unpack(self, &image, part.stage.text.clone())?),
             },
         };
@@ -267,18 +261,12 @@ impl<'a> Stages<'a> {
             return Ok(Held::Outline(outline));
         }
         if image.layers().is_empty() {
-            return Ok(Held::Outline(self.outline(None)));
+            return Ok(Held::Outline(self.session.outline(None)));
         }
         match self.headers.of(image)? {
-            Some(headers) => Ok(Held::Outline(self.outline(Some(headers)))),
+            Some(headers) => Ok(Held::Outline(self.session.outline(Some(headers)))),
             None => Ok(Held::Files(self.base_root(part, image, tracking)?)),
         }
-    }
-
-    /// Returns the outline of what headers tell; of nothing where there are no layers.
-    fn outline(&self, headers: Option<Arc<ImageHeaders>>) -> Outline {
-        let outline = headers.map_or_else(Outline::of_scratch, Outline::of_image);
-        outline.with_mtimes(self.session.mtime_rule())
     }
 
     fn base_image(&self, stage: &PlannedStage) -> Result<Image, BuildError> {

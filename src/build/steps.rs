@@ -1,28 +1,29 @@
 //! Runs the steps of one stage: effect, snapshot, layer, history.
 
+mod changes;
 mod effects;
 mod linked;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use snapshot::track::Tracked;
-use snapshot::{PathSet, Rootfs, Scope, Snapshotter};
+use snapshot::{Digest, PathSet, Rootfs, RootfsPath, Snapshotter};
 
 use super::caching::Caching;
 use super::error::{BuildError, StepError};
-use super::layers::{Layers, NewLayer, or_empty, write};
+use super::layers::{Layers, Made, NewLayer, append, or_empty};
 use super::overlays;
 use super::roots::{Home, Root};
 use super::session::Session;
 use super::timed;
-use super::tracking::{Tracking, Work, snapshot_work};
+use super::tracking::{Tracking, Work};
 use crate::execute::{ExecuteError, Outline};
 use crate::image::{History, Image, Layer};
 use crate::plan::{CopySource, PlannedStage, Step, StepKind};
-use crate::report::event::{Event, Phase, SnapshotReach, SnapshotWork};
-
+use crate::report::event::{Event, Phase};
 /// What a stage needs of the others while its steps run.
 pub(super) trait Supply {
     /// Returns the root that a `COPY --from` reads: an earlier stage's or an image's.
@@ -77,6 +78,8 @@ pub(super) struct StageRun<'a> {
     layers: Layers,
     /// History entries that wait for the one layer of `--single-snapshot`.
     waiting: Vec<(History, bool)>,
+    /// What is in files that the last copy has put, where that is known.
+    copied: HashMap<RootfsPath, Digest>,
 }
 
 /// What the steps write to.
@@ -135,7 +138,8 @@ impl<'a> StageRun<'a> {
             Held::Files(root) => Ground::Files(Files::new(session, root)?),
         };
         let (base, waiting) = (image.clone(), Vec::new());
-        Ok(Self { session, steps, tracking, base, image, ground, layers, waiting })
+        let copied = HashMap::new();
+        Ok(Self { session, steps, tracking, base, image, ground, layers, waiting, copied })
     }
 
     /// Runs the steps and returns the image and files that they make, its config still that of the
@@ -191,7 +195,6 @@ impl<'a> StageRun<'a> {
             self.begin_record()?;
         }
         let touched = self.execute(&step.kind, supply)?;
-        let history = step.history.as_ref().map(|text| self.session.history(text));
         if self.layers == Layers::NotNeeded {
             return Ok(());
         }
@@ -201,28 +204,27 @@ impl<'a> StageRun<'a> {
             if let (Touched::Paths(paths), Ground::Files(files)) = (touched, &mut self.ground) {
                 files.written.merge(paths);
             }
+            let history = step.history.as_ref().map(|text| self.session.history(text));
             self.waiting.extend(history.map(|history| (history, changes)));
             return Ok(());
         }
-        let layer = match touched {
-            Touched::Nothing => None,
-            Touched::Outlined => self.outline_layer()?,
-            Touched::Linked(layer) => layer,
-            Touched::Paths(paths) => self.snapshot(Tracked::by_writer(paths))?,
+        let (position, caching) = (self.steps.position, self.steps.caching);
+        let earlier = caching.and_then(|caching| caching.earlier(position, number, step));
+        let made = match touched {
+            Touched::Nothing => Made::default(),
+            Touched::Outlined => self.outline_layer(earlier)?,
+            Touched::Linked(new) => Made { new, ..Made::default() },
+            Touched::Paths(paths) => self.snapshot(Tracked::by_writer(paths), earlier)?,
             Touched::Anything => {
                 let tracked = self.end_record();
-                self.snapshot(tracked)?
+                self.snapshot(tracked, None)?
             }
         };
-        if let Some(caching) = self.steps.caching {
-            caching.made(self.steps.position, number, step, layer.as_ref());
+        if let Some(caching) = caching {
+            caching.made(position, number, step, &made);
         }
-        if layer.is_some() || history.is_some() {
-            let layer = layer.map(|new| new.layer);
-            let layer = or_empty(self.session, self.layers, layer)?;
-            let history = history.unwrap_or_else(|| self.session.history(&step.text));
-            self.append(layer, history);
-        }
+        let (image, layers) = (self.image.clone(), made.into_layers());
+        self.image = append(self.session, self.layers, image, layers, step)?;
         Ok(())
     }
 
@@ -288,15 +290,15 @@ impl<'a> StageRun<'a> {
         let Some(end) = waiting.len().checked_sub(1) else { return Ok(()) };
         let changing = waiting.iter().rposition(|(_, changes)| *changes);
         let layer = match (changing, &self.ground) {
-            (None, _) => Ok(None),
-            (Some(_), Ground::Outline(_)) => self.outline_layer(),
+            (None, _) => Ok(Made::default()),
+            (Some(_), Ground::Outline(_)) => self.outline_layer(None),
             (Some(_), Ground::Nothing | Ground::Files(_)) => {
                 let tracked = self.end_record();
-                self.snapshot(tracked)
+                self.snapshot(tracked, None)
             }
         };
-        let layer = layer.map_err(BuildError::Snapshot)?.map(|new| new.layer);
-        let layer = or_empty(self.session, self.layers, layer);
+        let made = layer.map_err(BuildError::Snapshot)?;
+        let layer = or_empty(self.session, self.layers, made.new.map(|new| new.layer));
         let mut layer = layer.map_err(BuildError::Snapshot)?;
         let last = changing.unwrap_or(end);
         for (position, (history, _)) in waiting.into_iter().enumerate() {
@@ -313,65 +315,6 @@ impl<'a> StageRun<'a> {
                 unreachable!("a stage with steps that need files has a root")
             }
         }
-    }
-
-    /// Makes a layer of what steps added to the outline, if they did.
-    fn outline_layer(&mut self) -> Result<Option<NewLayer>, StepError> {
-        let (session, layers) = (self.session, self.layers);
-        let Ground::Outline(outline) = &mut self.ground else { return Ok(None) };
-        session.events.send(Event::SnapshotStarted { reach: SnapshotReach::Files });
-        let start = Instant::now();
-        let (changes, contents) = outline.take_changes(&session.snapshot_options()?.ignore)?;
-        let elapsed = start.elapsed();
-        session.events.send(Event::PhaseTimed { phase: Phase::Snapshot, elapsed });
-        let changed_count = changes.len() as u64;
-        let work = SnapshotWork { changed_count, elapsed, ..SnapshotWork::default() };
-        session.events.send(Event::SnapshotTaken(work));
-        if changes.is_empty() {
-            session.events.send(Event::NothingChanged);
-            return Ok(None);
-        }
-        let sink = layers.sink(session)?;
-        let layer = write(session, &changes, contents, sink, &mut |path, digest| {
-            outline.record_content(path, digest);
-        })?;
-        Ok(Some(layer))
-    }
-
-    /// Looks for changes where they can be and writes them as a layer, if there are any.
-    fn snapshot(&mut self, tracked: Tracked) -> Result<Option<NewLayer>, StepError> {
-        let session = self.session;
-        let reach = match &tracked.scope {
-            Scope::Everything(_) => SnapshotReach::FullFilesystem,
-            Scope::Only(_) => SnapshotReach::Files,
-        };
-        session.events.send(Event::SnapshotStarted { reach });
-        let layers = self.layers;
-        let files = self.files();
-        let start = Instant::now();
-        let was_recorded = tracked.by.is_some();
-        let taken = files.snapshotter.take_tracked(tracked)?;
-        let is_tracked = was_recorded && taken.stats.everything_because.is_none();
-        let index = files.snapshotter.index_mut();
-        let changeset = files.home.complete(taken.changeset, index).map_err(ExecuteError::from)?;
-        let elapsed = start.elapsed();
-        session.events.send(Event::PhaseTimed { phase: Phase::Snapshot, elapsed });
-        let changed_count = changeset.len() as u64;
-        let work = snapshot_work(&files.snapshotter, &taken.stats, is_tracked);
-        let work = SnapshotWork { changed_count, elapsed, ..work };
-        session.events.send(Event::SnapshotTaken(work));
-        if changeset.is_empty() {
-            session.events.send(Event::NothingChanged);
-            return Ok(None);
-        }
-        let sink = layers.sink(session)?;
-        let contents =
-            files.home.contents(&files.rootfs, &changeset).map_err(ExecuteError::from)?;
-        let snapshotter = &mut files.snapshotter;
-        let layer = write(session, &changeset, contents, sink, &mut |path, digest| {
-            snapshotter.record_content(path, digest);
-        })?;
-        Ok(Some(layer))
     }
 }
 

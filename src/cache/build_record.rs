@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use snapshot::Digest;
 
 use super::entry::{
-    CREATED, DIFF_ID, Document, Entry, EntryError, HEADERS_TYPE, KEY, PARENT, Part, THIS_VERSION,
-    VERSION, bare, kind_of, layer_descriptor, parse_layer,
+    CREATED, DIFF_ID, Document, Entry, EntryError, HEADERS_TYPE, KEY, PARENT, Part, StoredLayer,
+    VERSION, bare, kind_of, layer_descriptor, parse_layer, put_below, version,
 };
 use super::key::{Key, KeyWriter};
 use super::made_of::PartsRecord;
@@ -61,6 +61,9 @@ pub struct StageParts {
 pub struct StepParts {
     /// Its key.
     pub key: String,
+    /// What names it whatever files it reads, where it reads some ([`super::MadeOf::ground`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground: Option<String>,
     /// Its parts.
     #[serde(flatten)]
     pub parts: PartsRecord,
@@ -104,16 +107,18 @@ pub(super) fn encode(
     let config = parts.encode()?;
     let config_descriptor = descriptor(PARTS_TYPE, &Digest::of(&config), config.len() as u64);
     let created = Timestamp::now();
+    let listed = entries.get(..STEP_COUNT).unwrap_or(entries);
     let mut annotations = BTreeMap::from([
-        (VERSION.to_owned(), THIS_VERSION.to_owned()),
+        (VERSION.to_owned(), version(listed).to_owned()),
         (KEY.to_owned(), key.hex()),
         (CREATED.to_owned(), created.to_string()),
     ]);
     trust.seal(&seal(key, &created, entries, &config_descriptor), &mut annotations);
     let mut layers = Vec::new();
-    for entry in entries.iter().take(STEP_COUNT) {
+    for entry in listed {
         layers.push(layer(entry));
         layers.extend(entry.headers.clone());
+        layers.extend(entry.below.iter().flat_map(StoredLayer::named));
     }
     Document::new((config_descriptor, config), &layers, &annotations)
 }
@@ -137,6 +142,15 @@ impl BuildRecord {
         let mut entries: Vec<Entry> = Vec::new();
         let none = BTreeMap::new();
         for found in &manifest.layers {
+            let has_key =
+                found.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(KEY));
+            if let Some(entry) = entries.last_mut()
+                && !has_key
+                && (found.media_type != HEADERS_TYPE || !entry.below.is_empty())
+            {
+                put_below(&mut entry.below, found)?;
+                continue;
+            }
             if found.media_type == HEADERS_TYPE {
                 digest_of(found).map_err(|error| EntryError::Layer(error.to_string()))?;
                 let owner = entries.last_mut().filter(|entry| entry.headers.is_none());
@@ -151,6 +165,7 @@ impl BuildRecord {
                 parent: part.key(PARENT)?,
                 layer: parse_layer(found, part)?,
                 headers: None,
+                below: Vec::new(),
                 created: part.time()?,
             });
         }
@@ -196,6 +211,7 @@ mod tests {
             parent: KeyWriter::new("parent").finish(),
             layer: has_layer.then_some(layer),
             headers: has_headers.then_some(headers),
+            below: Vec::new(),
             created: "2026-01-02T03:04:05Z".parse().unwrap(),
         }
     }
@@ -203,7 +219,11 @@ mod tests {
     fn parts() -> BuildParts {
         let mut made_of = MadeOf::default();
         made_of.file("a".to_owned(), |writer| writer.text("content", "a"));
-        let step = StepParts { key: made_of.key("copy", None).hex(), parts: made_of.record() };
+        let step = StepParts {
+            key: made_of.key("copy", None).hex(),
+            ground: Some("ground".to_owned()),
+            parts: made_of.record(),
+        };
         let stage = StageParts { base: None, steps: vec![None, Some(step)] };
         BuildParts { stages: vec![stage] }
     }
@@ -211,8 +231,11 @@ mod tests {
     #[test]
     fn a_record_is_read_back_as_it_was_written() {
         let key = KeyWriter::new("it").finish();
-        let entries =
+        let mut entries =
             vec![entry("a", true, true), entry("b", false, false), entry("c", true, false)];
+        let lower = |name, has_headers| entry(name, true, has_headers).layers();
+        entries[0].below = [lower("lowest", true), lower("lower", false)].concat();
+        entries[2].below = lower("lower", true);
         let document = encode(&key, &entries, &parts(), &Trust::Writers).unwrap();
         let read = BuildRecord::decode(&document.manifest, &key, &Trust::Writers).unwrap();
         assert_eq!(format!("{:?}", read.entries), format!("{entries:?}"));
@@ -228,7 +251,8 @@ mod tests {
     #[test]
     fn no_damaged_byte_gives_another_record() {
         let key = KeyWriter::new("it").finish();
-        let entries = vec![entry("a", true, true), entry("b", false, false)];
+        let mut entries = vec![entry("a", true, true), entry("b", false, false)];
+        entries[0].below = entry("lower", true, true).layers();
         let written = encode(&key, &entries, &parts(), &Trust::Writers).unwrap().manifest;
         let whole = format!("{entries:?}");
         for place in 0..written.len() {

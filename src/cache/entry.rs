@@ -28,6 +28,9 @@ pub(super) const DIFF_ID: &str = "zuwai.cache.diff-id";
 pub(super) const CREATED: &str = "org.opencontainers.image.created";
 pub(super) const THIS_VERSION: &str = "2";
 
+/// Of entries with more than one layer, which earlier programs do not understand.
+pub(super) const STACKED_VERSION: &str = "3";
+
 /// What a layer's headers say, in the form in which they are kept on disk.
 pub(super) const HEADERS_TYPE: &str = "application/vnd.zuwai.layer.headers.v1";
 
@@ -48,8 +51,19 @@ pub struct Entry {
     /// Where it is said what the layer's headers say, so that who only has to know that need not
     /// fetch the layer.
     pub headers: Option<Descriptor>,
+    /// Layers of earlier builds that its layer goes on from, lowest first; none without a layer.
+    pub below: Vec<StoredLayer>,
     /// When it was made.
     pub created: Timestamp,
+}
+
+/// A layer that the cache has.
+#[derive(Clone, Debug)]
+pub struct StoredLayer {
+    /// Which.
+    pub layer: Layer,
+    /// As [`Entry::headers`].
+    pub headers: Option<Descriptor>,
 }
 
 /// Why an entry cannot be used.
@@ -122,13 +136,14 @@ impl Entry {
             empty_layer: self.layer.is_none(),
             ..History::default()
         };
-        let diff_ids = self.layer.iter().map(|layer| layer.diff_id.to_string()).collect();
+        let stored = self.layers();
+        let diff_ids = stored.iter().map(|stored| stored.layer.diff_id.to_string()).collect();
         let config = ImageConfig {
             created: Some(self.created.to_string()),
             os: platform.os.clone(),
             architecture: platform.architecture.clone(),
             variant: platform.variant.clone(),
-            history: vec![history],
+            history: vec![history; stored.len().max(1)],
             rootfs: RootFs { diff_ids, ..RootFs::default() },
             ..ImageConfig::default()
         };
@@ -137,7 +152,7 @@ impl Entry {
         let config_descriptor =
             descriptor(format.config_type(), &Digest::of(&config), config.len() as u64);
         let mut annotations = BTreeMap::from([
-            (VERSION.to_owned(), THIS_VERSION.to_owned()),
+            (VERSION.to_owned(), version(std::slice::from_ref(self)).to_owned()),
             (KEY.to_owned(), self.key.hex()),
             (PARENT.to_owned(), self.parent.hex()),
             (CREATED.to_owned(), self.created.to_string()),
@@ -146,7 +161,8 @@ impl Entry {
         if let Some(layer) = &self.layer {
             annotations.insert(DIFF_ID.to_owned(), layer.diff_id.to_string());
         }
-        let mut layers = vec![layer_descriptor(self.layer.as_ref())];
+        let mut layers: Vec<Descriptor> = self.below.iter().flat_map(StoredLayer::named).collect();
+        layers.push(layer_descriptor(self.layer.as_ref()));
         layers.extend(self.headers.clone());
         Document::new((config_descriptor, config), &layers, &annotations)
     }
@@ -166,18 +182,32 @@ impl Entry {
             return Err(EntryError::Key { found: its_key.hex() });
         }
         let created = part.time()?;
-        let (layer, headers) = match manifest.layers.as_slice() {
-            [layer] => (layer, None),
-            [layer, headers] => {
+        let (lower, layer, headers) = match manifest.layers.as_slice() {
+            [lower @ .., layer, headers] if headers.media_type == HEADERS_TYPE => {
                 kind_of(headers, HEADERS_TYPE)?;
-                (layer, Some(bare(headers)))
+                (lower, layer, Some(bare(headers)))
             }
-            layers => return Err(EntryError::Layer(format!("there are {}", layers.len()))),
+            [lower @ .., layer] => (lower, layer, None),
+            [] => return Err(EntryError::Layer("there is none".to_owned())),
         };
         let layer = parse_layer(layer, part)?;
-        let entry = Self { key: its_key, parent: its_parent, layer, headers, created };
+        let mut below: Vec<StoredLayer> = Vec::new();
+        for found in lower {
+            put_below(&mut below, found)?;
+        }
+        if layer.is_none() && !below.is_empty() {
+            return Err(EntryError::Layer("it is none, on top of others".to_owned()));
+        }
+        let entry = Self { key: its_key, parent: its_parent, layer, headers, below, created };
         trust.check(&entry.seal(), &annotations)?;
         Ok(entry)
+    }
+
+    /// Returns all its layers, lowest first.
+    pub fn layers(&self) -> Vec<StoredLayer> {
+        let top =
+            self.layer.clone().map(|layer| StoredLayer { layer, headers: self.headers.clone() });
+        self.below.iter().cloned().chain(top).collect()
     }
 
     /// Returns a digest of all that counts. Whoever can write to a cache can compute it: it tells
@@ -199,6 +229,21 @@ impl Entry {
             writer.text("digest", &headers.digest);
             writer.bytes("size", &headers.size.to_be_bytes());
         }
+        // Entries of one layer have the seal that they had when there were no others.
+        if !self.below.is_empty() {
+            writer.list("below", self.below.len());
+        }
+        for StoredLayer { layer: Layer { descriptor, diff_id }, headers } in &self.below {
+            writer.text("media type", &descriptor.media_type);
+            writer.text("digest", &descriptor.digest);
+            writer.bytes("size", &descriptor.size.to_be_bytes());
+            writer.digest("diff id", diff_id);
+            writer.list("headers", usize::from(headers.is_some()));
+            if let Some(headers) = headers {
+                writer.text("digest", &headers.digest);
+                writer.bytes("size", &headers.size.to_be_bytes());
+            }
+        }
         writer.finish()
     }
 }
@@ -213,9 +258,9 @@ impl<'a> Part<'a> {
     }
 
     pub(super) fn check_version(self) -> Result<(), EntryError> {
-        match self.get(VERSION)? == THIS_VERSION {
-            true => Ok(()),
-            false => Err(EntryError::Annotation(VERSION)),
+        match self.get(VERSION)? {
+            THIS_VERSION | STACKED_VERSION => Ok(()),
+            _ => Err(EntryError::Annotation(VERSION)),
         }
     }
 
@@ -225,6 +270,44 @@ impl<'a> Part<'a> {
 
     pub(super) fn time(self) -> Result<Timestamp, EntryError> {
         self.get(CREATED)?.parse().map_err(|_| EntryError::Annotation(CREATED))
+    }
+}
+
+impl StoredLayer {
+    /// Names the layer, with its DiffID, and what its headers say.
+    pub(super) fn named(&self) -> Vec<Descriptor> {
+        let diff_id = (DIFF_ID.to_owned(), self.layer.diff_id.to_string());
+        let annotations = Some(BTreeMap::from([diff_id]));
+        let layer = Descriptor { annotations, ..self.layer.descriptor.clone() };
+        std::iter::once(layer).chain(self.headers.clone()).collect()
+    }
+}
+
+/// Reads what names one of the lower layers of an entry, or what the last one's headers say.
+pub(super) fn put_below(
+    below: &mut Vec<StoredLayer>,
+    found: &Descriptor,
+) -> Result<(), EntryError> {
+    if found.media_type == HEADERS_TYPE {
+        kind_of(found, HEADERS_TYPE)?;
+        let owner = below.last_mut().filter(|last| last.headers.is_none());
+        let owner = owner.ok_or_else(|| EntryError::Layer("headers of none".to_owned()))?;
+        owner.headers = Some(bare(found));
+        return Ok(());
+    }
+    let none = BTreeMap::new();
+    let part = Part(found.annotations.as_ref().unwrap_or(&none));
+    let layer = parse_layer(found, part)?;
+    let layer = layer.ok_or_else(|| EntryError::Layer("a lower one is none".to_owned()))?;
+    below.push(StoredLayer { layer, headers: None });
+    Ok(())
+}
+
+/// Returns the version of a document with these entries: the first that can say what they are.
+pub(super) fn version(entries: &[Entry]) -> &'static str {
+    match entries.iter().all(|entry| entry.below.is_empty()) {
+        true => THIS_VERSION,
+        false => STACKED_VERSION,
     }
 }
 
@@ -295,8 +378,25 @@ mod tests {
             parent: key("b"),
             layer: has_layer.then_some(layer),
             headers: has_layer.then(|| headers_descriptor(b"headers")),
+            below: Vec::new(),
             created: "2026-01-02T03:04:05Z".parse().unwrap(),
         }
+    }
+
+    /// With two lower layers, of which one has headers.
+    fn stacked() -> Entry {
+        let mut entry = entry(true);
+        let layer = |name: &[u8]| Layer {
+            descriptor: Descriptor {
+                digest: Digest::of(name).to_string(),
+                ..entry.layer.clone().unwrap().descriptor
+            },
+            diff_id: Digest::of(&[name, name].concat()),
+        };
+        let lowest =
+            StoredLayer { layer: layer(b"one"), headers: Some(headers_descriptor(b"more")) };
+        entry.below = vec![lowest, StoredLayer { layer: layer(b"two"), headers: None }];
+        entry
     }
 
     fn encoded(entry: &Entry) -> Vec<u8> {
@@ -305,8 +405,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_read_back_as_it_was_written() {
-        for has_layer in [true, false] {
-            let written = entry(has_layer);
+        for written in [entry(true), entry(false), stacked()] {
             let read = Entry::decode(&encoded(&written), &key("a"), &Trust::Writers).unwrap();
             assert_eq!(format!("{read:?}"), format!("{written:?}"));
         }
@@ -322,9 +421,9 @@ mod tests {
 
     #[test]
     fn no_damaged_byte_gives_another_entry() {
-        for has_layer in [true, false] {
-            let written = encoded(&entry(has_layer));
-            let whole = format!("{:?}", entry(has_layer));
+        for entry in [entry(true), entry(false), stacked()] {
+            let written = encoded(&entry);
+            let whole = format!("{entry:?}");
             for at in 0..written.len() {
                 for damage in [1, 0x20, 0x80] {
                     let mut damaged = written.clone();

@@ -83,6 +83,17 @@ impl MadeOf {
         writer.finish()
     }
 
+    /// Returns what names a step of this kind, made upon what `parent` names, whatever files it
+    /// reads.
+    pub fn ground(&self, domain: &str, parent: &Key) -> Key {
+        let mut writer = KeyWriter::new("ground");
+        writer.text("domain", domain);
+        writer.key("parent", parent);
+        writer.list("parts", self.parts.len());
+        self.parts.iter().for_each(|part| writer.key("part", &part.key));
+        writer.finish()
+    }
+
     /// Returns what is kept of it.
     pub fn record(&self) -> PartsRecord {
         let depth = self.depth();

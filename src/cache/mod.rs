@@ -21,7 +21,7 @@ mod repository;
 mod signing;
 
 pub use build_record::{BuildParts, BuildRecord, StageParts, StepParts};
-pub use entry::{Entry, EntryError};
+pub use entry::{Entry, EntryError, StoredLayer};
 pub use images::{BaseImages, KeptImage, Sought};
 pub use kaniko::{KanikoDirectory, KanikoTarball};
 pub use key::{Key, KeyWriter};

@@ -169,11 +169,9 @@ impl LayerCache {
         Ok(match Entry::decode(&manifest, key, &self.trust) {
             Err(error) => Looked::Unusable(error),
             Ok(entry) if self.is_expired(&entry) => Looked::Expired,
-            Ok(entry) => match &entry.layer {
-                Some(layer) if !self.may_have(layer) => {
-                    Looked::Torn(layer.descriptor.digest.clone())
-                }
-                Some(_) | None => Looked::Found(entry),
+            Ok(entry) => match self.missing(&entry) {
+                Some(digest) => Looked::Torn(digest),
+                None => Looked::Found(entry),
             },
         })
     }
@@ -189,10 +187,9 @@ impl LayerCache {
         };
         Ok(match BuildRecord::decode(&manifest, key, &self.trust) {
             Ok(mut record) => {
-                record.entries.retain(|entry| {
-                    let is_there = entry.layer.as_ref().is_none_or(|layer| self.may_have(layer));
-                    is_there && !self.is_expired(entry)
-                });
+                record
+                    .entries
+                    .retain(|entry| self.missing(entry).is_none() && !self.is_expired(entry));
                 LookedBuild::Found(record)
             }
             Err(error) => LookedBuild::Unusable(error),
@@ -238,6 +235,14 @@ impl LayerCache {
         }
     }
 
+    /// Returns the digest of a layer of an entry that is not there.
+    fn missing(&self, entry: &Entry) -> Option<String> {
+        let layers = entry.layers().into_iter().map(|stored| stored.layer);
+        layers
+            .map(|layer| (self.may_have(&layer), layer.descriptor.digest))
+            .find_map(|(is_there, digest)| (!is_there).then_some(digest))
+    }
+
     /// Tells whether a layer is there, as far as that costs nothing.
     fn may_have(&self, layer: &Layer) -> bool {
         match &self.place {
@@ -257,6 +262,8 @@ impl LayerCache {
         let mut document = new.entry.encode(&new.created_by, &new.platform, &self.trust)?;
         document.blobs.extend(new.entry.headers.clone().zip(headers));
         let layer = new.entry.layer.as_ref().map(|layer| layer.descriptor.clone());
+        // One of an earlier build is there.
+        let is_none = layer.is_none();
         let layer = layer.zip(new.blob.clone());
         match &self.place {
             Place::Repository(repository) => {
@@ -264,7 +271,8 @@ impl LayerCache {
                     Some((descriptor, blob)) => {
                         repository.store_layer(descriptor, blob, mount_from).await?;
                     }
-                    None => repository.store_no_layer().await?,
+                    None if is_none => repository.store_no_layer().await?,
+                    None => {}
                 }
                 repository.store(&new.entry.key, &document).await
             }

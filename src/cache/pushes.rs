@@ -85,7 +85,9 @@ impl Pushes {
             if !matches!(*locked(&failure), Failure::None) {
                 return;
             }
-            new.entry.headers = headers.as_deref().map(headers_descriptor);
+            if let Some(headers) = &headers {
+                new.entry.headers = Some(headers_descriptor(headers));
+            }
             match cache.store(&new, mount_from, headers).await {
                 Ok(()) => locked(&stored).push(new.entry),
                 Err(error) => fail(&failure, error),

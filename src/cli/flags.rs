@@ -180,6 +180,7 @@ pub const BUILD: &[Flag] = &[
         "what has a digest does not age: of base images, only what a tag named does",
     ),
     works("cache-copy-layers"),
+    ours("cache-copy-delta"),
     differs(
         "cache-run-layers",
         "layers of WORKDIR and of `COPY --from` are cached with either of the two",

@@ -115,6 +115,11 @@ pub enum Event {
     SnapshotTaken(SnapshotWork),
     /// A step changed no file, so it made no layer.
     NothingChanged,
+    /// A step's layers are those of an earlier build, and one of what has changed since.
+    LayerGoesOn {
+        /// Layers of the earlier build.
+        layer_count: u64,
+    },
     /// A layer is finished.
     LayerWritten {
         /// Digest of the compressed bytes.

@@ -71,6 +71,10 @@ pub fn narrate(event: &Event) -> Option<Message> {
         Event::NothingChanged => {
             info("No files were changed, appending empty layer to config. No layer added to image.")
         }
+        Event::LayerGoesOn { layer_count } => Message {
+            fields: vec![("layers", json!(layer_count))],
+            ..info("Going on from layers of the last build")
+        },
         Event::LayerWritten { digest, size_bytes, tar_bytes, elapsed } => Message {
             fields: vec![
                 ("digest", json!(digest)),

@@ -18,7 +18,8 @@ use snapshot::{Index, Rootfs, RootfsPath};
 pub use error::{LayerError, UnpackError};
 pub use headers::{
     ContentsTable, HeaderEntry, HeaderIndex, HeaderKind, HeadersError, ImageHeaders,
-    KEPT_FILE_BYTES, Kept, TableError, TablePlace, follow_links, read_headers,
+    KEPT_FILE_BYTES, Kept, LayersAlone, Said, SaidEntry, TableError, TablePlace, follow_links,
+    read_headers,
 };
 pub use layer::{LayerInput, OpenLayer};
 pub use whiteout::WhiteoutError;

@@ -15,10 +15,11 @@ use super::Purpose;
 use super::parts::{
     copy_parts, input_part, layer_parts, mount_parts, option_parts, run_parts, workdir_parts,
 };
+use super::wanted::{Wanted, wanted};
 use crate::build::bases::{Bases, name_of};
 use crate::build::fetches::{RemoteIdentity, shown};
 use crate::build::known::KnownContexts;
-use crate::build::needs::copied_stages_before;
+use crate::build::options::CopyDeltas;
 use crate::build::session::Session;
 use crate::cache::{BuildParts, Key, MadeOf, StageParts, StepParts};
 use crate::context::BuildContext;
@@ -31,6 +32,8 @@ use crate::report::fault::one_line;
 pub(super) struct Keys {
     stages: Vec<StageKeys>,
     platform: Platform,
+    /// What was read for them.
+    digests: ContentDigests,
 }
 
 #[derive(Default)]
@@ -47,12 +50,15 @@ struct StageKeys {
 /// A step's key, and what it was made of.
 struct StepKey {
     key: Key,
+    /// Of a copy of a context, what it is but for the files.
+    ground: Option<Key>,
     made_of: MadeOf,
 }
 
 impl StepKey {
     fn parts(&self) -> StepParts {
-        StepParts { key: self.key.hex(), parts: self.made_of.record() }
+        let ground = self.ground.as_ref().map(Key::hex);
+        StepParts { key: self.key.hex(), ground, parts: self.made_of.record() }
     }
 }
 
@@ -65,10 +71,16 @@ impl Keys {
         purpose: Purpose,
         is_cached: &dyn Fn(&Step) -> bool,
     ) -> Self {
-        let mut keys = Self { stages: Vec::new(), platform: Platform::of_this_machine() };
+        let deltas = session.options.cache.as_ref().map(|cache| cache.copy_deltas);
         let digests = ContentDigests::new(session.threads());
+        let digests = match deltas {
+            Some(CopyDeltas::Written) => digests.remembering_all(),
+            Some(CopyDeltas::Never) | None => digests,
+        };
+        let (stages, platform) = (Vec::new(), Platform::of_this_machine());
+        let mut keys = Self { stages, platform, digests };
         let contexts = KnownContexts::open(session);
-        let reader = Reader { session, bases, plan, purpose, digests, contexts: &contexts };
+        let reader = Reader { session, bases, plan, purpose, contexts: &contexts };
         for (stage, wanted) in plan.stages.iter().zip(wanted(plan, is_cached)) {
             let stage = match wanted {
                 Wanted::Nothing => StageKeys::default(),
@@ -100,6 +112,16 @@ impl Keys {
     /// Returns the key of a step that touches files.
     pub(super) fn step(&self, position: usize, number: usize) -> Option<&Key> {
         Some(&self.stages.get(position)?.steps.get(number)?.as_ref()?.key)
+    }
+
+    /// Returns what a copy of a context is but for its files.
+    pub(super) fn ground(&self, position: usize, number: usize) -> Option<&Key> {
+        self.stages.get(position)?.steps.get(number)?.as_ref()?.ground.as_ref()
+    }
+
+    /// Returns what was read.
+    pub(super) fn digests(&self) -> &ContentDigests {
+        &self.digests
     }
 
     /// Returns what all steps are made of, in the form that is kept.
@@ -154,57 +176,11 @@ impl Keys {
     }
 }
 
-/// How much of a stage's keys is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Nothing,
-    /// What it starts from, and so many of its steps.
-    Steps(usize),
-}
-
-impl Wanted {
-    fn count(self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::Steps(count) => count,
-        }
-    }
-}
-
-/// Says for each stage how much of its keys is asked for, by itself or by stages after it.
-fn wanted(plan: &Plan, is_cached: &dyn Fn(&Step) -> bool) -> Vec<Wanted> {
-    let mut wanted = vec![Wanted::Nothing; plan.stages.len()];
-    for (position, stage) in plan.stages.iter().enumerate().rev() {
-        let its_own = stage.steps.iter().rposition(is_cached).map(|last| Wanted::Steps(last + 1));
-        let Some(its) = wanted.get_mut(position) else { continue };
-        if let Some(own) =
-            its_own.filter(|own| *its == Wanted::Nothing || own.count() > its.count())
-        {
-            *its = own;
-        }
-        let its = *its;
-        if its == Wanted::Nothing {
-            continue;
-        }
-        let base = match stage.base {
-            Base::Stage(base) => Some(base),
-            Base::Scratch | Base::Image(_) => None,
-        };
-        for source in copied_stages_before(stage, its.count()).chain(base) {
-            if let Some((wanted, stage)) = wanted.get_mut(source).zip(plan.stages.get(source)) {
-                *wanted = Wanted::Steps(stage.steps.len());
-            }
-        }
-    }
-    wanted
-}
-
 struct Reader<'r> {
     session: &'r Session<'r>,
     bases: &'r Bases<'r>,
     plan: &'r Plan,
     purpose: Purpose,
-    digests: ContentDigests,
     contexts: &'r KnownContexts<'r>,
 }
 
@@ -237,7 +213,7 @@ impl Reader<'_> {
         let key = known.last(base)?;
         let mut made_of = MadeOf::default();
         made_of.part("stage", self.stage_name(base), |writer| writer.key("last", &key));
-        Some(StepKey { key, made_of })
+        Some(StepKey { key, ground: None, made_of })
     }
 
     fn stage_name(&self, position: usize) -> String {
@@ -253,7 +229,7 @@ impl Reader<'_> {
         let mut made_of = MadeOf::default();
         option_parts(&mut made_of, self.session.options, &stage.platform);
         layer_parts(&mut made_of, name, image);
-        StepKey { key: made_of.key("base", None), made_of }
+        StepKey { key: made_of.key("base", None), ground: None, made_of }
     }
 
     /// Returns the key of a step; `None` where what it reads cannot be read: the step will say why.
@@ -293,7 +269,15 @@ impl Reader<'_> {
             }
             StepKind::Metadata => return None,
         };
-        Some(StepKey { key: made_of.key(domain, Some(parent)), made_of })
+        let is_of_context = matches!(
+            &step.kind,
+            StepKind::Copy(CopyStep {
+                from: CopySource::Context | CopySource::NamedContext(_),
+                ..
+            })
+        );
+        let ground = is_of_context.then(|| made_of.ground(domain, parent));
+        Some(StepKey { key: made_of.key(domain, Some(parent)), ground, made_of })
     }
 
     /// Adds what a step copies or mounts; false where that has no key.
@@ -338,9 +322,11 @@ impl Reader<'_> {
         known: &Keys,
     ) -> Result<Option<()>, ExecuteError> {
         match &copy.from {
-            CopySource::Context => self.files(made_of, copy, &self.session.context).map(Some),
+            CopySource::Context => {
+                self.files(made_of, copy, &self.session.context, &known.digests).map(Some)
+            }
             CopySource::NamedContext(name) => match self.session.named_directory(name) {
-                Ok(directory) => self.files(made_of, copy, directory).map(Some),
+                Ok(directory) => self.files(made_of, copy, directory, &known.digests).map(Some),
                 // The step will say what is wrong with it.
                 Err(_) => Ok(None),
             },
@@ -364,11 +350,12 @@ impl Reader<'_> {
         made_of: &mut MadeOf,
         copy: &CopyStep,
         context: &BuildContext,
+        digests: &ContentDigests,
     ) -> Result<(), ExecuteError> {
         let keeps = |path: &RootfsPath| context.contains(path);
         let known = self.contexts.of(context);
         let source = Source::context(context.root(), &keeps).with_known(known);
-        add_files(made_of, &inputs(copy, &source, &self.digests)?);
+        add_files(made_of, &inputs(copy, &source, digests)?);
         Ok(())
     }
 }

@@ -8,8 +8,9 @@ use futures_util::stream::{self, StreamExt};
 use super::plan::evaluate;
 use super::{Caching, Early, Hits};
 use crate::build::bases::{Bases, Origin};
-use crate::cache::{Entry, Key, LayerCache, Looked, LookedBuild};
-use crate::image::digest_of;
+use crate::build::session::Session;
+use crate::cache::{Entry, Key, KeyWriter, LayerCache, Looked, LookedBuild};
+use crate::image::Platform;
 use crate::plan::Plan;
 use crate::report::event::Event;
 use crate::report::fault::one_line;
@@ -61,14 +62,14 @@ impl Caching<'_> {
             {
                 self.taken.borrow_mut().insert(*key, entry.clone());
             }
-            let digest = hit.layer.as_ref().and_then(|layer| digest_of(&layer.descriptor).ok());
-            if let (Some(digest), Some(origin)) = (digest, self.origin(hit.cache, cache)) {
-                bases.add_cached(digest, origin);
-                if let Some(headers) = hit.headers.clone() {
-                    bases.headers.add(digest, cache, headers);
-                }
+            if hit.layers.is_empty() {
+                continue;
+            }
+            if let Some(origin) = self.origin(hit.cache, cache) {
+                hit.layers.iter().for_each(|stored| self.place(bases, cache, &origin, stored));
             }
         }
+        self.place_earlier(bases);
         hits
     }
 
@@ -181,7 +182,7 @@ impl Caching<'_> {
 
     /// Returns where the layers of a cache's entries are; `None`, and a warning, where that cannot be
     /// read.
-    fn origin(&self, number: usize, cache: &LayerCache) -> Option<Origin> {
+    pub(super) fn origin(&self, number: usize, cache: &LayerCache) -> Option<Origin> {
         if let Some(reference) = cache.repository() {
             return Some(Origin::Registry(reference.clone()));
         }
@@ -205,4 +206,23 @@ impl Caching<'_> {
         let text = format!("`{name}` of the layer cache is not used: {why}");
         self.session.events.send(Event::Warning { text });
     }
+}
+
+/// Names what a build has in a cache, whatever its files and arguments are: the last build of the same
+/// Dockerfile, target, platform and destination is what the next one is compared with.
+pub(super) fn build_key(session: &Session<'_>, platform: Option<&Platform>) -> Key {
+    let options = session.options;
+    let mut writer = KeyWriter::new("build");
+    let file = session.dockerfile.file.rsplit('/').next().unwrap_or_default();
+    writer.text("dockerfile", file);
+    let sub_path = options.context.sub_path.as_deref().and_then(std::path::Path::to_str);
+    writer.optional("sub path", sub_path);
+    writer.optional("target", options.target.as_deref());
+    writer.optional("platform", platform.map(Platform::to_string).as_deref());
+    let destination = options.output.destinations.first().map(|destination| {
+        let reference = &destination.reference;
+        format!("{}/{}", reference.registry(), reference.repository())
+    });
+    writer.optional("destination", destination.as_deref());
+    writer.finish()
 }

@@ -15,6 +15,7 @@
 //! upon, and counts only on top of those.
 
 mod blame;
+mod earlier;
 mod early;
 mod keys;
 mod lineage;
@@ -22,6 +23,7 @@ mod lookup;
 mod parts;
 mod plan;
 mod reasons;
+mod wanted;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -34,14 +36,14 @@ use snapshot::Digest;
 
 use super::bases::Bases;
 use super::error::BuildError;
-use super::layers::NewLayer;
+use super::layers::{Made, NewLayer};
 use super::options::{self, CacheOptions, CachePlace, NewLayers};
 use super::session::Session;
 use crate::cache::{
-    BuildParts, BuildRecord, CacheError, Circumstances, Entry, Key, KeyWriter, LayerCache,
-    NewEntry, Pushes, Trust,
+    BuildParts, BuildRecord, CacheError, Circumstances, Entry, Key, LayerCache, NewEntry, Pushes,
+    StoredLayer, Trust,
 };
-use crate::image::{Platform, Reference, digest_of};
+use crate::image::{Reference, digest_of};
 use crate::plan::{CopySource, Plan, Step, StepKind};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
@@ -49,7 +51,9 @@ use crate::store::Blob;
 use crate::unpack::{LayerInput, UnpackOptions, read_headers};
 use keys::Keys;
 use lineage::Lineage;
+use lookup::build_key;
 
+pub(super) use earlier::Earlier;
 pub(super) use early::Early;
 pub(super) use plan::{Cached, Hit, Hits};
 
@@ -79,6 +83,8 @@ pub(super) struct Caching<'a> {
     /// Entries that were taken from the cache that new ones go to.
     taken: RefCell<BTreeMap<Key, Entry>>,
     is_warned: Cell<bool>,
+    /// What the cache has turned out to be no good.
+    has_given_up: Cell<bool>,
 }
 
 /// What a cache is opened for.
@@ -146,6 +152,7 @@ impl<'a> Caching<'a> {
             last_parts: OnceCell::new(),
             taken: RefCell::default(),
             is_warned: Cell::new(false),
+            has_given_up: Cell::new(false),
         }))
     }
 
@@ -174,7 +181,7 @@ impl<'a> Caching<'a> {
     }
 
     /// Notes what a step has made, and stores it.
-    pub(super) fn made(&self, position: usize, number: usize, step: &Step, new: Option<&NewLayer>) {
+    pub(super) fn made(&self, position: usize, number: usize, step: &Step, made: &Made) {
         if !step.makes_layer() {
             return;
         }
@@ -182,14 +189,16 @@ impl<'a> Caching<'a> {
         lineage.enter(position, step);
         let Some(key) = self.keys.step(position, number) else { return };
         if let (Some(parent), true) = (lineage.of(position), self.is_cached(step)) {
-            self.store(key, parent, step, new);
+            self.store(key, parent, step, made);
         }
-        lineage.made(position, step, key, new.map(|new| &new.layer));
+        let new = made.new.as_ref().map(|new| &new.layer);
+        lineage.made(position, step, key, new);
     }
 
-    fn store(&self, key: &Key, parent: &Key, step: &Step, made: Option<&NewLayer>) {
+    fn store(&self, key: &Key, parent: &Key, step: &Step, made: &Made) {
         let Some(pushes) = &self.pushes else { return };
-        let layer = made.map(|made| &made.layer);
+        let new = made.new.as_ref();
+        let layer = new.map(|new| &new.layer);
         self.tell_failure();
         let digest = layer.and_then(|layer| digest_of(&layer.descriptor).ok());
         let blob = match digest.map(|digest| self.session.store.stored(&digest)).transpose() {
@@ -199,15 +208,21 @@ impl<'a> Caching<'a> {
                 return;
             }
         };
+        let mut below = made.earlier.clone();
+        let top = match new {
+            Some(new) => Some(StoredLayer { layer: new.layer.clone(), headers: None }),
+            None => below.pop(),
+        };
         let entry = Entry {
             key: *key,
             parent: *parent,
-            layer: layer.cloned(),
-            headers: None,
+            layer: top.as_ref().map(|top| top.layer.clone()),
+            headers: top.and_then(|top| top.headers),
+            below,
             created: Timestamp::now(),
         };
         let created_by = step.history.clone().unwrap_or_else(|| step.text.clone());
-        let (read, platform) = (made.cloned().zip(blob.clone()), self.keys.platform());
+        let (read, platform) = (new.cloned().zip(blob.clone()), self.keys.platform());
         let new = NewEntry { entry, blob, created_by, platform };
         if !self.is_warned.get() {
             self.session.events.send(Event::CachePushed { name: self.name_of(key) });
@@ -273,6 +288,7 @@ impl<'a> Caching<'a> {
         let why = one_line(error);
         let text = format!("the build begins again without what the layer cache has: {why}");
         self.session.events.send(Event::Warning { text });
+        self.has_given_up.set(true);
         *self.lineage.borrow_mut() = Lineage::new(&self.keys);
         self.taken.borrow_mut().clear();
     }
@@ -337,25 +353,6 @@ fn cache_at(
         }
         CachePlace::Directory(path) => LayerCache::in_directory(path, ttl, trust),
     })
-}
-
-/// Names what a build has in a cache, whatever its files and arguments are: the last build of the same
-/// Dockerfile, target, platform and destination is what the next one is compared with.
-fn build_key(session: &Session<'_>, platform: Option<&Platform>) -> Key {
-    let options = session.options;
-    let mut writer = KeyWriter::new("build");
-    let file = session.dockerfile.file.rsplit('/').next().unwrap_or_default();
-    writer.text("dockerfile", file);
-    let sub_path = options.context.sub_path.as_deref().and_then(std::path::Path::to_str);
-    writer.optional("sub path", sub_path);
-    writer.optional("target", options.target.as_deref());
-    writer.optional("platform", platform.map(Platform::to_string).as_deref());
-    let destination = options.output.destinations.first().map(|destination| {
-        let reference = &destination.reference;
-        format!("{}/{}", reference.registry(), reference.repository())
-    });
-    writer.optional("destination", destination.as_deref());
-    writer.finish()
 }
 
 /// Reads what a layer's headers say, in the form to keep; `None` where that cannot be, which costs

@@ -3,22 +3,27 @@
 use super::lookup::FoundEntries;
 use super::{Caching, Lineage, Purpose};
 use crate::build::needs::runs;
-use crate::cache::Key;
-use crate::image::{Descriptor, Layer};
+use crate::cache::{Key, StoredLayer};
+use crate::image::Layer;
 use crate::plan::{Base, Plan, Step, StepKind};
 use crate::report::event::Event;
 
 /// What a step would make, out of the cache.
 #[derive(Clone, Debug)]
 pub(in crate::build) struct Hit {
-    /// Its layer; `None`: it changes nothing.
-    pub(in crate::build) layer: Option<Layer>,
-    /// What says what the layer's headers say.
-    pub(super) headers: Option<Descriptor>,
-    /// The number of the cache that has them.
+    /// Its layers, lowest first; none: it changes nothing.
+    pub(super) layers: Vec<StoredLayer>,
+    /// The number of the cache that has it.
     pub(super) cache: usize,
     /// What the stage's commands have made with it.
     pub(super) lineage: Option<Key>,
+}
+
+impl Hit {
+    /// Returns what becomes part of the image.
+    pub(in crate::build) fn image_layers(&self) -> Vec<Layer> {
+        self.layers.iter().map(|stored| stored.layer.clone()).collect()
+    }
 }
 
 /// The steps that need not be taken.
@@ -140,7 +145,7 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries)
             }
             its_notes.push(note);
             if let (Some(key), Some(hit)) = (key, &mut hit) {
-                lineage.made(position, step, key, hit.layer.as_ref());
+                lineage.made(position, step, key, hit.layers.last().map(|stored| &stored.layer));
                 hit.lineage = lineage.of(position).copied();
                 let step = left.stages.get_mut(position).and_then(|s| s.steps.get_mut(number));
                 if let Some(step) = step {
@@ -179,8 +184,7 @@ fn hit(
         tracing::debug!(%key, "the cached layer was made upon other ones");
         return None;
     }
-    let (layer, headers) = (entry.layer.clone(), entry.headers.clone());
-    Some(Hit { layer, headers, cache: *cache, lineage: None })
+    Some(Hit { layers: entry.layers(), cache: *cache, lineage: None })
 }
 
 fn tell(caching: &Caching<'_>, step: &Step, key: &Key, is_hit: bool, because: Option<&str>) {

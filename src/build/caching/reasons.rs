@@ -27,7 +27,7 @@ impl Caching<'_> {
     }
 
     /// Returns what the steps of the last build were made of.
-    fn last_parts(&self) -> Option<&BuildParts> {
+    pub(super) fn last_parts(&self) -> Option<&BuildParts> {
         let fetch = || {
             let last = self.last.borrow();
             let (number, record) = last.as_ref()?;

@@ -20,6 +20,9 @@ pub struct CacheOptions {
     pub time_to_live: Duration,
     /// Whether layers of COPY and ADD are among them (`--cache-copy-layers`).
     pub copy_layers: Cached,
+    /// Whether what changed of a COPY becomes a layer on top of earlier ones
+    /// (`--cache-copy-delta`).
+    pub copy_deltas: CopyDeltas,
     /// Whether layers of RUN are among them (`--cache-run-layers`).
     pub run_layers: Cached,
     /// Whether new ones are stored (`--no-push-cache`).
@@ -42,6 +45,15 @@ pub enum Cached {
     Yes,
     /// They are made anew each time.
     No,
+}
+
+/// What becomes of a COPY of a context of which a part has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyDeltas {
+    /// A layer of what has changed, on top of the earlier one.
+    Written,
+    /// A layer of all of it.
+    Never,
 }
 
 /// What becomes of new layers.

@@ -156,14 +156,17 @@ impl StageRun<'_> {
     ) -> Result<Copied, StepError> {
         let session = self.session;
         let fetched = session.fetched(copy)?;
-        let copied = match &copy.from {
+        let mut copied = match &copy.from {
             CopySource::Context | CopySource::NamedContext(_) => {
                 let context = match &copy.from {
                     CopySource::NamedContext(name) => session.named_directory(name)?,
                     _ => &session.context,
                 };
                 let keeps = |path: &RootfsPath| context.contains(path);
-                let source = Source::context(context.root(), &keeps).with_fetched(&fetched);
+                let digests = self.steps.caching.and_then(|caching| caching.content_digests());
+                let source = Source::context(context.root(), &keeps)
+                    .with_fetched(&fetched)
+                    .with_digests(digests);
                 self.copy_from(&source, copy, own)?
             }
             CopySource::Stage(_) | CopySource::Image(_) => {
@@ -171,6 +174,7 @@ impl StageRun<'_> {
                 self.copy_from(&Source::root(&root), copy, own)?
             }
         };
+        self.copied = std::mem::take(&mut copied.contents);
         for socket in &copied.sockets {
             tracing::warn!(path = %socket, "a socket cannot be in an image and was not copied");
         }

@@ -67,6 +67,18 @@ pub struct CacheArgs {
         default_value = "false")]
     pub cache_copy_layers: bool,
 
+    /// Write what changed of a COPY as a small layer
+    ///
+    /// Where the last build of the same image has cached a COPY or ADD of the context, and some of the
+    /// files are other ones now, the earlier layers stay and one is added with what has changed, so
+    /// that little is uploaded. Files that have not changed keep their earlier times. The image's files
+    /// and config are the same; its layers, and so its digest, then depend on what was built before.
+    /// Needs `--cache` and `--cache-copy-layers`, and goes with neither `--reproducible` nor
+    /// `--single-snapshot`.
+    #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
+        default_value = "false")]
+    pub cache_copy_delta: bool,
+
     /// Cache layers of RUN
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, action = ArgAction::Set,
         default_value = "true")]

@@ -2,8 +2,8 @@
 
 use super::absolute;
 use super::shared::lifetime;
-use crate::build::options::{CacheOptions, CachePlace, Cached, Destination, NewLayers};
-use crate::cli::args::CacheArgs;
+use crate::build::options::{CacheOptions, CachePlace, Cached, CopyDeltas, Destination, NewLayers};
+use crate::cli::args::{BuildArgs, CacheArgs};
 use crate::cli::env::Facts;
 use crate::cli::error::Error;
 use crate::image::Reference;
@@ -11,6 +11,7 @@ use crate::image::Reference;
 const REPOSITORY: &str = "--cache-repo";
 const FROM: &str = "--cache-from";
 const KEY: &str = "--cache-signing-key";
+const DELTA: &str = "--cache-copy-delta";
 
 /// Lowers the flags of the layer cache; `None` where it is off, or nothing says where it is.
 pub fn cache(
@@ -48,12 +49,34 @@ pub fn cache(
         signing_key,
         time_to_live: lifetime(args.cache_ttl),
         copy_layers: cached(args.cache_copy_layers),
+        copy_deltas: match args.cache_copy_delta {
+            true => CopyDeltas::Written,
+            false => CopyDeltas::Never,
+        },
         run_layers: cached(args.cache_run_layers),
         new_layers: match args.no_push_cache {
             true => NewLayers::NotStored,
             false => NewLayers::Stored,
         },
     }))
+}
+
+/// Checks that what has changed of a COPY can become a layer of its own, where that is asked for.
+pub fn check_delta(args: &BuildArgs) -> Result<(), Error> {
+    let cache = &args.cache;
+    let reason = match cache.cache_copy_delta {
+        true if !cache.cache => "it needs `--cache`",
+        true if !cache.cache_copy_layers => "it needs `--cache-copy-layers`",
+        true if args.image.reproducible => {
+            "with `--reproducible` layers do not depend on what was built before"
+        }
+        true if args.snapshot.single_snapshot => {
+            "with `--single-snapshot` no step has its own layer"
+        }
+        true | false => return Ok(()),
+    };
+    let (value, reason) = ("true".to_owned(), reason.to_owned());
+    Err(Error::WrongValue { flag: DELTA, value, reason })
 }
 
 fn beside(destination: &Reference) -> Reference {

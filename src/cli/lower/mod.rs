@@ -49,6 +49,7 @@ pub fn build(args: &BuildArgs, environment: &Environment, facts: &Facts) -> Resu
     let credentials = registry::credentials(&args.credentials, facts)?;
     source::check_stdin(&context, &dockerfile, &credentials, &args.source)?;
     let output = output::output(&args.output, environment, facts)?;
+    cache::check_delta(args)?;
     let cache = cache::cache(&args.cache, &output.destinations, facts)?;
     let options = BuildOptions {
         context,

@@ -706,6 +706,10 @@ fn every_working_flag_changes_what_is_done() {
         assert_ne!(request(&["--cache", &flag]), request(&["--cache"]), "{flag} changes nothing");
         seen.insert(name);
     }
+    let delta = "--cache-copy-delta";
+    let cached = ["--cache", "--cache-copy-layers"];
+    assert_ne!(request(&[cached[0], cached[1], delta]), request(&cached));
+    seen.insert("cache-copy-delta");
     let working: BTreeSet<&str> = BuildArgs::FLAGS
         .iter()
         .filter(|flag| flag.support == Support::Works)

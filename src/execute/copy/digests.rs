@@ -25,6 +25,8 @@ const BUFFER_BYTES: usize = 128 << 10;
 pub struct ContentDigests {
     threads: NonZeroUsize,
     known: RefCell<HashMap<Stamp, Digest>>,
+    /// Whether what earlier builds have found out is remembered too.
+    remembers_all: bool,
 }
 
 /// A file to be read.
@@ -50,15 +52,38 @@ impl Unread {
     }
 
     fn stamp(&self) -> Stamp {
-        let Metadata { size, mtime, ctime, .. } = self.metadata;
-        Stamp { inode: self.metadata.inode(), size, mtime, ctime }
+        Stamp::of(&self.metadata)
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let Metadata { size, mtime, ctime, .. } = *metadata;
+        Self { inode: metadata.inode(), size, mtime, ctime }
     }
 }
 
 impl ContentDigests {
     /// Knows nothing yet, and reads with at most so many threads.
     pub fn new(threads: NonZeroUsize) -> Self {
-        Self { threads, known: RefCell::default() }
+        Self { threads, known: RefCell::default(), remembers_all: false }
+    }
+
+    /// Remembers what earlier builds have found out too, for [`ContentDigests::get`].
+    pub fn remembering_all(self) -> Self {
+        Self { remembers_all: true, ..self }
+    }
+
+    /// Returns the digest of a file that looks like this, if somebody has asked for it.
+    pub(super) fn get(&self, metadata: &Metadata) -> Option<Digest> {
+        self.known.borrow().get(&Stamp::of(metadata)).copied()
+    }
+
+    /// Notes what an earlier build has found out.
+    pub(super) fn remember(&self, metadata: &Metadata, digest: Digest) {
+        if self.remembers_all {
+            self.known.borrow_mut().insert(Stamp::of(metadata), digest);
+        }
     }
 
     /// Returns the digests of files, in their order.

@@ -66,7 +66,8 @@ pub fn inputs(
                 for picks in parents::pick(source, &excludes, directory, pattern)? {
                     let (seen, unread) = (&mut seen, &mut unread);
                     let first_names = HashMap::new();
-                    let mut walk = Walk { step, source, position, first_names, seen, unread };
+                    let mut walk =
+                        Walk { step, source, digests, position, first_names, seen, unread };
                     for Picked { path, metadata, .. } in &picks {
                         walk.entry(path, path, metadata)?;
                     }
@@ -79,7 +80,7 @@ pub fn inputs(
             let found = source.follow(&path)?;
             let (seen, unread) = (&mut seen, &mut unread);
             let first_names = HashMap::new();
-            let mut walk = Walk { step, source, position, first_names, seen, unread };
+            let mut walk = Walk { step, source, digests, position, first_names, seen, unread };
             let is_directory = found.metadata.kind == FileKind::Directory;
             if !is_directory && !excludes.keeps(&path)? {
                 continue;
@@ -105,6 +106,7 @@ pub fn inputs(
 struct Walk<'a> {
     step: &'a CopyStep,
     source: &'a Source<'a>,
+    digests: &'a ContentDigests,
     position: usize,
     first_names: HashMap<InodeId, RootfsPath>,
     seen: &'a mut Vec<Input>,
@@ -176,7 +178,10 @@ impl Walk<'_> {
             (Some(first), _) => InputContent::SameAs(first),
             (None, FileKind::Regular) => {
                 match known {
-                    Some(known) => InputContent::Bytes(known.digest),
+                    Some(known) => {
+                        self.digests.remember(metadata, known.digest);
+                        InputContent::Bytes(known.digest)
+                    }
                     None => {
                         let attributes = match xattrs.is_empty() {
                             true => Attributes::None,

@@ -17,7 +17,9 @@ mod source;
 mod target;
 mod tree;
 
-use snapshot::{FileKind, NewDirectory, PathSet, RootfsPath};
+use std::collections::HashMap;
+
+use snapshot::{Digest, FileKind, NewDirectory, PathSet, RootfsPath};
 
 pub use digests::ContentDigests;
 pub(in crate::execute) use ground::{Dress, From, Ground, Place};
@@ -52,6 +54,8 @@ pub struct Copied {
     pub entry_count: u64,
     /// Bytes of regular files.
     pub bytes: u64,
+    /// What is in regular files, by where they are now; of those of which the source knows it.
+    pub contents: HashMap<RootfsPath, Digest>,
 }
 
 /// Carries out a COPY or ADD step on `target`.

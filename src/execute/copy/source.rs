@@ -1,7 +1,8 @@
 //! What a source of a COPY means: patterns, links, and what the ignore file leaves of a context.
 
-use snapshot::{FileKind, Metadata, Rootfs, RootfsPath};
+use snapshot::{Digest, FileKind, Metadata, Rootfs, RootfsPath};
 
+use super::digests::ContentDigests;
 use crate::archive::is_tar;
 use crate::context::KnownFiles;
 use crate::context::pattern::go_match;
@@ -16,6 +17,7 @@ pub struct Source<'a> {
     place: &'static str,
     known: Option<&'a KnownFiles>,
     fetched: &'a [Rootfs],
+    digests: Option<&'a ContentDigests>,
 }
 
 /// A named source, links followed.
@@ -38,7 +40,8 @@ impl<'a> Source<'a> {
 
     /// Takes a tree whose files all belong to root.
     fn all_of(rootfs: &'a Rootfs, place: &'static str) -> Self {
-        Self { rootfs, keeps: None, keeps_owner: false, place, known: None, fetched: &[] }
+        let (keeps, known, digests) = (None, None, None);
+        Self { rootfs, keeps, keeps_owner: false, place, known, fetched: &[], digests }
     }
 
     /// Takes the directories with what was fetched for a step, in the order of its sources.
@@ -54,6 +57,15 @@ impl<'a> Source<'a> {
     /// Takes what is known of the files' content, where it is only asked what it is.
     pub fn with_known(self, known: &'a KnownFiles) -> Self {
         Self { known: Some(known), ..self }
+    }
+
+    /// Takes what was found out of the files' content, to be told where they went.
+    pub fn with_digests(self, digests: Option<&'a ContentDigests>) -> Self {
+        Self { digests, ..self }
+    }
+
+    pub(super) fn digest_of(&self, metadata: &Metadata) -> Option<Digest> {
+        self.digests?.get(metadata)
     }
 
     pub(super) fn known(&self) -> Option<&'a KnownFiles> {

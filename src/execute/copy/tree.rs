@@ -83,6 +83,7 @@ impl<'a> Copier<'a> {
         let owner = self.owner.unwrap_or(Ownership::ROOT);
         let mode = self.changed_mode(0o644, false);
         self.ground.write(content, &Place { path: to, found }, owner, mode)?;
+        self.copied.contents.remove(to);
         self.copied.bytes += content.len() as u64;
         self.count(to.clone());
         Ok(())
@@ -206,6 +207,7 @@ impl<'a> Copier<'a> {
         if metadata.kind == FileKind::Regular && metadata.nlink > 1 {
             match first_names.get(&metadata.inode()) {
                 Some(first) if self.ground.link(first, &place)? => {
+                    self.note_content(from, path);
                     self.count(path.clone());
                     return Ok(());
                 }
@@ -216,8 +218,22 @@ impl<'a> Copier<'a> {
         }
         let dress = self.dress_of(from)?;
         self.copied.bytes += self.ground.put(from, &place, &dress)?;
+        self.note_content(from, path);
         self.count(path.clone());
         Ok(())
+    }
+
+    /// Notes what is in a file that was put to `path`.
+    fn note_content(&mut self, from: &From<'_>, path: &RootfsPath) {
+        match self.source.digest_of(from.metadata) {
+            Some(digest) if from.metadata.kind == FileKind::Regular => {
+                self.copied.contents.insert(path.clone(), digest);
+            }
+            // Nor is what was there before.
+            _ => {
+                self.copied.contents.remove(path);
+            }
+        }
     }
 
     /// Returns what is at a place where something that is no directory goes.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use snapshot::layer::{Contents, MtimeRule};
 use snapshot::{
-    Change, ChangeKind, Changeset, Digest, FileKind, IgnoreList, NewDirectory, RootfsPath,
+    Change, ChangeKind, Changeset, Digest, FileKind, IgnoreList, NewDirectory, RootfsPath, Row,
 };
 
 use super::ExecuteError;
@@ -149,6 +149,20 @@ impl Outline {
             };
             Some((path, node.digest.as_ref()?))
         })
+    }
+
+    /// Returns what is at a path, as an index of files on disk would say it.
+    pub fn row(&self, path: &RootfsPath) -> Option<Row> {
+        Some(self.node(path)?.row())
+    }
+
+    /// Returns the digest of a regular file's content, which is read where nobody has; `None` where
+    /// only layers have it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_digest(&self, path: &RootfsPath) -> Result<Option<Digest>, ExecuteError> {
+        self.node(path).map_or(Ok(None), |node| node.read_digest())
     }
 
     fn node(&self, path: &RootfsPath) -> Option<Node> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use snapshot::layer::{Content, MtimeRule};
-use snapshot::{Digest, Digester, FileKind, Metadata, Rootfs, RootfsPath, Timestamp, Xattrs};
+use snapshot::{
+    Digest, Digester, FileKind, Metadata, Rootfs, RootfsPath, Row, Timestamp, Xattrs, xattr,
+};
 
 use crate::execute::ExecuteError;
 use crate::unpack::{HeaderEntry, HeaderKind};
@@ -114,7 +116,7 @@ impl Node {
         Ok(self.digest)
     }
 
-    fn read_digest(&self) -> Result<Option<Digest>, ExecuteError> {
+    pub(super) fn read_digest(&self) -> Result<Option<Digest>, ExecuteError> {
         match (&self.digest, &self.bytes) {
             (Some(known), _) => Ok(Some(*known)),
             (None, Bytes::None) => Ok(None),
@@ -126,6 +128,16 @@ impl Node {
                 Ok(Some(digest))
             }
         }
+    }
+
+    /// Returns what an index of files on disk would say of it.
+    pub(super) fn row(&self) -> Row {
+        let content = match (self.metadata.kind, &self.bytes) {
+            (FileKind::Regular, _) => self.digest,
+            (FileKind::Symlink, Bytes::Held(target)) => Some(Digest::of(target)),
+            _ => None,
+        };
+        Row { metadata: self.metadata, content, xattrs: xattr::digest(&self.xattrs), shadow: false }
     }
 
     /// Returns where a layer finds its content; `None` where nobody has it.

@@ -4,6 +4,7 @@
 //! links, who owns what and who the users are is in the headers. Owns reading them; what several
 //! layers say together is [`ImageHeaders`]'s.
 
+mod alone;
 mod image;
 mod stored;
 mod table;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use snapshot::xattr::belongs_in_image;
 use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
 
+pub use alone::{LayersAlone, Said, SaidEntry};
 pub use image::{HeadersError, ImageHeaders, Kept, follow_links};
 pub use table::{ContentsTable, TableError, TablePlace};
 

@@ -167,7 +167,7 @@ fn what_is_below_is_known_without_its_bytes() {
 }
 
 /// Returns the digests of the layers of the image in a layout.
-fn layers_of(layout: &Path) -> Vec<String> {
+pub(super) fn layers_of(layout: &Path) -> Vec<String> {
     let read = |name: &str| -> Value {
         serde_json::from_slice(&fs::read(layout.join(name)).unwrap()).unwrap()
     };

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::witness::harness::{Build, Built};
 
 mod damage;
+mod deltas;
 mod images;
 mod reasons;
 mod registries;
