@@ -7,12 +7,15 @@
 //! be, the image is unpacked to a directory of the build's own, as without one.
 //!
 //! Where roots are directories and can be overlays. An overlay shows inode numbers, link counts and
-//! hard links as they are in the tree only if what is written is on its file system too.
+//! hard links as they are in the tree only if what is written is on its file system too: in the work
+//! directory, or in the shared one where that is on another.
 
 use std::cell::{OnceCell, RefCell};
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use snapshot::track::{OwnMounts, TreeOverlay};
+use snapshot::track::{OverlayError, OwnMounts, TreeOverlay};
 use snapshot::{Digest, Index, PathSet, Rootfs, RootfsPath, SnapshotError, is_as_indexed};
 
 use super::error::StepError;
@@ -20,7 +23,9 @@ use super::session::Session;
 use super::timed;
 use crate::image::Layer;
 use crate::report::event::{Event, Phase};
-use crate::store::{SharedStore, SharedTree, TreeDraft};
+use crate::report::fault::one_line;
+use crate::store::{SharedScratch, SharedTree, TreeDraft};
+use crate::unpack::Unpacked;
 
 /// What is in a name beside the layers: whoever changes how layers are unpacked changes it, and what
 /// was unpacked before is not used again.
@@ -30,6 +35,7 @@ const FORM: &str = "zuwai tree 1";
 pub(super) struct TreeRoot {
     // Before what holds the tree.
     overlay: TreeOverlay,
+    _scratch: Option<SharedScratch>,
     _held: Held,
 }
 
@@ -74,12 +80,20 @@ pub(super) struct NewTree {
     pub(super) rootfs: Rootfs,
 }
 
+/// A tree that is as its index says.
+pub(super) struct Filled {
+    rootfs: Rootfs,
+    index: Index,
+    held: Held,
+}
+
 /// Where a stage's root over a tree is put together.
-#[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) session: &'a Session<'a>,
-    /// An empty directory of the stage.
-    pub(super) folder: &'a Path,
+    session: &'a Session<'a>,
+    mounts: &'a OwnMounts,
+    /// An empty directory on the file system of trees.
+    folder: PathBuf,
+    scratch: Option<SharedScratch>,
 }
 
 impl TreeRoot {
@@ -101,23 +115,33 @@ pub(super) fn name_of(layers: &[Layer]) -> Digest {
     Digest::of(lines.join("\n").as_bytes())
 }
 
-impl Place<'_> {
-    /// Returns a root over a tree that is there, and is what it was; else says why there is none.
-    pub(super) fn find(self, name: &Digest) -> Option<(Rootfs, Index, TreeRoot)> {
-        self.trees().mounts()?;
-        let tree = self.store().tree(name)?;
-        let root = tree.root();
-        let found = timed(self.session.events, Phase::Unpack, || self.read(&tree));
-        match found {
+impl<'a> Place<'a> {
+    /// Takes a place for a stage, which has the empty directory `folder` in the work directory;
+    /// `None` where there are no roots over trees.
+    pub(super) fn of(session: &'a Session<'a>, folder: PathBuf) -> Option<Self> {
+        let mounts = session.kept.trees.mounts()?;
+        let store = session.kept.store();
+        let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        if device(&folder) == device(store.folder()) {
+            return Some(Self { session, mounts, folder, scratch: None });
+        }
+        let scratch = store.scratch()?;
+        Some(Self { session, mounts, folder: scratch.path(), scratch: Some(scratch) })
+    }
+
+    /// Returns the tree of a name, if it is there, and is what it was.
+    pub(super) fn find(&self, name: &Digest) -> Option<Filled> {
+        let tree = self.session.kept.store().tree(name)?;
+        let path = tree.root();
+        match timed(self.session.events, Phase::Unpack, || self.read(&tree)) {
             Ok((rootfs, index)) => {
-                let found = self.mount(&rootfs, index, Held::Kept { _tree: tree })?;
-                self.session.events.send(Event::TreeUsed { path: root });
-                Some(found)
+                self.session.events.send(Event::TreeUsed { path });
+                Some(Filled { rootfs, index, held: Held::Kept { _tree: tree } })
             }
             Err(why) => {
                 let text = format!(
                     "the unpacked image `{}` is not used, and removed: {why}",
-                    root.parent().unwrap_or(&root).display()
+                    path.parent().unwrap_or(&path).display()
                 );
                 self.session.events.send(Event::Warning { text });
                 tree.remove();
@@ -127,47 +151,41 @@ impl Place<'_> {
     }
 
     /// Begins a tree that the image is unpacked to, where it can be used then.
-    pub(super) fn begin(self, name: &Digest) -> Option<NewTree> {
-        let mounts = self.trees().mounts()?;
-        let draft = self.store().begin_tree(name)?;
+    pub(super) fn begin(&self, name: &Digest) -> Option<NewTree> {
+        let draft = self.session.kept.store().begin_tree(name)?;
         let rootfs = Rootfs::open(&draft.root());
         let rootfs = rootfs.inspect_err(|error| tracing::debug!(%error, "no tree is made")).ok()?;
         // Whether it is of any use is better known before it is filled.
         let trial = self.folder.join("trial");
-        match TreeOverlay::mount(mounts, &rootfs, &mut Index::new(), &trial) {
-            Ok(_) => Some(NewTree { draft, rootfs }),
-            Err(error) => {
-                tracing::debug!(%error, "no tree of the shared directory is used");
-                None
-            }
-        }
+        let tried = TreeOverlay::mount(self.mounts, &rootfs, &mut Index::new(), &trial);
+        tried.inspect_err(not_used).ok()?;
+        Some(NewTree { draft, rootfs })
     }
 
-    /// Returns a root over a tree that was filled, and has it kept if it is `whole`.
-    pub(super) fn complete(
-        self,
-        new: NewTree,
-        index: Index,
-        whole: bool,
-    ) -> Option<(Rootfs, Index, TreeRoot)> {
+    /// Takes a tree that was filled, and has it kept if it is whole.
+    pub(super) fn complete(&self, new: NewTree, unpacked: Unpacked) -> Filled {
         let NewTree { draft, rootfs } = new;
-        if whole {
+        let is_whole = unpacked.is_whole();
+        let index = unpacked.index;
+        if is_whole {
             draft.complete(index.to_stored());
-            self.trees().drafts.borrow_mut().push(draft.clone());
+            self.session.kept.trees.drafts.borrow_mut().push(draft.clone());
         }
-        self.mount(&rootfs, index, Held::Draft { _draft: draft })
+        Filled { rootfs, index, held: Held::Draft { _draft: draft } }
     }
 
-    fn trees(&self) -> &Trees {
-        &self.session.kept.trees
-    }
-
-    fn store(self) -> SharedStore {
-        self.session.kept.store().clone()
+    /// Returns a root over a tree, with its index; `None` where that cannot be had.
+    pub(super) fn mount(self, tree: Filled) -> Option<(Rootfs, Index, TreeRoot)> {
+        let Filled { rootfs: tree, mut index, held } = tree;
+        let scratch = self.folder.join("tree");
+        let mounted = TreeOverlay::mount(self.mounts, &tree, &mut index, &scratch);
+        let overlay = mounted.inspect_err(not_used).ok()?;
+        let rootfs = overlay.rootfs().clone();
+        Some((rootfs, index, TreeRoot { overlay, _scratch: self.scratch, _held: held }))
     }
 
     /// Reads what is known of a tree, and looks whether it still is so.
-    fn read(self, tree: &SharedTree) -> Result<(Rootfs, Index), String> {
+    fn read(&self, tree: &SharedTree) -> Result<(Rootfs, Index), String> {
         let rootfs = Rootfs::open(&tree.root()).map_err(|error| error.to_string())?;
         let top = rootfs.metadata(&RootfsPath::root()).map_err(|error| error.to_string())?;
         let about = tree.about().map_err(|error| error.to_string())?;
@@ -179,23 +197,8 @@ impl Place<'_> {
             Err(error) => Err(error.to_string()),
         }
     }
+}
 
-    fn mount(
-        self,
-        tree: &Rootfs,
-        mut index: Index,
-        held: Held,
-    ) -> Option<(Rootfs, Index, TreeRoot)> {
-        let scratch = self.folder.join("tree");
-        match TreeOverlay::mount(self.trees().mounts()?, tree, &mut index, &scratch) {
-            Ok(overlay) => {
-                let rootfs = overlay.rootfs().clone();
-                Some((rootfs, index, TreeRoot { overlay, _held: held }))
-            }
-            Err(error) => {
-                tracing::debug!(%error, "no tree of the shared directory is used");
-                None
-            }
-        }
-    }
+fn not_used(error: &OverlayError) {
+    tracing::debug!(error = %one_line(error), "no tree of the shared directory is used");
 }

@@ -21,7 +21,7 @@ pub use layout::{Layout, LayoutError, LayoutManifest};
 pub use passing::{PassingReader, PassingWriter, passing_blob};
 pub use shared::{
     Access, CacheVolume, CacheVolumes, Documents, Item, ItemKind, Items, PathLock, Pruned,
-    SHARED_FOLDER, SharedBlobWriter, SharedStore, SharedTree, Sharing, TreeDraft, Trouble,
-    VolumeError, Wish,
+    SHARED_FOLDER, SharedBlobWriter, SharedScratch, SharedStore, SharedTree, Sharing, TreeDraft,
+    Trouble, VolumeError, Wish,
 };
 pub use workspace::{Store, StoreError};

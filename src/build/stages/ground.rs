@@ -100,21 +100,18 @@ impl Stages<'_> {
             return Ok(None);
         }
         let folder = self.roots.create_folder()?;
-        let place = trees::Place { session: self.session, folder: &folder };
+        let Some(place) = trees::Place::of(self.session, folder) else { return Ok(None) };
         let name = trees::name_of(lower);
-        let found = match place.find(&name) {
-            Some(found) => Some(found),
-            None => match place.begin(&name) {
-                Some(new) => {
-                    let unpacking = self.unpacking(lower, because_of.to_owned());
-                    let unpacked = unpacking.run_onto(&new.rootfs, Index::new(), None)?;
-                    let is_whole = unpacked.is_whole();
-                    place.complete(new, unpacked.index, is_whole)
-                }
-                None => None,
-            },
+        let tree = match place.find(&name) {
+            Some(tree) => tree,
+            None => {
+                let Some(new) = place.begin(&name) else { return Ok(None) };
+                let unpacking = self.unpacking(lower, because_of.to_owned());
+                let unpacked = unpacking.run_onto(&new.rootfs, Index::new(), None)?;
+                place.complete(new, unpacked)
+            }
         };
-        let Some((rootfs, index, root)) = found else { return Ok(None) };
+        let Some((rootfs, index, root)) = place.mount(tree) else { return Ok(None) };
         let unpacking = self.unpacking(upper, because_of.to_owned());
         let index = unpacking.run_onto(&rootfs, index, None)?.index;
         Ok(Some(Root { rootfs, index, home: Home::Tree(root) }))

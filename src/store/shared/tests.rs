@@ -371,3 +371,14 @@ fn what_a_dead_build_left_of_a_tree_is_removed() {
     assert_eq!(names(&store.path(DRAFTS)), left);
     drop(draft);
 }
+
+#[test]
+fn scratch_room_goes_with_its_value() {
+    let (_folder, store) = open();
+    let scratch = store.scratch().unwrap();
+    fs::create_dir_all(scratch.path().join("a/b")).unwrap();
+    store.prune(&Wish { keep_bytes: Some(0), unused_for: None }).unwrap();
+    assert!(scratch.path().join("a/b").exists());
+    drop(scratch);
+    assert_eq!(names(&store.path(DRAFTS)), [""; 0]);
+}

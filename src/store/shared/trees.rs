@@ -68,6 +68,41 @@ impl SharedTree {
     }
 }
 
+/// A directory among the drafts; whoever finds its lock free may remove it.
+#[derive(Debug)]
+struct Draft {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Draft {
+    fn remove(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            // It is found by its free lock.
+            tracing::debug!(path = %self.path.display(), %error, "a draft of a tree stays");
+        }
+    }
+}
+
+/// A directory on the file system of trees, which goes with this.
+#[derive(Debug)]
+pub struct SharedScratch {
+    folder: Draft,
+}
+
+impl SharedScratch {
+    /// Returns the directory.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path.join(ROOT)
+    }
+}
+
+impl Drop for SharedScratch {
+    fn drop(&mut self) {
+        self.folder.remove();
+    }
+}
+
 /// A tree that is being filled; cheap to clone. What has no name when the last of these is dropped
 /// goes.
 #[derive(Clone, Debug)]
@@ -79,10 +114,8 @@ pub struct TreeDraft {
 struct Inner {
     store: SharedStore,
     name: Digest,
-    /// Where it is until it has its name.
-    folder: PathBuf,
-    /// Held until nobody uses the tree any more.
-    _lock: File,
+    /// Where it is until it has its name, locked until nobody uses the tree any more.
+    folder: Draft,
     state: Mutex<State>,
 }
 
@@ -99,7 +132,7 @@ enum State {
 impl TreeDraft {
     /// Returns the directory to fill, where it stays until [`TreeDraft::keep`].
     pub fn root(&self) -> PathBuf {
-        self.inner.folder.join(ROOT)
+        self.inner.folder.path.join(ROOT)
     }
 
     /// Says that the tree is whole, and what is known of its files.
@@ -138,15 +171,15 @@ impl Inner {
     /// Tells whether the tree has its name now.
     fn name(&self, about: &[u8], limit_bytes: Option<u64>) -> io::Result<bool> {
         let to = self.store.path(TREES).join(self.name.hex());
-        let size_bytes = tree_bytes(&self.folder);
+        let size_bytes = tree_bytes(&self.folder.path);
         if to.exists() || limit_bytes.is_some_and(|limit| size_bytes > limit) {
             return Ok(false);
         }
-        write_synced(&self.folder.join(ABOUT), about)?;
-        write_synced(&self.folder.join(SIZE), size_bytes.to_string().as_bytes())?;
+        write_synced(&self.folder.path.join(ABOUT), about)?;
+        write_synced(&self.folder.path.join(SIZE), size_bytes.to_string().as_bytes())?;
         // Thousands of files: one call for all of them, and all others' with them.
-        rustix::fs::syncfs(File::open(&self.folder)?)?;
-        match fs::rename(&self.folder, &to) {
+        rustix::fs::syncfs(File::open(&self.folder.path)?)?;
+        match fs::rename(&self.folder.path, &to) {
             Ok(()) => Ok(true),
             // Somebody else was as fast.
             Err(_) if to.exists() => Ok(false),
@@ -160,10 +193,7 @@ impl Drop for Inner {
         if matches!(*self.state(), State::Settled { is_named: true }) {
             return;
         }
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            // It is found by its free lock.
-            tracing::debug!(folder = %self.folder.display(), %error, "a draft of a tree stays");
-        }
+        self.folder.remove();
     }
 }
 
@@ -200,30 +230,38 @@ impl SharedStore {
 
     /// Begins a tree; `None` where nothing is written, or there are no locks.
     pub fn begin_tree(&self, name: &Digest) -> Option<TreeDraft> {
+        let folder = self.begin_folder()?;
+        let state = Mutex::new(State::Filling);
+        let (store, name) = (self.clone(), *name);
+        Some(TreeDraft { inner: Arc::new(Inner { store, name, folder, state }) })
+    }
+
+    /// Makes an empty directory on the file system of trees, which goes with the value; `None` where
+    /// nothing is written, or there are no locks.
+    pub fn scratch(&self) -> Option<SharedScratch> {
+        let folder = self.begin_folder()?;
+        Some(SharedScratch { folder })
+    }
+
+    fn begin_folder(&self) -> Option<Draft> {
         if !self.is_writable() {
             return None;
         }
-        let folder = self.path(DRAFTS).join(unique_name());
-        let begun = fs::create_dir(&folder).and_then(|()| {
-            let lock = open_lock(&folder.join(LOCK))?;
-            fs::create_dir(folder.join(ROOT))?;
+        let path = self.path(DRAFTS).join(unique_name());
+        let begun = fs::create_dir(&path).and_then(|()| {
+            let lock = open_lock(&path.join(LOCK))?;
+            fs::create_dir(path.join(ROOT))?;
             Ok(lock)
         });
-        let lock = match begun {
-            Ok(lock) => lock,
-            Err(error) => {
-                _ = fs::remove_dir_all(&folder);
-                self.note(Err(error));
-                return None;
+        let is_held = |lock: &File| try_lock(lock, LockKind::Shared) == Locked::Held;
+        match begun {
+            Ok(lock) if is_held(&lock) => Some(Draft { path, _lock: lock }),
+            unusable => {
+                _ = fs::remove_dir_all(&path);
+                self.note(unusable.map(drop));
+                None
             }
-        };
-        if try_lock(&lock, LockKind::Shared) != Locked::Held {
-            _ = fs::remove_dir_all(&folder);
-            return None;
         }
-        let state = Mutex::new(State::Filling);
-        let (store, name) = (self.clone(), *name);
-        Some(TreeDraft { inner: Arc::new(Inner { store, name, folder, _lock: lock, state }) })
     }
 }
 

@@ -3,8 +3,10 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 
 use super::*;
+use crate::skip::{Reason, skip};
 use crate::skip_unless_available;
 
 /// What overlays are known to be odd about, in a base.
@@ -61,6 +63,14 @@ struct Trees {
 impl Trees {
     fn new() -> Self {
         Self { base: odd_base(), shared: tempfile::tempdir().unwrap() }
+    }
+
+    /// The same, on another file system than builds' work directories.
+    fn elsewhere() -> Option<Self> {
+        let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        let shared = tempfile::tempdir_in("/dev/shm").ok()?;
+        let trees = Self { shared, ..Self::new() };
+        (device(trees.shared.path()) != device(trees.base.path())).then_some(trees)
     }
 
     fn flag(&self) -> String {
@@ -233,6 +243,27 @@ fn a_tree_is_listed_and_pruned_and_has_to_fit() {
     assert!(pruned.contains(&name), "{pruned}");
     let (text, digest) = trees.build(context.path(), &[&flag]);
     assert_eq!((used(&text), digest), (0, expected), "{text}");
+}
+
+#[test]
+fn a_tree_on_another_file_system_is_used_too() {
+    skip_unless_available!();
+    let Some(trees) = Trees::elsewhere() else {
+        let reason = Reason::Lacking("needs `/dev/shm`, and temporary files elsewhere");
+        return skip("a_tree_on_another_file_system_is_used_too", reason);
+    };
+    let flag = trees.flag();
+    for dockerfile in &DOCKERFILES[2..6] {
+        let context = context(dockerfile);
+        let (_, expected) = trees.build(context.path(), &[]);
+        for _ in 0..2 {
+            let (text, digest) = trees.build(context.path(), &[&flag]);
+            assert_eq!((digest, warnings(&text)), (expected.clone(), vec![]), "{text}");
+        }
+    }
+    let context = context(DOCKERFILES[0]);
+    let (text, _) = trees.build(context.path(), &[&flag]);
+    assert_eq!((used(&text), trees.drafts()), (1, 0), "{text}");
 }
 
 #[test]
