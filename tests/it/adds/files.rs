@@ -265,3 +265,47 @@ async fn commands_find_what_was_added() {
     .unwrap();
     assert_eq!(server.asked().len(), 1);
 }
+
+#[tokio::test]
+async fn buildah_makes_the_same_of_it() {
+    skip_unless_available!();
+    let server = serve(archive()).await;
+    let url = server.url();
+    let project = Project::new(&format!(
+        "FROM scratch\nADD {url}/dir/tool /bin/\nADD {url}/tool?x=y /renamed\n\
+         ADD --chown=7:8 {url}/tool {url}/other /own/\nADD --chmod=755 {url}/a.tar.gz /mode/\n"
+    ));
+    let context = project.path().to_owned();
+    let listed = tokio::task::spawn_blocking(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let buildah = |arguments: &[&str]| {
+            let output = crate::witness::harness::run(
+                Command::new("buildah")
+                    .arg("--root")
+                    .arg(folder.path().join("root"))
+                    .arg("--runroot")
+                    .arg(folder.path().join("run"))
+                    .args(["--storage-driver", "vfs"])
+                    .args(arguments)
+                    .env("TMPDIR", folder.path()),
+            );
+            String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        };
+        buildah(&["build", "--quiet", "--tag", "peer", context.to_str().unwrap()]);
+        let container = buildah(&["from", "peer"]);
+        let root = buildah(&["mount", &container]);
+        // What is a file in the layers; directories are as old as the build.
+        let list = "cd \"$1\" && find . -type f -printf '%P %m %U:%G %Ts\\n' | LC_ALL=C sort";
+        let listed = Command::new("sh").args(["-c", list, "sh", &root]).output().unwrap();
+        buildah(&["rm", &container]);
+        String::from_utf8(listed.stdout).unwrap()
+    })
+    .await
+    .unwrap();
+    let ended = project.build().run().await;
+    let fields = |entry: &String| entry.splitn(5, ' ').take(4).collect::<Vec<_>>().join(" ");
+    let ours: Vec<String> =
+        ended.entries().iter().map(fields).filter(|entry| !entry.contains("/ ")).collect();
+    assert_eq!(ours, listed.lines().collect::<Vec<_>>(), "{}", ended.text);
+    assert_eq!(ours.len(), 5);
+}
