@@ -108,7 +108,11 @@ pub const BUILD: &[Flag] = &[
         "skip-unused-stages",
         "on unless `--skip-unused-stages=false` is written out; kaniko's default is off",
     ),
-    differs("reproducible", "layers of the base image keep their bytes and digests"),
+    differs(
+        "reproducible",
+        "layers of the base image keep their bytes and digests; a file of which nothing but the time \
+         has changed is in no layer",
+    ),
     differs("compression", "`zstd` gives OCI media types whatever the base image has"),
     differs("compression-level", "a level that the compression does not have is an error"),
     by_design(
