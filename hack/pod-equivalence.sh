@@ -44,6 +44,8 @@ fi
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/zuwai-equivalence.XXXXXX")
 trap 'as_root rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 chmod 755 "$work"
 mkdir -p "$work/tree/bin" "$work/tree/usr/bin" "$work/kept"
 # What is wrong is written there by whoever root in the container is.
