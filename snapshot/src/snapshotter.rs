@@ -253,14 +253,7 @@ impl Snapshotter {
         }
         // Until the next `begin`, a write may share its ctime with what was just looked at.
         self.racy_from = started;
-        let SnapshotStats { entries_stated, files_opened, bytes_hashed, .. } = stats;
-        tracing::debug!(
-            changes = changeset.len(),
-            entries_stated,
-            files_opened,
-            bytes_hashed,
-            "snapshot taken"
-        );
+        tracing::debug!(changes = changeset.len(), ?stats, "snapshot taken");
         Ok(Snapshot { changeset, stats })
     }
 
