@@ -251,6 +251,13 @@ impl LayerCache {
         }
     }
 
+    /// Gives up what is being pushed through the same registry client; that ends with errors.
+    pub(super) fn give_up_pushes(&self) {
+        if let Place::Repository(repository) = &self.place {
+            repository.give_up_pushes();
+        }
+    }
+
     /// Stores an entry with its layer, which may be mounted from the repositories `mount_from`, and
     /// what its headers say.
     pub(super) async fn store(

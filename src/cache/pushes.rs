@@ -19,6 +19,9 @@ use crate::store::Blob;
 /// Entries that are stored at once.
 const PARALLEL_PUSHES: usize = 4;
 
+/// How long a cache may take to cancel what was begun: half of what a build has that is asked to end.
+const CLOSING_TIME: Duration = Duration::from_millis(400);
+
 /// An entry to store.
 #[derive(Clone, Debug)]
 pub struct NewEntry {
@@ -128,26 +131,35 @@ impl Pushes {
     }
 
     /// Waits until all entries are stored, `longest` is over, or `ended` is; what is not stored by
-    /// then is given up. Must not be called on a thread of the runtime.
+    /// then is given up, and so is all else that is pushed to the same registries. Must not be called
+    /// on a thread of the runtime.
     pub fn finish(&self, longest: Duration, ended: impl Future<Output = ()>) {
         let mut tasks = std::mem::take(&mut *locked(&self.tasks));
-        let all = async {
-            for task in &mut tasks {
-                // One that has panicked has stored nothing.
-                _ = task.await;
-            }
-        };
         let is_finished = self.runtime.block_on(async {
             tokio::select! {
-                () = all => true,
+                () = all(&mut tasks) => true,
                 () = tokio::time::sleep(longest) => false,
                 () = ended => false,
             }
         });
-        if !is_finished {
-            fail(&self.failure, CacheError::Unfinished);
+        if is_finished {
+            return;
+        }
+        fail(&self.failure, CacheError::Unfinished);
+        // No registry keeps half of something: what was begun is cancelled, which takes a request.
+        self.cache.give_up_pushes();
+        let cancelled = async { tokio::time::timeout(CLOSING_TIME, all(&mut tasks)).await };
+        if self.runtime.block_on(cancelled).is_err() {
+            tracing::debug!("the cache took too long to cancel uploads, some may stay open");
             tasks.iter().for_each(JoinHandle::abort);
         }
+    }
+}
+
+async fn all(tasks: &mut [JoinHandle<()>]) {
+    for task in tasks.iter_mut().filter(|task| !task.is_finished()) {
+        // One that has panicked has stored nothing.
+        _ = task.await;
     }
 }
 

@@ -40,6 +40,10 @@ impl Repository {
         format!("{}/{}:{key}", self.reference.registry(), self.reference.repository())
     }
 
+    pub(super) fn give_up_pushes(&self) {
+        self.registry.give_up_pushes();
+    }
+
     fn tagged(&self, key: &Key) -> Reference {
         let (registry, repository) = (self.reference.registry(), self.reference.repository());
         Reference::with_tag(registry.to_owned(), repository.to_owned(), key.hex())

@@ -18,6 +18,7 @@ mod images;
 mod reasons;
 mod registries;
 mod trees;
+mod signals;
 mod trust;
 
 /// A context with some of everything, and a Dockerfile that says `FROM base`.

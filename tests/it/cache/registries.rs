@@ -7,15 +7,20 @@ use crate::skip_unless_available;
 const DOCKERFILE: &str = "FROM base AS one\nCOPY tree /t\nRUN head -c 40000 /bin/busybox > /a\n\
                           FROM base\nCOPY --from=one /a /a\nRUN cat /a /a > /b\nCOPY one /c\nENV A=b\n";
 
-/// Builds and pushes to the repository `app`.
-async fn push(sim: &RegSim, context: &Path, arguments: &[&str]) -> String {
+/// Prepares a build that is pushed to the repository `app`.
+pub(super) fn pushed(sim: &RegSim, context: &Path, arguments: &[&str]) -> Build {
     let digest = format!("--digest-file={}", digest_file(context).display());
     let to = format!("--destination={}/app:v1", sim.host());
-    let build = Build::of(context)
+    Build::of(context)
         .base("base", "busybox")
         .args(["--reproducible", "--insecure", "--skip-push-permission-check"])
         .args([shared(context).as_str(), &digest, &to])
-        .args(arguments.iter().copied());
+        .args(arguments.iter().copied())
+}
+
+/// Builds and pushes to the repository `app`.
+pub(super) async fn push(sim: &RegSim, context: &Path, arguments: &[&str]) -> String {
+    let build = pushed(sim, context, arguments);
     let built = tokio::task::spawn_blocking(move || build.run()).await.unwrap();
     assert!(built.output.status.success(), "{}\n{:#?}", built.text(), sim.log());
     built.text()

@@ -85,6 +85,11 @@ impl RegSim {
         self.state.received.subscribe()
     }
 
+    /// Returns how many requests came to the gate of a [`Fault::Hold`].
+    pub fn held(&self) -> watch::Receiver<usize> {
+        self.state.held.subscribe()
+    }
+
     /// Adds a rule; the first one that fits a request and has uses left is applied.
     pub fn rule(&self, rule: Rule) {
         self.state.lock().rules.push(rule);

@@ -111,6 +111,7 @@ async fn serve(
         _ => usize::MAX,
     };
     if let Some(Fault::Hold(gate)) = &fault {
+        state.held.send_modify(|count| *count += 1);
         gate.clone().wait_for(|open| *open).await.unwrap();
     }
     if let Some(Fault::Meet(all)) = &fault {

@@ -90,6 +90,8 @@ pub struct State {
     pub upstream: Option<String>,
     /// Bytes that came in bodies of `PATCH`.
     pub received: watch::Sender<usize>,
+    /// Requests that came to a gate.
+    pub held: watch::Sender<usize>,
     /// Says when a request was answered.
     pub answered: watch::Sender<()>,
     inner: Mutex<Inner>,
@@ -98,7 +100,8 @@ pub struct State {
 impl State {
     pub fn new(auth: Auth, origin: String) -> Self {
         let (received, answered) = (watch::Sender::default(), watch::Sender::default());
-        Self { auth, origin, upstream: None, received, answered, inner: Mutex::default() }
+        let (held, inner) = (watch::Sender::default(), Mutex::default());
+        Self { auth, origin, upstream: None, received, held, answered, inner }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
