@@ -37,7 +37,7 @@ pub use fallback::Fallback;
 pub use ignore::{IgnoreList, NamePredicate, NameRule};
 pub use index::{Index, Row};
 pub use mapped::write_through_mapping;
-pub use metadata::{FileKind, InodeId, Metadata, Timestamp};
+pub use metadata::{FileKind, InodeId, Metadata, Stamp, Timestamp};
 pub use mode::{Mode, UnknownMode};
 pub use mountinfo::unescape_mount_field;
 pub use path::{PathError, RootfsPath};

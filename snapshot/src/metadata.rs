@@ -123,6 +123,16 @@ pub struct InodeId {
     pub ino: u64,
 }
 
+/// What tells a file, as it is, from all others and from itself at other times, as far as the clock of
+/// its file system ticks: whatever changes it moves its ctime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    inode: InodeId,
+    size: u64,
+    mtime: Timestamp,
+    ctime: Timestamp,
+}
+
 impl InodeId {
     pub(crate) fn from_statx(stat: &Statx) -> Self {
         Self { dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), ino: stat.stx_ino }
@@ -133,6 +143,12 @@ impl Metadata {
     /// Returns which inode this is.
     pub fn inode(&self) -> InodeId {
         InodeId { dev: self.dev, ino: self.ino }
+    }
+
+    /// Returns what tells the file, as it is, from all others.
+    pub fn stamp(&self) -> Stamp {
+        let Self { size, mtime, ctime, .. } = *self;
+        Stamp { inode: self.inode(), size, mtime, ctime }
     }
 
     /// Returns what an open file is.

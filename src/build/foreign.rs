@@ -161,7 +161,8 @@ impl Foreign {
             if root.metadata(path)?.is_some() {
                 let (root, path) = (root.clone(), path.clone());
                 let xattrs = root.xattrs(&path)?;
-                contents.insert(path.clone(), Content::Context { root, path, xattrs });
+                contents
+                    .insert(path.clone(), Content::Context { root, path, xattrs, expected: None });
             }
         }
         Ok(())

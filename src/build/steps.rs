@@ -76,6 +76,8 @@ pub(super) struct StageRun<'a> {
     image: Image,
     ground: Ground,
     layers: Layers,
+    /// The number of the step that runs.
+    current: usize,
     /// History entries that wait for the one layer of `--single-snapshot`.
     waiting: Vec<(History, bool)>,
     /// What is in files that the last copy has put, where that is known.
@@ -138,8 +140,8 @@ impl<'a> StageRun<'a> {
             Held::Files(root) => Ground::Files(Files::new(session, root)?),
         };
         let (base, waiting) = (image.clone(), Vec::new());
-        let copied = HashMap::new();
-        Ok(Self { session, steps, tracking, base, image, ground, layers, waiting, copied })
+        let (copied, current) = (HashMap::new(), 0);
+        Ok(Self { session, steps, tracking, base, image, ground, layers, current, waiting, copied })
     }
 
     /// Runs the steps and returns the image and files that they make, its config still that of the
@@ -194,6 +196,7 @@ impl<'a> StageRun<'a> {
         if self.is_recorded(&step.kind) {
             self.begin_record()?;
         }
+        self.current = number;
         let touched = self.execute(&step.kind, supply)?;
         if self.layers == Layers::NotNeeded {
             return Ok(());

@@ -3,7 +3,7 @@
 //! The key is over every part in full. What is kept of the parts is short: enough to say which one
 //! has changed, and too little to find a value out by trying.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,15 @@ impl MadeOf {
     /// Adds a file.
     pub fn file(&mut self, path: String, write: impl FnOnce(&mut KeyWriter)) {
         self.files.push((path, key_of("file", write)));
+    }
+
+    /// Returns the first file that is another one in `other`, or that only one of both has.
+    pub fn first_other_file<'a>(&'a self, other: &'a Self) -> Option<&'a str> {
+        let before: HashSet<_> = self.files.iter().collect();
+        let now: HashSet<_> = other.files.iter().collect();
+        let new = other.files.iter().find(|file| !before.contains(file));
+        let gone = || self.files.iter().find(|file| !now.contains(file));
+        new.or_else(gone).map(|(path, _)| path.as_str())
     }
 
     /// Returns how many files were added.

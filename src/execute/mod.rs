@@ -11,7 +11,9 @@ mod outline;
 mod run;
 mod workdir;
 
-pub use copy::{ContentDigests, Copied, Input, InputContent, Source, Target, copy, inputs};
+pub use copy::{
+    ContentDigests, Copied, Input, InputContent, Seen, Source, Target, Watch, copy, inputs, look,
+};
 pub use error::ExecuteError;
 pub use outline::Outline;
 pub use run::{Invocation, run};

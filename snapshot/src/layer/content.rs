@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::LayerError;
+use super::expected::Expected;
 use super::plan::{Node, Planned};
 use crate::digest::Digest;
-use crate::metadata::{FileKind, Timestamp};
+use crate::metadata::{FileKind, Metadata, Timestamp};
 use crate::path::RootfsPath;
 use crate::rootfs::{self, Directory, Operation, Rootfs, RootfsError};
 use crate::xattr::Xattrs;
@@ -36,6 +37,8 @@ pub enum Content {
         path: RootfsPath,
         /// The attributes that the entry gets, whatever it has there.
         xattrs: Xattrs,
+        /// What a regular file is expected to be, where somebody wants to know.
+        expected: Option<Expected>,
     },
     /// In an archive that nobody changes any more.
     Archive {
@@ -179,10 +182,12 @@ impl<'a> ContentReader<'a> {
 
     fn open(&mut self, node: &Node<'_>) -> Result<Stream, LayerError> {
         let path = node.path.clone();
-        let (root, at, mtime_is_own) = match self.content(node.path)? {
-            Content::Rootfs(root) => (root, node.path, true),
+        let (root, at, mtime_is_own, expected) = match self.content(node.path)? {
+            Content::Rootfs(root) => (root, node.path, true, None),
             // The entry's times are what the copy gives it, not the source's.
-            Content::Context { root, path: at, .. } => (root, at, false),
+            Content::Context { root, path: at, expected, .. } => {
+                (root, at, false, expected.as_ref())
+            }
             Content::Archive { file, offset_bytes, .. } => {
                 let (file, offset) = (Arc::clone(file), *offset_bytes);
                 let size = node.metadata.size;
@@ -197,6 +202,10 @@ impl<'a> ContentReader<'a> {
         let (directory, name) = self.directory(root, at)?;
         let file = directory.open_file(name)?;
         let stamp = Stamp::of(&file, &path)?;
+        // What happens to it from here on, the stamp tells.
+        if let Some(expected) = expected {
+            expected.check(at, Metadata::of(&file).ok().as_ref());
+        }
         let source = Source::File { file, stamp, mtime_is_own };
         Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() })
     }

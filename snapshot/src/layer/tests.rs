@@ -331,6 +331,7 @@ fn a_layer_needs_no_rootfs() {
         root: context.root.clone(),
         path: path(at),
         xattrs: Xattrs::from([(b"user.k".to_vec(), b"v".to_vec())]),
+        expected: None,
     };
     let in_archive = |offset_bytes| Content::Archive {
         file: Arc::clone(&archive),

@@ -9,21 +9,22 @@
 //! cached, and to its end where another stage goes on from there. So no file is read for a last
 //! `COPY . .` whose layer no cache will have.
 
-use snapshot::{FileKind, RootfsPath};
+use std::hash::RandomState;
+
+use jiff::Timestamp;
+use snapshot::RootfsPath;
+use snapshot::layer::Changed;
 
 use super::Purpose;
-use super::parts::{
-    copy_parts, input_part, layer_parts, mount_parts, option_parts, run_parts, workdir_parts,
-};
+use super::parts::{copy_parts, layer_parts, mount_parts, option_parts, run_parts, workdir_parts};
+use super::reading::{Reading, Reads, add_fetched, add_files, context_of};
 use super::wanted::{Wanted, wanted};
 use crate::build::bases::{Bases, name_of};
-use crate::build::fetches::{RemoteIdentity, shown};
 use crate::build::known::KnownContexts;
 use crate::build::options::CopyDeltas;
 use crate::build::session::Session;
 use crate::cache::{BuildParts, Key, MadeOf, StageParts, StepParts};
-use crate::context::BuildContext;
-use crate::execute::{ContentDigests, ExecuteError, Input, Source, inputs};
+use crate::execute::{ContentDigests, ExecuteError, Watch, inputs};
 use crate::image::{Image, Platform};
 use crate::plan::{Base, CopySource, CopyStep, Plan, PlannedStage, RunMount, Step, StepKind};
 use crate::report::fault::one_line;
@@ -34,6 +35,7 @@ pub(super) struct Keys {
     platform: Platform,
     /// What was read for them.
     digests: ContentDigests,
+    hasher: RandomState,
 }
 
 #[derive(Default)]
@@ -53,6 +55,7 @@ struct StepKey {
     /// Of a copy of a context, what it is but for the files.
     ground: Option<Key>,
     made_of: MadeOf,
+    reading: Reading,
 }
 
 impl StepKey {
@@ -72,15 +75,17 @@ impl Keys {
         is_cached: &dyn Fn(&Step) -> bool,
     ) -> Self {
         let deltas = session.options.cache.as_ref().map(|cache| cache.copy_deltas);
+        let hasher = RandomState::new();
+        let watch = Watch::new(&hasher, &Changed::default());
         let digests = ContentDigests::new(session.threads());
         let digests = match deltas {
             Some(CopyDeltas::Written) => digests.remembering_all(),
             Some(CopyDeltas::Never) | None => digests,
         };
         let (stages, platform) = (Vec::new(), Platform::of_this_machine());
-        let mut keys = Self { stages, platform, digests };
+        let mut keys = Self { stages, platform, digests, hasher };
         let contexts = KnownContexts::open(session);
-        let reader = Reader { session, bases, plan, purpose, contexts: &contexts };
+        let reader = Reader { session, bases, plan, purpose, contexts: &contexts, watch };
         for (stage, wanted) in plan.stages.iter().zip(wanted(plan, is_cached)) {
             let stage = match wanted {
                 Wanted::Nothing => StageKeys::default(),
@@ -166,6 +171,43 @@ impl Keys {
         key.is_some_and(|key| steps.any(|step| step.key == key))
     }
 
+    /// Returns what can watch a reading that is compared with one for a key.
+    pub(super) fn watch(&self, changed: &Changed) -> Watch {
+        Watch::new(&self.hasher, changed)
+    }
+
+    /// Returns how contexts were read for a step's key.
+    pub(super) fn reading(&self, position: usize, number: usize) -> Option<Reading> {
+        Some(self.stages.get(position)?.steps.get(number)?.as_ref()?.reading)
+    }
+
+    /// Reads what a step reads of contexts once more, and returns the first file that is not what it
+    /// was for the key; `Err` where that cannot be read any more.
+    pub(super) fn first_change(
+        &self,
+        session: &Session<'_>,
+        place: (usize, usize),
+        step: &Step,
+    ) -> Result<Option<String>, ExecuteError> {
+        let stage = self.stages.get(place.0);
+        let known = stage.and_then(|stage| stage.steps.get(place.1)?.as_ref());
+        let Some(known) = known else { return Ok(None) };
+        let (digests, mut now) = (ContentDigests::new(session.threads()), MadeOf::default());
+        for reads in Reads::of_step(step) {
+            for remote in reads.copy.remotes() {
+                // It is what it was when it was fetched.
+                if let Ok(identity) = session.identity_of_remote(remote) {
+                    add_fetched(&mut now, remote, &identity);
+                }
+            }
+            let Some(context) = context_of(session, &reads.copy.from) else { continue };
+            let keeps = |path: &RootfsPath| context.contains(path);
+            let source = reads.source(context, &keeps);
+            add_files(&mut now, &inputs(&reads.copy, &source, &digests)?);
+        }
+        Ok(known.made_of.first_other_file(&now).map(str::to_owned))
+    }
+
     /// Returns the platform of the result.
     pub(super) fn platform(&self) -> Platform {
         self.platform.clone()
@@ -182,6 +224,7 @@ struct Reader<'r> {
     plan: &'r Plan,
     purpose: Purpose,
     contexts: &'r KnownContexts<'r>,
+    watch: Watch,
 }
 
 impl Reader<'_> {
@@ -213,7 +256,7 @@ impl Reader<'_> {
         let key = known.last(base)?;
         let mut made_of = MadeOf::default();
         made_of.part("stage", self.stage_name(base), |writer| writer.key("last", &key));
-        Some(StepKey { key, ground: None, made_of })
+        Some(StepKey { key, ground: None, made_of, reading: self.reading(Timestamp::now()) })
     }
 
     fn stage_name(&self, position: usize) -> String {
@@ -229,12 +272,15 @@ impl Reader<'_> {
         let mut made_of = MadeOf::default();
         option_parts(&mut made_of, self.session.options, &stage.platform);
         layer_parts(&mut made_of, name, image);
-        StepKey { key: made_of.key("base", None), ground: None, made_of }
+        let key = made_of.key("base", None);
+        StepKey { key, ground: None, made_of, reading: self.reading(Timestamp::now()) }
     }
 
     /// Returns the key of a step; `None` where what it reads cannot be read: the step will say why.
     fn step(&self, parent: &Key, step: &Step, known: &Keys) -> Option<StepKey> {
         let mut made_of = MadeOf::default();
+        self.watch.take();
+        let began = Timestamp::now();
         let domain = match &step.kind {
             StepKind::Run(run) => {
                 run_parts(&mut made_of, run, &step.config);
@@ -242,7 +288,7 @@ impl Reader<'_> {
                     let is_given = |id: &str| self.session.secrets.contains_key(id);
                     mount_parts(&mut made_of, mount, &is_given);
                     if let RunMount::Bind(bind) = mount
-                        && !self.can_add(&mut made_of, step, &bind.as_copy(), known)
+                        && !self.can_add(&mut made_of, step, &Reads::of_mount(bind), known)
                     {
                         return None;
                     }
@@ -261,7 +307,7 @@ impl Reader<'_> {
             StepKind::Copy(copy) => {
                 copy_parts(&mut made_of, copy);
                 if !self.can_add_fetched(&mut made_of, step, copy)
-                    || !self.can_add(&mut made_of, step, copy, known)
+                    || !self.can_add(&mut made_of, step, &Reads::of_copy(copy), known)
                 {
                     return None;
                 }
@@ -277,12 +323,17 @@ impl Reader<'_> {
             })
         );
         let ground = is_of_context.then(|| made_of.ground(domain, parent));
-        Some(StepKey { key: made_of.key(domain, Some(parent)), ground, made_of })
+        let key = made_of.key(domain, Some(parent));
+        Some(StepKey { key, ground, made_of, reading: self.reading(began) })
+    }
+
+    fn reading(&self, began: Timestamp) -> Reading {
+        Reading { seen: self.watch.take(), began }
     }
 
     /// Adds what a step copies or mounts; false where that has no key.
-    fn can_add(&self, made_of: &mut MadeOf, step: &Step, copy: &CopyStep, known: &Keys) -> bool {
-        match self.source(made_of, copy, known) {
+    fn can_add(&self, made_of: &mut MadeOf, step: &Step, reads: &Reads, known: &Keys) -> bool {
+        match self.source(made_of, reads, known) {
             Ok(added) => added.is_some(),
             Err(error) => {
                 tracing::debug!(%error, step = step.text, "it has no key");
@@ -299,12 +350,7 @@ impl Reader<'_> {
                 return false;
             }
             match self.session.identity_of_remote(remote) {
-                Ok(RemoteIdentity::Content(digest)) => made_of.file(shown(remote), |writer| {
-                    writer.digest("fetched", &digest);
-                }),
-                Ok(RemoteIdentity::Commit(id)) => made_of.file(shown(remote), |writer| {
-                    writer.text("commit", &id);
-                }),
+                Ok(identity) => add_fetched(made_of, remote, &identity),
                 Err(error) => {
                     tracing::debug!(error = one_line(&error), step = step.text, "it has no key");
                     return false;
@@ -314,22 +360,25 @@ impl Reader<'_> {
         true
     }
 
-    /// Adds what a COPY copies; `None` where that has no key.
+    /// Adds what a step reads; `None` where that has no key.
     fn source(
         &self,
         made_of: &mut MadeOf,
-        copy: &CopyStep,
+        reads: &Reads,
         known: &Keys,
     ) -> Result<Option<()>, ExecuteError> {
-        match &copy.from {
-            CopySource::Context => {
-                self.files(made_of, copy, &self.session.context, &known.digests).map(Some)
+        match &reads.copy.from {
+            CopySource::Context | CopySource::NamedContext(_) => {
+                // The step will say what is wrong with one that is missing.
+                let Some(context) = context_of(self.session, &reads.copy.from) else {
+                    return Ok(None);
+                };
+                let keeps = |path: &RootfsPath| context.contains(path);
+                let source = reads.source(context, &keeps).with_known(self.contexts.of(context));
+                let source = source.watched_by(&self.watch);
+                add_files(made_of, &inputs(&reads.copy, &source, &known.digests)?);
+                Ok(Some(()))
             }
-            CopySource::NamedContext(name) => match self.session.named_directory(name) {
-                Ok(directory) => self.files(made_of, copy, directory, &known.digests).map(Some),
-                // The step will say what is wrong with it.
-                Err(_) => Ok(None),
-            },
             // What the stage is made of decides what is in it: no file of it has to be there.
             CopySource::Stage(source) => Ok(known.last(*source).map(|last| {
                 let name = self.stage_name(*source);
@@ -343,30 +392,6 @@ impl Reader<'_> {
                 Ok(Some(()))
             }
         }
-    }
-
-    fn files(
-        &self,
-        made_of: &mut MadeOf,
-        copy: &CopyStep,
-        context: &BuildContext,
-        digests: &ContentDigests,
-    ) -> Result<(), ExecuteError> {
-        let keeps = |path: &RootfsPath| context.contains(path);
-        let known = self.contexts.of(context);
-        let source = Source::context(context.root(), &keeps).with_known(known);
-        add_files(made_of, &inputs(copy, &source, digests)?);
-        Ok(())
-    }
-}
-
-/// Adds what a copy reads.
-fn add_files(made_of: &mut MadeOf, inputs: &[Input]) {
-    for input in inputs {
-        let slash = if input.kind == FileKind::Directory { "/" } else { "" };
-        let path = String::from_utf8_lossy(input.path.as_bytes());
-        let shown = format!("{}{slash}", path.trim_start_matches('/'));
-        made_of.file(shown, |writer| input_part(writer, input));
     }
 }
 

@@ -14,6 +14,7 @@
 //! two runs of it are interchangeable: an entry names the very layers of commands that it was made
 //! upon, and counts only on top of those.
 
+mod beside;
 mod blame;
 mod earlier;
 mod early;
@@ -22,21 +23,22 @@ mod lineage;
 mod lookup;
 mod parts;
 mod plan;
+mod reading;
 mod reasons;
 mod wanted;
+mod watching;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use snapshot::Digest;
+use snapshot::layer::Changed;
 
 use super::bases::Bases;
 use super::error::BuildError;
-use super::layers::{Made, NewLayer};
+use super::layers::Made;
 use super::options::{self, CacheOptions, CachePlace, NewLayers};
 use super::session::Session;
 use crate::cache::{
@@ -47,8 +49,7 @@ use crate::image::{Reference, digest_of};
 use crate::plan::{CopySource, Plan, Step, StepKind};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
-use crate::store::Blob;
-use crate::unpack::{LayerInput, UnpackOptions, read_headers};
+use beside::stored_headers;
 use keys::Keys;
 use lineage::Lineage;
 use lookup::build_key;
@@ -85,6 +86,11 @@ pub(super) struct Caching<'a> {
     is_warned: Cell<bool>,
     /// What the cache has turned out to be no good.
     has_given_up: Cell<bool>,
+    /// The first file of a context that was not what it was for the keys.
+    changed: Changed,
+    /// The first step that has read something else than its key was made of.
+    misread: Cell<Option<(usize, usize)>>,
+    is_change_told: Cell<bool>,
 }
 
 /// What a cache is opened for.
@@ -153,6 +159,9 @@ impl<'a> Caching<'a> {
             taken: RefCell::default(),
             is_warned: Cell::new(false),
             has_given_up: Cell::new(false),
+            changed: Changed::default(),
+            misread: Cell::default(),
+            is_change_told: Cell::default(),
         }))
     }
 
@@ -185,10 +194,11 @@ impl<'a> Caching<'a> {
         if !step.makes_layer() {
             return;
         }
+        let is_believed = self.is_as_keyed((position, number), step);
         let mut lineage = self.lineage.borrow_mut();
         lineage.enter(position, step);
         let Some(key) = self.keys.step(position, number) else { return };
-        if let (Some(parent), true) = (lineage.of(position), self.is_cached(step)) {
+        if let (Some(parent), true) = (lineage.of(position), is_believed && self.is_cached(step)) {
             self.store(key, parent, step, made);
         }
         let new = made.new.as_ref().map(|new| &new.layer);
@@ -305,7 +315,7 @@ impl<'a> Caching<'a> {
         if interrupt.check().is_err() {
             return;
         }
-        if has_succeeded && !pushes.has_failed() {
+        if has_succeeded && !pushes.has_failed() && self.changed.first().is_none() {
             self.list(pushes);
         }
         self.tell_failure();
@@ -353,24 +363,6 @@ fn cache_at(
         }
         CachePlace::Directory(path) => LayerCache::in_directory(path, ttl, trust),
     })
-}
-
-/// Reads what a layer's headers say, in the form to keep; `None` where that cannot be, which costs
-/// only whoever would have read it.
-fn stored_headers(of: Option<(NewLayer, Blob)>) -> Option<Vec<u8>> {
-    let (NewLayer { layer, contents }, blob) = of?;
-    let (digest, size_bytes, diff_id): (Digest, u64, Digest) =
-        (blob.digest, blob.size_bytes, layer.diff_id);
-    let open = Box::new(move || {
-        let file = blob.open().map_err(io::Error::other)?;
-        Ok(Box::new(file) as Box<dyn io::Read + Send>)
-    });
-    let input = LayerInput { digest, size_bytes, diff_id, open };
-    let read = read_headers(vec![input], &UnpackOptions::default());
-    let index = read.inspect_err(|error| tracing::debug!(%error, "a layer's headers are not kept"));
-    let mut index = index.ok()?.pop()?;
-    index.learn(&contents);
-    index.to_stored().ok()
 }
 
 /// Tells whether the layers of a step are cached.

@@ -61,7 +61,8 @@ impl StageRun<'_> {
         }
         // Done again, and not taken from the layers: times in those may be other ones.
         let steps = self.steps.clone();
-        for (_, done) in steps.iter().take_while(|(its, _)| *its < number) {
+        for (its, done) in steps.iter().take_while(|(its, _)| *its < number) {
+            self.current = its;
             match self.execute(&done.kind, supply)? {
                 Touched::Paths(paths) if is_single => self.files().written.merge(paths),
                 Touched::Paths(paths) => {
@@ -167,7 +168,14 @@ impl StageRun<'_> {
                 let source = Source::context(context.root(), &keeps)
                     .with_fetched(&fetched)
                     .with_digests(digests);
-                self.copy_from(&source, copy, own)?
+                match self.steps.caching.and_then(|caching| Some((caching, caching.watch()?))) {
+                    Some((caching, watch)) => {
+                        let copied = self.copy_from(&source.watched_by(&watch), copy, own)?;
+                        caching.has_read(self.steps.position, self.current, &watch);
+                        copied
+                    }
+                    None => self.copy_from(&source, copy, own)?,
+                }
             }
             CopySource::Stage(_) | CopySource::Image(_) => {
                 let root = supply.copy_root(&copy.from)?;

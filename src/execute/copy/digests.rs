@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use snapshot::{Digest, Digester, InodeId, Metadata, Rootfs, RootfsPath, Timestamp};
+use snapshot::{Digest, Digester, Metadata, Rootfs, RootfsPath, Stamp};
 
 use super::source::Source;
 use crate::context::{Attributes, Known, KnownFiles};
@@ -37,29 +37,13 @@ pub(super) struct Unread {
     attributes: Attributes,
 }
 
-/// What tells a file, as it is, from all others: a write moves its ctime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
-    inode: InodeId,
-    size: u64,
-    mtime: Timestamp,
-    ctime: Timestamp,
-}
-
 impl Unread {
     pub(super) fn new(path: &RootfsPath, metadata: &Metadata, attributes: Attributes) -> Self {
         Self { path: path.clone(), metadata: *metadata, attributes }
     }
 
     fn stamp(&self) -> Stamp {
-        Stamp::of(&self.metadata)
-    }
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        let Metadata { size, mtime, ctime, .. } = *metadata;
-        Self { inode: metadata.inode(), size, mtime, ctime }
+        self.metadata.stamp()
     }
 }
 
@@ -76,13 +60,13 @@ impl ContentDigests {
 
     /// Returns the digest of a file that looks like this, if somebody has asked for it.
     pub(super) fn get(&self, metadata: &Metadata) -> Option<Digest> {
-        self.known.borrow().get(&Stamp::of(metadata)).copied()
+        self.known.borrow().get(&metadata.stamp()).copied()
     }
 
     /// Notes what an earlier build has found out.
     pub(super) fn remember(&self, metadata: &Metadata, digest: Digest) {
         if self.remembers_all {
-            self.known.borrow_mut().insert(Stamp::of(metadata), digest);
+            self.known.borrow_mut().insert(metadata.stamp(), digest);
         }
     }
 

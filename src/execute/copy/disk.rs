@@ -155,6 +155,7 @@ impl Ground for Disk<'_> {
                 let copied = self.content.copy(&mut reader, &mut writer);
                 bytes = copied
                     .map_err(|source| ExecuteError::Content { path: path.clone(), source })?;
+                from.check(|| Metadata::of(&reader).ok());
             }
             FileKind::Symlink => directory.symlink(&from.directory.read_link(from.name)?, name)?,
             kind => {

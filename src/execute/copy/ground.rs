@@ -6,6 +6,7 @@ use snapshot::{
 
 use super::Copied;
 use super::source::{Found, Source};
+use super::watch::Watch;
 use crate::execute::ExecuteError;
 use crate::execute::identity::{Database, Ownership};
 
@@ -85,6 +86,22 @@ pub(in crate::execute) struct From<'a> {
     pub(in crate::execute) directory: &'a Directory,
     pub(in crate::execute) name: &'a [u8],
     pub(in crate::execute) metadata: &'a Metadata,
+    /// Who wants to know whether it is that all the time that it is read.
+    pub(in crate::execute) watch: Option<&'a Watch>,
+}
+
+impl From<'_> {
+    /// Returns its path in the tree it is in.
+    pub(in crate::execute) fn path(&self) -> RootfsPath {
+        self.directory.path().join_name(self.name)
+    }
+
+    /// Checks that an entry is the same as before it was read.
+    pub(in crate::execute) fn check(&self, now: impl FnOnce() -> Option<Metadata>) {
+        if let Some(watch) = self.watch {
+            watch.expect(self.metadata).check(&self.path(), now().as_ref());
+        }
+    }
 }
 
 /// Where an entry goes that is no directory.

@@ -9,8 +9,8 @@ use snapshot::{Digest, FileKind, InodeId, Metadata, RootfsPath, Xattrs};
 
 use super::digests::{ContentDigests, Unread};
 use super::exclude::Excludes;
-use super::parents::{self, Picked};
-use super::source::Source;
+use super::parents;
+use super::source::{Found, Source};
 use crate::context::{Attributes, Known};
 use crate::execute::ExecuteError;
 use crate::plan::{CopyItem, CopyStep, FileMode};
@@ -58,41 +58,7 @@ pub fn inputs(
     digests: &ContentDigests,
 ) -> Result<Vec<Input>, ExecuteError> {
     let (mut seen, mut unread) = (Vec::new(), Vec::new());
-    let excludes = Excludes::of(step)?;
-    for (position, item) in step.sources.iter().enumerate() {
-        let pattern = match item {
-            CopyItem::Path(pattern) => pattern,
-            CopyItem::WithParents { directory, pattern } => {
-                for picks in parents::pick(source, &excludes, directory, pattern)? {
-                    let (seen, unread) = (&mut seen, &mut unread);
-                    let first_names = HashMap::new();
-                    let mut walk =
-                        Walk { step, source, digests, position, first_names, seen, unread };
-                    for Picked { path, metadata, .. } in &picks {
-                        walk.entry(path, path, metadata)?;
-                    }
-                }
-                continue;
-            }
-            CopyItem::File(_) | CopyItem::Repository(_) => continue,
-        };
-        for path in source.matches(pattern)? {
-            let found = source.follow(&path)?;
-            let (seen, unread) = (&mut seen, &mut unread);
-            let first_names = HashMap::new();
-            let mut walk = Walk { step, source, digests, position, first_names, seen, unread };
-            let is_directory = found.metadata.kind == FileKind::Directory;
-            if !is_directory && !excludes.keeps(&path)? {
-                continue;
-            }
-            if is_directory {
-                walk.tree(&path, &found.path, &excludes)?;
-            } else {
-                // Its name is that of the link, where it was named by one.
-                walk.entry(&path, &found.path, &found.metadata)?;
-            }
-        }
-    }
+    walk(step, source, Reads::Everything { digests, seen: &mut seen, unread: &mut unread })?;
     let files: Vec<&Unread> = unread.iter().map(|(_, file)| file).collect();
     let read = digests.of(source, &files)?;
     for ((position, _), digest) in unread.iter().zip(read) {
@@ -103,15 +69,65 @@ pub fn inputs(
     Ok(seen)
 }
 
+/// Only looks at what a step reads of a context, for the sake of who watches that.
+///
+/// # Errors
+/// As [`inputs`].
+pub fn look(step: &CopyStep, source: &Source<'_>) -> Result<(), ExecuteError> {
+    walk(step, source, Reads::Nothing)
+}
+
+fn walk(step: &CopyStep, source: &Source<'_>, reads: Reads<'_>) -> Result<(), ExecuteError> {
+    let excludes = Excludes::of(step)?;
+    let first_names = HashMap::new();
+    let mut walk = Walk { step, source, position: 0, first_names, reads };
+    for (position, item) in step.sources.iter().enumerate() {
+        let pattern = match item {
+            CopyItem::Path(pattern) => pattern,
+            CopyItem::WithParents { directory, pattern } => {
+                for picks in parents::pick(source, &excludes, directory, pattern)? {
+                    walk.first_names.clear();
+                    for picked in &picks {
+                        walk.entry(&picked.path, &picked.path, &picked.metadata)?;
+                    }
+                }
+                continue;
+            }
+            CopyItem::File(_) | CopyItem::Repository(_) => continue,
+        };
+        walk.position = position;
+        for path in source.matches(pattern)? {
+            let found = source.follow(&path)?;
+            walk.first_names.clear();
+            if found.metadata.kind == FileKind::Directory {
+                walk.tree(&path, &found, &excludes)?;
+            } else if excludes.keeps(&path)? {
+                // Its name is that of the link, where it was named by one.
+                walk.entry(&path, &found.path, &found.metadata)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 struct Walk<'a> {
     step: &'a CopyStep,
     source: &'a Source<'a>,
-    digests: &'a ContentDigests,
     position: usize,
     first_names: HashMap<InodeId, RootfsPath>,
-    seen: &'a mut Vec<Input>,
-    /// Files whose bytes are still to be read, by their place among what was seen.
-    unread: &'a mut Vec<(usize, Unread)>,
+    reads: Reads<'a>,
+}
+
+/// What a walk reads.
+enum Reads<'a> {
+    /// Only what the entries are.
+    Nothing,
+    Everything {
+        digests: &'a ContentDigests,
+        seen: &'a mut Vec<Input>,
+        /// Files whose bytes are still to be read, by their place among what was seen.
+        unread: &'a mut Vec<(usize, Unread)>,
+    },
 }
 
 impl Walk<'_> {
@@ -119,19 +135,23 @@ impl Walk<'_> {
     fn tree(
         &mut self,
         named: &RootfsPath,
-        top: &RootfsPath,
+        top: &Found,
         excludes: &Excludes,
     ) -> Result<(), ExecuteError> {
-        let left = excludes.below(self.source.rootfs(), top)?;
-        self.seen.push(Input {
-            source: self.position,
-            path: named.clone(),
-            kind: FileKind::Directory,
-            mode: None,
-            xattrs: Xattrs::new(),
-            content: InputContent::None,
-        });
-        let mut pending = vec![(named.clone(), top.clone())];
+        let left = excludes.below(self.source.rootfs(), &top.path)?;
+        if self.source.is_mounted() {
+            self.entry(named, &top.path, &top.metadata)?;
+        } else if let Reads::Everything { seen, .. } = &mut self.reads {
+            seen.push(Input {
+                source: self.position,
+                path: named.clone(),
+                kind: FileKind::Directory,
+                mode: None,
+                xattrs: Xattrs::new(),
+                content: InputContent::None,
+            });
+        }
+        let mut pending = vec![(named.clone(), top.path.clone())];
         while let Some((shown, path)) = pending.pop() {
             let directory = self.source.rootfs().open_dir(&path)?;
             let mut entries = directory.entries()?;
@@ -144,6 +164,7 @@ impl Walk<'_> {
                 let Some(metadata) = directory.metadata(&entry.name)? else {
                     return Err(ExecuteError::SourceVanished { path });
                 };
+                self.source.saw(&path, &metadata);
                 self.entry(&shown, &path, &metadata)?;
                 if metadata.kind == FileKind::Directory {
                     pending.push((shown, path));
@@ -160,9 +181,17 @@ impl Walk<'_> {
         metadata: &Metadata,
     ) -> Result<(), ExecuteError> {
         let rootfs = self.source.rootfs();
+        let is_directory = metadata.kind == FileKind::Directory;
+        let (digests, seen, unread) = match &mut self.reads {
+            Reads::Nothing if !is_directory => return Ok(()),
+            Reads::Nothing => (None, &mut Vec::new(), &mut Vec::new()),
+            Reads::Everything { digests, seen, unread } => {
+                (Some(*digests), &mut **seen, &mut **unread)
+            }
+        };
         let first = match metadata.nlink {
             0 | 1 => None,
-            _ if metadata.kind == FileKind::Directory => None,
+            _ if is_directory => None,
             _ => self.first_names.get(&metadata.inode()).cloned(),
         };
         // Of a file that is known to have none they are not asked for.
@@ -174,12 +203,15 @@ impl Walk<'_> {
             Some(Known { attributes: Attributes::None, .. }) => Xattrs::new(),
             Some(Known { attributes: Attributes::Some, .. }) | None => rootfs.xattrs(path)?,
         };
+        if let (true, Some(watch)) = (is_directory, self.source.watch()) {
+            watch.saw_attributes(path, &xattrs);
+        }
         let content = match (first, metadata.kind) {
             (Some(first), _) => InputContent::SameAs(first),
             (None, FileKind::Regular) => {
                 match known {
                     Some(known) => {
-                        self.digests.remember(metadata, known.digest);
+                        digests.iter().for_each(|it| it.remember(metadata, known.digest));
                         InputContent::Bytes(known.digest)
                     }
                     None => {
@@ -187,8 +219,7 @@ impl Walk<'_> {
                             true => Attributes::None,
                             false => Attributes::Some,
                         };
-                        self.unread
-                            .push((self.seen.len(), Unread::new(path, metadata, attributes)));
+                        unread.push((seen.len(), Unread::new(path, metadata, attributes)));
                         // Until its bytes were read.
                         InputContent::None
                     }
@@ -207,7 +238,7 @@ impl Walk<'_> {
             Some(FileMode::Absolute(_)) => None,
             Some(FileMode::Symbolic(_)) | None => Some(metadata.mode),
         };
-        self.seen.push(Input {
+        seen.push(Input {
             source: self.position,
             path: shown.clone(),
             kind: metadata.kind,

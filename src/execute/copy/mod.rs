@@ -16,6 +16,7 @@ mod parents;
 mod source;
 mod target;
 mod tree;
+mod watch;
 
 use std::collections::HashMap;
 
@@ -23,10 +24,11 @@ use snapshot::{Digest, FileKind, NewDirectory, PathSet, RootfsPath};
 
 pub use digests::ContentDigests;
 pub(in crate::execute) use ground::{Dress, From, Ground, Place};
-pub use inputs::{Input, InputContent, inputs};
+pub use inputs::{Input, InputContent, inputs, look};
 pub(in crate::execute) use source::Found;
 pub use source::Source;
 pub use target::Target;
+pub use watch::{Seen, Watch};
 
 use super::ExecuteError;
 use super::identity::{Ownership, file_ownership, owner_in_numbers};
@@ -153,7 +155,9 @@ fn copy_named(
     if archives == Archives::Unpacked && source.is_archive(&found)? {
         // `--chmod` is not for what an archive holds.
         let place = to.place_for_archive(copier)?;
-        copier.extract(&found, &place)
+        copier.extract(&found, &place)?;
+        source.check(&found);
+        Ok(())
     } else if found.metadata.kind == FileKind::Directory {
         let place = to.place_for_directory(copier)?;
         copier.copy_tree(&found.path, &place)

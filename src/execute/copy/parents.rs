@@ -85,7 +85,9 @@ pub(super) fn pick(
                     seen.push(Seen { picked: found, is_wanted: is_matched });
                 }
             }
-            picked.push(with_parents(seen));
+            let kept = with_parents(seen);
+            kept.iter().for_each(|picked| source.saw(&picked.path, &picked.metadata));
+            picked.push(kept);
         }
         if is_literal && !has_match {
             return Err(source.missing(&below(&named, pattern)));

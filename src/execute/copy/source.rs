@@ -3,6 +3,7 @@
 use snapshot::{Digest, FileKind, Metadata, Rootfs, RootfsPath};
 
 use super::digests::ContentDigests;
+use super::watch::Watch;
 use crate::archive::is_tar;
 use crate::context::KnownFiles;
 use crate::context::pattern::go_match;
@@ -18,6 +19,9 @@ pub struct Source<'a> {
     known: Option<&'a KnownFiles>,
     fetched: &'a [Rootfs],
     digests: Option<&'a ContentDigests>,
+    watch: Option<&'a Watch>,
+    /// It is shown to a command, by names in which wildcards mean themselves.
+    is_mounted: bool,
 }
 
 /// A named source, links followed.
@@ -40,8 +44,17 @@ impl<'a> Source<'a> {
 
     /// Takes a tree whose files all belong to root.
     fn all_of(rootfs: &'a Rootfs, place: &'static str) -> Self {
-        let (keeps, known, digests) = (None, None, None);
-        Self { rootfs, keeps, keeps_owner: false, place, known, fetched: &[], digests }
+        Self {
+            rootfs,
+            keeps: None,
+            keeps_owner: false,
+            place,
+            known: None,
+            fetched: &[],
+            digests: None,
+            watch: None,
+            is_mounted: false,
+        }
     }
 
     /// Takes the directories with what was fetched for a step, in the order of its sources.
@@ -49,9 +62,42 @@ impl<'a> Source<'a> {
         Self { fetched, ..self }
     }
 
+    /// Takes what a mount shows: its name is no pattern, and a directory counts with its own mode and
+    /// attributes.
+    pub fn mounted(self) -> Self {
+        Self { is_mounted: true, ..self }
+    }
+
+    /// Shows each entry to `watch` before it is read.
+    pub fn watched_by(self, watch: &'a Watch) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
     /// Returns what was fetched, each as a source of its own.
     pub(super) fn fetched(&self) -> Vec<Self> {
         self.fetched.iter().map(|rootfs| Self::all_of(rootfs, "what was fetched")).collect()
+    }
+
+    pub(super) fn is_mounted(&self) -> bool {
+        self.is_mounted
+    }
+
+    pub(super) fn watch(&self) -> Option<&'a Watch> {
+        self.watch
+    }
+
+    pub(super) fn saw(&self, path: &RootfsPath, metadata: &Metadata) {
+        if let Some(watch) = self.watch {
+            watch.saw(path, metadata);
+        }
+    }
+
+    /// Checks that a source was the same all the time that it was read.
+    pub(super) fn check(&self, found: &Found) {
+        if let Some(watch) = self.watch {
+            let now = self.rootfs.metadata(&found.path).ok().flatten();
+            watch.expect(&found.metadata).check(&found.path, now.as_ref());
+        }
     }
 
     /// Takes what is known of the files' content, where it is only asked what it is.
@@ -87,7 +133,8 @@ impl<'a> Source<'a> {
     /// Returns the paths that `pattern` means, in order: itself when there is no wildcard in it,
     /// else what matches, be it nothing. What is in a directory that matches is not looked at.
     pub(super) fn matches(&self, pattern: &RootfsPath) -> Result<Vec<RootfsPath>, ExecuteError> {
-        let Some((prefix, rest)) = split_wildcards(pattern) else {
+        let split = if self.is_mounted { None } else { split_wildcards(pattern) };
+        let Some((prefix, rest)) = split else {
             return Ok(vec![pattern.clone()]);
         };
         let base = self.rootfs.resolve(&prefix)?;
@@ -135,6 +182,7 @@ impl<'a> Source<'a> {
             return Err(missing());
         }
         let metadata = self.rootfs.metadata(&resolved)?.ok_or_else(missing)?;
+        self.saw(&resolved, &metadata);
         Ok(Found { path: resolved, metadata })
     }
 }

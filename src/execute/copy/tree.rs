@@ -73,7 +73,8 @@ impl<'a> Copier<'a> {
     /// Copies a source that is no directory to `to`.
     pub fn copy_one(&mut self, from: &Found, to: &RootfsPath) -> Result<(), ExecuteError> {
         let (directory, name) = open_parent(self.source.rootfs(), &from.path)?;
-        let from = From { directory: &directory, name: &name, metadata: &from.metadata };
+        let (metadata, watch) = (&from.metadata, self.source.watch());
+        let from = From { directory: &directory, name: &name, metadata, watch };
         self.copy_entry(&from, to, &mut FirstNames::new())
     }
 
@@ -120,6 +121,13 @@ impl<'a> Copier<'a> {
                 let Some(metadata) = directory.metadata(name)? else {
                     return Err(ExecuteError::SourceVanished { path });
                 };
+                self.source.saw(&path, &metadata);
+                let from = From {
+                    directory: &directory,
+                    name,
+                    metadata: &metadata,
+                    watch: self.source.watch(),
+                };
                 let place = to.join_name(name);
                 if metadata.kind == FileKind::Directory {
                     // Copied into itself, it would never end.
@@ -127,12 +135,13 @@ impl<'a> Copier<'a> {
                         continue;
                     }
                     self.enter(&place)?;
-                    let dress =
-                        self.dress_of(&From { directory: &directory, name, metadata: &metadata })?;
+                    let dress = self.dress_of(&from)?;
+                    if let Some(watch) = from.watch {
+                        watch.saw_attributes(&path, &dress.xattrs);
+                    }
                     merged.push((place.clone(), dress));
                     pending.push((path, place));
                 } else {
-                    let from = From { directory: &directory, name, metadata: &metadata };
                     self.copy_entry(&from, &place, &mut first_names)?;
                 }
             }
@@ -158,11 +167,16 @@ impl<'a> Copier<'a> {
         for picked in picks {
             let place = picked.below.components().fold(to.clone(), |at, name| at.join_name(name));
             let (directory, name) = open_parent(self.source.rootfs(), &picked.path)?;
-            let from = From { directory: &directory, name: &name, metadata: &picked.metadata };
+            let (metadata, watch) = (&picked.metadata, self.source.watch());
+            let from = From { directory: &directory, name: &name, metadata, watch };
             if picked.metadata.kind == FileKind::Directory {
                 let is_new = self.ground.kind(&place)?.is_none();
                 self.enter(&place)?;
-                made.push((place, self.dress_of(&from)?, is_new));
+                let dress = self.dress_of(&from)?;
+                if let Some(watch) = from.watch {
+                    watch.saw_attributes(&picked.path, &dress.xattrs);
+                }
+                made.push((place, dress, is_new));
             } else {
                 self.copy_entry(&from, &place, &mut first_names)?;
             }
@@ -219,6 +233,9 @@ impl<'a> Copier<'a> {
         let dress = self.dress_of(from)?;
         self.copied.bytes += self.ground.put(from, &place, &dress)?;
         self.note_content(from, path);
+        if metadata.kind != FileKind::Regular {
+            from.check(|| from.directory.metadata(from.name).ok().flatten());
+        }
         self.count(path.clone());
         Ok(())
     }

@@ -74,8 +74,9 @@ impl Ground for Outline {
         let bytes = match kind {
             FileKind::Regular => {
                 metadata.size = size;
-                let path = from.directory.path().join_name(from.name);
-                Bytes::Elsewhere { root: from.directory.rootfs().clone(), path }
+                let expected = from.watch.map(|watch| watch.expect(from.metadata));
+                let root = from.directory.rootfs().clone();
+                Bytes::Elsewhere { root, path: from.path(), expected }
             }
             FileKind::Symlink => {
                 let target = from.directory.read_link(from.name)?;

@@ -204,8 +204,12 @@ impl Outline {
             None => Ok(Vec::new()),
             Some(Node { metadata, .. }) if metadata.kind != FileKind::Regular => Err(is_unknown()),
             Some(Node { bytes: Bytes::Held(bytes), .. }) => Ok(bytes.to_vec()),
-            Some(Node { bytes: Bytes::Elsewhere { root, path: at }, .. }) => {
-                match root.read_file(&at, super::identity::LIMIT_BYTES) {
+            Some(Node { bytes: Bytes::Elsewhere { root, path: at, expected }, .. }) => {
+                let read = root.read_file(&at, super::identity::LIMIT_BYTES);
+                if let Some(expected) = expected {
+                    expected.check(&at, root.metadata(&at).ok().flatten().as_ref());
+                }
+                match read {
                     // It was another stage's, and that is gone; the layer has it.
                     Err(error) if error.is_missing() => Err(needs_files(&path, "it is in a layer")),
                     read => Ok(read?),

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use snapshot::layer::{Content, MtimeRule};
+use snapshot::layer::{Content, Expected, MtimeRule};
 use snapshot::{
     Digest, Digester, FileKind, Metadata, Rootfs, RootfsPath, Row, Timestamp, Xattrs, xattr,
 };
@@ -31,8 +31,8 @@ pub(super) enum Bytes {
     None,
     /// In memory.
     Held(Arc<[u8]>),
-    /// A file in another tree.
-    Elsewhere { root: Rootfs, path: RootfsPath },
+    /// A file in another tree, and what it was when it was put here, where somebody wants to know.
+    Elsewhere { root: Rootfs, path: RootfsPath, expected: Option<Expected> },
 }
 
 impl Node {
@@ -121,10 +121,13 @@ impl Node {
             (Some(known), _) => Ok(Some(*known)),
             (None, Bytes::None) => Ok(None),
             (None, Bytes::Held(bytes)) => Ok(Some(Digest::of(bytes))),
-            (None, Bytes::Elsewhere { root, path }) => {
+            (None, Bytes::Elsewhere { root, path, expected }) => {
                 let file = root.open_file(path)?;
-                let digest = digest_of(file)
+                let digest = digest_of(&file)
                     .map_err(|source| ExecuteError::Content { path: path.clone(), source })?;
+                if let Some(expected) = expected {
+                    expected.check(path, Metadata::of(&file).ok().as_ref());
+                }
                 Ok(Some(digest))
             }
         }
@@ -147,8 +150,9 @@ impl Node {
             Bytes::None if self.metadata.kind == FileKind::Regular => None,
             Bytes::None => Some(Content::Held { bytes: Arc::default(), xattrs }),
             Bytes::Held(bytes) => Some(Content::Held { bytes: Arc::clone(bytes), xattrs }),
-            Bytes::Elsewhere { root, path } => {
-                Some(Content::Context { root: root.clone(), path: path.clone(), xattrs })
+            Bytes::Elsewhere { root, path, expected } => {
+                let (root, path, expected) = (root.clone(), path.clone(), expected.clone());
+                Some(Content::Context { root, path, xattrs, expected })
             }
         }
     }

@@ -304,3 +304,29 @@ fn proxies_that_are_not_declared_do_not_count() {
     let (text, second) = with("two");
     assert_eq!((hits(&text), misses(&text), second), (1, 0, first), "{text}");
 }
+
+#[test]
+fn what_is_mounted_is_taken_by_its_name() {
+    skip_unless_available!();
+    let context = context("FROM base\nRUN --mount=source=t[r]ee,target=/m cat /m/a > /a\n");
+    let path = context.path();
+    let mounted = path.join("t[r]ee");
+    fs::create_dir(&mounted).unwrap();
+    fs::write(mounted.join("a"), "mounted").unwrap();
+    let cache = Cache::new();
+    let check = |counts: (usize, usize)| {
+        let (text, digest) = cache.build(path);
+        assert_eq!((hits(&text), misses(&text)), counts, "{text}");
+        assert_eq!(digest, built(path, &[]).1, "{text}");
+    };
+    check((0, 1));
+    check((1, 0));
+    // What a pattern of that name means is nothing to it.
+    fs::write(path.join("tree/a"), "other").unwrap();
+    check((1, 0));
+    fs::write(mounted.join("a"), "changed").unwrap();
+    check((0, 1));
+    // A command sees also what the directory itself is like.
+    fs::set_permissions(&mounted, fs::Permissions::from_mode(0o711)).unwrap();
+    check((0, 1));
+}

@@ -12,13 +12,14 @@ use tempfile::TempDir;
 
 use crate::witness::harness::{Build, Built};
 
+mod changing;
 mod damage;
 mod deltas;
 mod images;
 mod reasons;
 mod registries;
-mod trees;
 mod signals;
+mod trees;
 mod trust;
 
 /// A context with some of everything, and a Dockerfile that says `FROM base`.

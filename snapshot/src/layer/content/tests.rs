@@ -1,7 +1,6 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::metadata::Metadata;
 
 #[test]
 fn a_small_file_is_of_one_state_or_none() {

@@ -20,7 +20,7 @@ use snapshot::Rootfs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::execute::ContentDigests;
+use crate::execute::{ContentDigests, Source};
 use crate::plan::CopyItem;
 
 /// Names that could be taken for one another by whoever writes them one after the other, or as text.

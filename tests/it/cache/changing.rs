@@ -1,0 +1,113 @@
+//! A context that changes while the build goes on: what was copied is in the image, and never in the
+//! cache under the key of what was there before.
+
+use tokio::sync::watch;
+
+use super::registries::{push, pushed};
+use super::*;
+use crate::regsim::{Fault, RegSim, Rule};
+use crate::skip_unless_available;
+
+/// The steps that read `tree`: on disk, on an outline, mounted, and both below a command that reads
+/// what was copied.
+const DOCKERFILES: &[&str] = &[
+    "FROM base\nCOPY tree /t\nRUN cat /t/a > /a\n",
+    "FROM base\nCOPY tree /t\nCOPY one /one\n",
+    "FROM scratch\nCOPY tree /t\n",
+    "FROM base\nRUN --mount=source=tree,target=/m cat /m/a > /a\n",
+    "FROM base\nRUN --mount=source=tree,target=/m,rw cat /m/a > /a && echo > /m/a\n",
+    "FROM base AS one\nCOPY tree /t\nFROM base\nCOPY --from=one /t /u\nRUN cat /u/a > /a\n",
+];
+
+/// Starts a build, changes the context when all keys are known, and returns what it said.
+async fn build_over(sim: &RegSim, context: &Path, flags: &[&str], change: impl Fn()) -> String {
+    let (gate, closed) = watch::channel(false);
+    // What the last build had may be asked for while keys are made; their own entries, after that.
+    sim.rule(Rule::new("GET", "/app/cache/", Fault::Nothing).times(1));
+    sim.rule(Rule::new("GET", "/app/cache/", Fault::Hold(closed)));
+    let mut held = sim.held();
+    let before = *held.borrow();
+    let running = pushed(sim, context, flags).start();
+    held.wait_for(|count| *count > before).await.unwrap();
+    change();
+    gate.send_replace(true);
+    let built = tokio::task::spawn_blocking(|| running.end()).await.unwrap();
+    assert_succeeded(&built);
+    built.text()
+}
+
+fn cached_count(sim: &RegSim) -> usize {
+    sim.count("PUT", "/app/cache/manifests/")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_after_its_key_is_not_stored_under_it() {
+    skip_unless_available!();
+    for dockerfile in DOCKERFILES {
+        let context = context(dockerfile);
+        let path = context.path();
+        let (_, before) = built(path, &[]);
+        let flags = [&["--cache", "--cache-copy-layers"][..], &["--cache"]];
+        // Without the second flag nobody asks for what copies alone make.
+        let is_asked = |flags: &&[&str]| flags.len() == 2 || dockerfile.contains("RUN");
+        for flags in flags.into_iter().filter(is_asked) {
+            let sim = RegSim::start().await;
+            let change = || fs::write(path.join("tree/a"), "changed").unwrap();
+            let text = build_over(&sim, path, flags, change).await;
+            let digest = fs::read_to_string(digest_file(path)).unwrap();
+            assert_eq!(digest, built(path, &[]).1, "{dockerfile}\n{text}");
+            assert_ne!(digest, before, "{dockerfile}\n{text}");
+            assert_eq!(cached_count(&sim), 0, "{dockerfile}\n{text}");
+            assert_eq!(warnings(&text).len(), 1, "{dockerfile}\n{text}");
+            assert!(text.contains("`tree/a` changed after it was read"), "{text}");
+            fs::write(path.join("tree/a"), "a").unwrap();
+            let text = push(&sim, path, flags).await;
+            assert_eq!(fs::read_to_string(digest_file(path)).unwrap(), before, "{dockerfile}");
+            assert_eq!((hits(&text), warnings(&text).len()), (0, 0), "{dockerfile}\n{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_change_counts() {
+    skip_unless_available!();
+    let context = context("FROM base\nCOPY tree /t\nRUN find /t | sort > /list\n");
+    let path = context.path();
+    let tree = path.join("tree");
+    let mode =
+        |mode| fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(mode)).unwrap();
+    let put_back = || {
+        let file = fs::File::options().write(true).open(tree.join("a")).unwrap();
+        let before = file.metadata().unwrap().modified().unwrap();
+        fs::write(tree.join("a"), "z").unwrap();
+        file.set_modified(before).unwrap();
+    };
+    let changes: &[(&str, &dyn Fn())] = &[
+        ("same size and time", &put_back),
+        ("mode", &|| mode(0o600)),
+        ("new", &|| fs::write(tree.join("new"), "").unwrap()),
+        ("gone", &|| fs::remove_file(tree.join("new")).unwrap()),
+        ("directory", &|| fs::create_dir(tree.join("more")).unwrap()),
+        ("renamed", &|| fs::rename(tree.join("more"), tree.join("less")).unwrap()),
+        ("link", &|| {
+            fs::remove_file(tree.join("link")).unwrap();
+            symlink("deep", tree.join("link")).unwrap();
+        }),
+    ];
+    for (name, change) in changes {
+        let sim = RegSim::start().await;
+        let text = build_over(&sim, path, &["--cache", "--cache-copy-layers"], change).await;
+        assert_eq!((cached_count(&sim), warnings(&text).len()), (0, 1), "{name}\n{text}");
+        let digest = fs::read_to_string(digest_file(path)).unwrap();
+        assert_eq!(digest, built(path, &[]).1, "{name}\n{text}");
+    }
+    // What is not copied does not count, nor does a file that is only read.
+    let sim = RegSim::start().await;
+    let change = || {
+        fs::write(path.join("two"), "changed").unwrap();
+        fs::read(tree.join("a")).unwrap();
+    };
+    let text = build_over(&sim, path, &["--cache", "--cache-copy-layers"], change).await;
+    assert_eq!(warnings(&text).len(), 0, "{text}");
+    assert!(cached_count(&sim) > 0, "{text}");
+}
