@@ -202,10 +202,7 @@ impl<'a> ContentReader<'a> {
         let (directory, name) = self.directory(root, at)?;
         let file = directory.open_file(name)?;
         let stamp = Stamp::of(&file, &path)?;
-        // What happens to it from here on, the stamp tells.
-        if let Some(expected) = expected {
-            expected.check(at, Metadata::of(&file).ok().as_ref());
-        }
+        expected.iter().for_each(|it| it.check(at, Metadata::of(&file).ok().as_ref()));
         let source = Source::File { file, stamp, mtime_is_own };
         Ok(Stream { path, source, read_bytes: self.contents.read_bytes.clone() })
     }

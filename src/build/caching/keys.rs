@@ -396,8 +396,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod instructions;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod trees;

@@ -55,14 +55,17 @@ async fn a_build_ends_while_single_lookups_do_not_answer() {
 async fn a_build_ends_while_the_cache_takes_nothing() {
     skip_unless_available!();
     let context = context(WAITS);
-    for method in ["POST", "PATCH", "PUT"] {
+    // Small blobs may go in one request or in two.
+    for methods in [&["POST"][..], &["PATCH", "PUT"]] {
         let sim = RegSim::start().await;
         let (_gate, closed) = watch::channel(false);
-        sim.rule(Rule::new(method, "/app/cache/", Fault::Hold(closed)));
+        for method in methods {
+            sim.rule(Rule::new(method, "/app/cache/", Fault::Hold(closed.clone())));
+        }
         let built = ended(&sim, context.path(), false).await;
-        assert_eq!(built.output.status.code(), Some(143), "{method}\n{}", built.text());
-        assert_eq!(sim.open_sessions(), 0, "{method}\n{}\n{:#?}", built.text(), sim.log());
-        assert_eq!(sim.tag("app", "v1"), None, "{method}\n{:#?}", sim.log());
+        assert_eq!(built.output.status.code(), Some(143), "{methods:?}\n{}", built.text());
+        assert_eq!(sim.open_sessions(), 0, "{methods:?}\n{}\n{:#?}", built.text(), sim.log());
+        assert_eq!(sim.tag("app", "v1"), None, "{methods:?}\n{:#?}", sim.log());
     }
 }
 
@@ -70,13 +73,16 @@ async fn a_build_ends_while_the_cache_takes_nothing() {
 async fn a_build_whose_image_is_pushed_ends_while_the_cache_takes_nothing() {
     skip_unless_available!();
     let context = context("FROM base\nRUN head -c 40000 /bin/busybox > /a\n");
-    for method in ["POST", "PATCH", "PUT"] {
+    // Small blobs may go in one request or in two.
+    for methods in [&["POST"][..], &["PATCH", "PUT"]] {
         let sim = RegSim::start().await;
         let (_gate, closed) = watch::channel(false);
-        sim.rule(Rule::new(method, "/app/cache/", Fault::Hold(closed)));
+        for method in methods {
+            sim.rule(Rule::new(method, "/app/cache/", Fault::Hold(closed.clone())));
+        }
         let built = ended(&sim, context.path(), true).await;
         // All that was asked for is done, and said to be.
-        assert_eq!(built.output.status.code(), Some(0), "{method}\n{}", built.text());
-        assert_eq!(sim.open_sessions(), 0, "{method}\n{}\n{:#?}", built.text(), sim.log());
+        assert_eq!(built.output.status.code(), Some(0), "{methods:?}\n{}", built.text());
+        assert_eq!(sim.open_sessions(), 0, "{methods:?}\n{}\n{:#?}", built.text(), sim.log());
     }
 }

@@ -1,9 +1,12 @@
+mod instructions;
+mod trees;
+
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::plan::{PlanInputs, RunStep, StageSelection, plan as plan_of};
 
-pub(super) fn plan(dockerfile: &str, arguments: &[(&str, &str)]) -> Plan {
+fn plan(dockerfile: &str, arguments: &[(&str, &str)]) -> Plan {
     let dockerfile = crate::dockerfile::parse(dockerfile.as_bytes()).unwrap();
     let build_args: BTreeMap<String, String> =
         arguments.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

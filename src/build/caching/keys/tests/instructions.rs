@@ -8,7 +8,6 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
 
-use super::tests::plan;
 use super::*;
 use crate::plan::{RunStep, WorkdirStep};
 
