@@ -2,7 +2,8 @@
 # hack/bench.sh [OPTION…]: whole builds beside other programs and beside bare tools that do no more
 # than the work itself; medians and ratios of interleaved runs, with a chart each.
 #
-#   --scenario NAME    layer, copy, pull, cached or tail only; may be given several times
+#   --scenario NAME    layer, copy, pull, cached, changed or tail only; may be given several
+#                      times
 #   --runs N           so many runs of each contender (default: 5)
 #   --scale FRACTION   of the sizes, for a quick look (default: 1)
 #   --out DIRECTORY    where results.json, README.md and the charts go (default:
@@ -14,6 +15,8 @@
 #   pull    a base of 65,000 entries from the registry onto the disk; also with round trips of 30
 #           and 150 ms
 #   cached  a build upon the same base that the cache has all of, likewise
+#   changed one file changed between two RUNs on the same base, which an earlier build has unpacked
+#           for it, or not
 #   tail    what is left to do once the last RUN of a build has ended
 #
 # Needs a Rust toolchain, and root or sudo. Installs from Debian, where missing, the other programs.

@@ -250,6 +250,42 @@ class Cached(Far):
             yield f"round trips of {ms} ms", count, 6
 
 
+class Changed(Scenario):
+    title = "One file changed between two RUNs on a base of 65,000 entries, and pushed"
+
+    def prepare(self):
+        address = self.registry.address
+        run(["skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{BASES}/large:latest",
+             f"docker://{address}/large:latest"])
+        self.count = 0
+        kept = f"--cache-dir={self.folder}/kept"
+        # The first one unpacks the base for the others.
+        self.build(kept)
+        self.contenders = {
+            "zuwai, base unpacked before": lambda: self.build(kept),
+            "zuwai, base unpacked anew": self.build_anew,
+        }
+
+    def build_anew(self):
+        fresh = self.folder / "fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        return self.build(f"--cache-dir={fresh}")
+
+    def build(self, *arguments):
+        self.count += 1
+        address = self.registry.address
+        context = self.context(
+            f"FROM {address}/large\nRUN echo hit >/hit\nCOPY file /file\nRUN wc -c /file >/size\n"
+        )
+        (context / "file").write_text(f"change {self.count}\n")
+        return self.zuwai.build(
+            context, address, "--cache", *arguments, destination=f"{address}/built:latest"
+        )
+
+    def bounds(self, medians):
+        yield "wall seconds", medians["zuwai, base unpacked before"]["wall_s"], 1.5
+
+
 class Tail(Scenario):
     title = "What is left to do once the last RUN has ended: a layer of 48 MB"
 
@@ -313,4 +349,6 @@ def upload(path, registry):
     return time.monotonic() - started
 
 
-ALL = {"layer": Layer, "copy": Copy, "pull": Pull, "cached": Cached, "tail": Tail}
+ALL = {
+    "layer": Layer, "copy": Copy, "pull": Pull, "cached": Cached, "changed": Changed, "tail": Tail,
+}
