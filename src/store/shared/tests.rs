@@ -1,5 +1,6 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -305,6 +306,8 @@ fn a_tree_has_its_name_when_it_is_whole() {
     let found = store.tree(&name).unwrap();
     assert_eq!(fs::read(found.root().join("etc/file")).unwrap(), b"content");
     assert_eq!(found.about().unwrap(), b"about");
+    let folder = fs::metadata(found.root().parent().unwrap()).unwrap();
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700, "no others reach what is in it");
     assert!(store.has_trees());
     drop(draft);
     assert!(found.root().exists());

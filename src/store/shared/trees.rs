@@ -11,8 +11,9 @@
 //! name when it is whole and on disk. Whether it still is what it was then is for who uses it to
 //! find out: `about` says what there has to be.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -248,7 +249,8 @@ impl SharedStore {
             return None;
         }
         let path = self.path(DRAFTS).join(unique_name());
-        let begun = fs::create_dir(&path).and_then(|()| {
+        // In it may be programs that run as whom they belong to: for nobody else on the machine.
+        let begun = DirBuilder::new().mode(0o700).create(&path).and_then(|()| {
             let lock = open_lock(&path.join(LOCK))?;
             fs::create_dir(path.join(ROOT))?;
             Ok(lock)
