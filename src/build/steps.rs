@@ -301,6 +301,9 @@ impl<'a> StageRun<'a> {
             }
         };
         let made = layer.map_err(BuildError::Snapshot)?;
+        if let (Some(caching), Some(_)) = (self.steps.caching, changing) {
+            caching.made_stage(self.steps.position, self.steps.stage, &made);
+        }
         let layer = or_empty(self.session, self.layers, made.new.map(|new| new.layer));
         let mut layer = layer.map_err(BuildError::Snapshot)?;
         let last = changing.unwrap_or(end);

@@ -66,13 +66,14 @@ impl StepKey {
 }
 
 impl Keys {
-    /// Finds out the keys of a plan; `is_cached` tells of a step whether its layer may be cached.
+    /// Finds out the keys of a plan; `count` tells of a stage how many of its steps have to have one
+    /// for its own sake.
     pub(super) fn of(
         session: &Session<'_>,
         bases: &Bases<'_>,
         plan: &Plan,
         purpose: Purpose,
-        is_cached: &dyn Fn(&Step) -> bool,
+        count: &dyn Fn(&PlannedStage) -> Option<usize>,
     ) -> Self {
         let deltas = session.options.cache.as_ref().map(|cache| cache.copy_deltas);
         let hasher = RandomState::new();
@@ -86,7 +87,7 @@ impl Keys {
         let mut keys = Self { stages, platform, digests, hasher };
         let contexts = KnownContexts::open(session);
         let reader = Reader { session, bases, plan, purpose, contexts: &contexts, watch };
-        for (stage, wanted) in plan.stages.iter().zip(wanted(plan, is_cached)) {
+        for (stage, wanted) in plan.stages.iter().zip(wanted(plan, count)) {
             let stage = match wanted {
                 Wanted::Nothing => StageKeys::default(),
                 Wanted::Steps(count) => reader.stage(stage, count, &keys),

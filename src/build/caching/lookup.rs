@@ -55,12 +55,10 @@ impl Caching<'_> {
             }
         }
         let hits = evaluate(self, plan, &found);
-        for (position, number, hit) in hits.iter() {
+        for hit in hits.iter() {
             let Some(cache) = self.caches.get(hit.cache) else { continue };
-            if let (0, Some(key)) = (hit.cache, self.keys.step(position, number))
-                && let Some((_, entry)) = found.get(key)
-            {
-                self.taken.borrow_mut().insert(*key, entry.clone());
+            if let (0, Some((_, entry))) = (hit.cache, found.get(&hit.key)) {
+                self.taken.borrow_mut().insert(hit.key, entry.clone());
             }
             if hit.layers.is_empty() {
                 continue;
@@ -77,11 +75,19 @@ impl Caching<'_> {
     fn wanted(&self, plan: &Plan) -> Vec<Key> {
         let mut wanted: Vec<Key> = Vec::new();
         for (position, stage) in plan.stages.iter().enumerate() {
-            let cached = stage.steps.iter().enumerate().filter(|(_, step)| self.is_cached(step));
-            let keys = cached.filter_map(|(number, _)| self.keys.step(position, number));
+            let keys: Vec<Key> = match self.session.is_single_snapshot() {
+                true if !self.is_stage_cached(stage) => Vec::new(),
+                true => self.stage_key(position, stage).into_iter().collect(),
+                false => {
+                    let steps = stage.steps.iter().enumerate();
+                    let cached = steps.filter(|(_, step)| self.is_cached(step));
+                    let keys = cached.filter_map(|(number, _)| self.keys.step(position, number));
+                    keys.copied().collect()
+                }
+            };
             for key in keys {
-                if !wanted.contains(key) {
-                    wanted.push(*key);
+                if !wanted.contains(&key) {
+                    wanted.push(key);
                 }
             }
         }

@@ -25,6 +25,7 @@ mod parts;
 mod plan;
 mod reading;
 mod reasons;
+mod single;
 mod wanted;
 mod watching;
 
@@ -115,12 +116,6 @@ impl<'a> Caching<'a> {
         purpose: Purpose,
     ) -> Result<Option<Self>, BuildError> {
         let Some(options) = session.options.cache.as_ref() else { return Ok(None) };
-        if session.is_single_snapshot() {
-            let text = "`--cache` has no effect with `--single-snapshot`: there is one layer a \
-                        stage, and no step's own";
-            session.events.send(Event::Warning { text: text.to_owned() });
-            return Ok(None);
-        }
         let trust = match &options.signing_key {
             Some(path) => Trust::from_file(path)?,
             None => Trust::Writers,
@@ -143,7 +138,12 @@ impl<'a> Caching<'a> {
         let runtime = session.runtime.handle().clone();
         let pushes = stores.then(|| Pushes::new(runtime, Arc::clone(&cache)));
         let caches = std::iter::once(cache).chain(options.sources.iter().map(cache_in)).collect();
-        let keys = Keys::of(session, bases, plan, purpose, &|step| is_cached(options, step));
+        let is_cached = |step: &Step| is_cached(options, step);
+        let keys =
+            Keys::of(session, bases, plan, purpose, &|stage| match session.is_single_snapshot() {
+                false => stage.steps.iter().rposition(is_cached).map(|last| last + 1),
+                true => single::is_stage_cached(stage, &is_cached).then_some(stage.steps.len()),
+            });
         let lineage = RefCell::new(Lineage::new(&keys));
         Ok(Some(Self {
             session,

@@ -11,6 +11,8 @@ use crate::report::event::Event;
 /// What a step would make, out of the cache.
 #[derive(Clone, Debug)]
 pub(in crate::build) struct Hit {
+    /// The key of its entry.
+    pub(super) key: Key,
     /// Its layers, lowest first; none: it changes nothing.
     pub(super) layers: Vec<StoredLayer>,
     /// The number of the cache that has it.
@@ -20,6 +22,11 @@ pub(in crate::build) struct Hit {
 }
 
 impl Hit {
+    /// Returns the same for a step whose files are in the layer of another one.
+    pub(super) fn without_layers(&self) -> Self {
+        Self { layers: Vec::new(), ..self.clone() }
+    }
+
     /// Returns what becomes part of the image.
     pub(in crate::build) fn image_layers(&self) -> Vec<Layer> {
         self.layers.iter().map(|stored| stored.layer.clone()).collect()
@@ -58,13 +65,8 @@ impl Hits {
         self.notes.get(position)?.get(number)?.as_deref()
     }
 
-    /// Returns the hits with the positions of their stages and their numbers there.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &Hit)> {
-        let stages = self.hits.iter().enumerate();
-        stages.flat_map(|(position, hits)| {
-            let hits = hits.iter().enumerate();
-            hits.filter_map(move |(number, hit)| Some((position, number, hit.as_ref()?)))
-        })
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Hit> {
+        self.hits.iter().flatten().flatten()
     }
 
     pub(super) fn lineage(&self) -> &Lineage {
@@ -102,6 +104,21 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries)
             Base::Scratch | Base::Image(_) => false,
         };
         lineage.begin(&caching.keys, position);
+        if caching.session.is_single_snapshot() {
+            let is_source_new = |source: usize| is(&is_new, source);
+            let evaluated =
+                caching.evaluate_stage((position, stage), new, &is_source_new, &mut lineage, found);
+            let left = left.stages.get_mut(position).map(|stage| stage.steps.iter_mut());
+            for (step, hit) in left.into_iter().flatten().zip(&evaluated.hits) {
+                if hit.is_some() {
+                    step.kind = StepKind::Metadata;
+                }
+            }
+            hits.push(evaluated.hits);
+            notes.push(evaluated.notes);
+            is_new.push(evaluated.is_new);
+            continue;
+        }
         let mut its_hits = Vec::with_capacity(stage.steps.len());
         let mut its_notes = Vec::with_capacity(stage.steps.len());
         for (number, step) in stage.steps.iter().enumerate() {
@@ -171,7 +188,7 @@ fn waits_for_fetch(caching: &Caching<'_>, step: &Step) -> bool {
     }
 }
 
-fn hit(
+pub(super) fn hit(
     caching: &Caching<'_>,
     key: &Key,
     lineage: Option<&Key>,
@@ -184,10 +201,16 @@ fn hit(
         tracing::debug!(%key, "the cached layer was made upon other ones");
         return None;
     }
-    Some(Hit { layers: entry.layers(), cache: *cache, lineage: None })
+    Some(Hit { key: *key, layers: entry.layers(), cache: *cache, lineage: None })
 }
 
-fn tell(caching: &Caching<'_>, step: &Step, key: &Key, is_hit: bool, because: Option<&str>) {
+pub(super) fn tell(
+    caching: &Caching<'_>,
+    step: &Step,
+    key: &Key,
+    is_hit: bool,
+    because: Option<&str>,
+) {
     let (text, key) = (step.text.clone(), key.hex());
     caching.session.events.send(match is_hit {
         true => Event::CacheHit { text, key },

@@ -1,7 +1,7 @@
 //! How much of the keys of a plan's stages somebody asks for.
 
 use crate::build::needs::copied_stages_before;
-use crate::plan::{Base, Plan, Step};
+use crate::plan::{Base, Plan, PlannedStage};
 
 /// How much of a stage's keys is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,10 @@ impl Wanted {
 }
 
 /// Says for each stage how much of its keys is asked for, by itself or by stages after it.
-pub(super) fn wanted(plan: &Plan, is_cached: &dyn Fn(&Step) -> bool) -> Vec<Wanted> {
+pub(super) fn wanted(plan: &Plan, count: &dyn Fn(&PlannedStage) -> Option<usize>) -> Vec<Wanted> {
     let mut wanted = vec![Wanted::Nothing; plan.stages.len()];
     for (position, stage) in plan.stages.iter().enumerate().rev() {
-        let its_own = stage.steps.iter().rposition(is_cached).map(|last| Wanted::Steps(last + 1));
+        let its_own = count(stage).map(Wanted::Steps);
         let Some(its) = wanted.get_mut(position) else { continue };
         if let Some(own) =
             its_own.filter(|own| *its == Wanted::Nothing || own.count() > its.count())

@@ -3,7 +3,7 @@
 use super::*;
 use crate::skip_unless_available;
 
-const DOCKERFILES: &[&str] = &[
+pub(super) const DOCKERFILES: &[&str] = &[
     "FROM base\nRUN echo a > /a\n",
     "FROM base\nRUN true\n",
     "FROM base\nRUN echo a > /a\nRUN echo b > /b\nRUN rm /a\n",
@@ -265,8 +265,6 @@ fn flags_say_what_is_cached() {
     assert_eq!(with(&["--cache-copy-layers", "--cache-run-layers=false"]), (1, 0));
     let text = built(path, &["--cache", &flag, "--cache-ttl=1ns"]).0;
     assert_eq!((count(&text, "Cache entry expired: "), misses(&text)), (1, 1), "{text}");
-    let text = built(path, &["--cache", &flag, "--single-snapshot"]).0;
-    assert_eq!((hits(&text), misses(&text), warnings(&text).len()), (0, 0, 1), "{text}");
 }
 
 #[test]

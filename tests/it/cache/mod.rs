@@ -19,6 +19,7 @@ mod images;
 mod reasons;
 mod registries;
 mod signals;
+mod single;
 mod trees;
 mod trust;
 

@@ -24,8 +24,10 @@ fn plan(dockerfile: &str, arguments: &[(&str, &str)]) -> Plan {
     plan_of(&dockerfile, &inputs).unwrap()
 }
 
-fn runs(step: &Step) -> bool {
-    matches!(step.kind, StepKind::Run(_))
+/// Asks for the keys of commands.
+fn runs(stage: &PlannedStage) -> Option<usize> {
+    let is_run = |step: &Step| matches!(step.kind, StepKind::Run(_));
+    stage.steps.iter().rposition(is_run).map(|last| last + 1)
 }
 
 #[test]
