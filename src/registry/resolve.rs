@@ -12,7 +12,7 @@ use super::error::{Cause, RegistryError, Unsupported};
 use super::manifest::{self, Claims, Document};
 use super::pull::{Transfer, check_encoding};
 use super::scope::Scopes;
-use super::transport::{Call, pause};
+use super::transport::{Call, drain, pause};
 use crate::http::Backoff;
 use crate::image::{Descriptor, ImageConfig, Manifest, Platform, Reference};
 
@@ -168,21 +168,25 @@ impl Registry {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let tail = format!("manifests/{}", wanted.name);
         let asked = Instant::now();
-        let reply = match self.transport.ask_first(target, &tail, &headers).await? {
+        let first = self.transport.ask_first(target, &tail, &headers).await?;
+        let call = Call {
+            target,
+            method: Method::GET,
+            url: self.transport.url(target, &tail).await?,
+            headers,
+            body: None,
+            scopes: &Scopes::repository(&target.repository, "pull"),
+        };
+        let mut reply = match first {
             Some(reply) => reply,
-            None => {
-                let call = Call {
-                    target,
-                    method: Method::GET,
-                    url: self.transport.url(target, &tail).await?,
-                    headers,
-                    body: None,
-                    scopes: &Scopes::repository(&target.repository, "pull"),
-                };
-                self.transport.exchange(&call, None).await?
-            }
+            None => self.transport.exchange(&call, None).await?,
         };
         target.endpoint.manners.has_answered(asked.elapsed());
+        if reply.response.status().as_u16() == 404 && self.transport.asked_as_stranger(target).await
+        {
+            drain(reply.response).await;
+            reply = self.transport.exchange(&call, None).await?;
+        }
         let host = target.endpoint.host.as_str();
         if reply.response.status().as_u16() == 404 {
             let refusal = reply.refusal().await;

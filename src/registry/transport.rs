@@ -7,7 +7,7 @@ use url::Url;
 
 use super::authorize::{Authorized, Authorizer};
 use super::challenge;
-use super::credentials::CredentialOrigin;
+use super::credentials::{CredentialOrigin, Freshness};
 use super::endpoint::{ClearText, Endpoint, Endpoints, Target};
 use super::error::Cause;
 use super::host::RegistryHost;
@@ -263,6 +263,23 @@ impl Transport {
             return Ok(None);
         }
         Ok(Some(Reply { response, origin: None, method: Method::GET, shown: None }))
+    }
+
+    /// Tells whether a registry that has not asked for credentials so far does so for its root, and
+    /// there are some: Artifactory, for one, can be told to answer strangers 404 for what is not
+    /// theirs to see.
+    pub(super) async fn asked_as_stranger(&self, target: &Target) -> bool {
+        let is_unknown = || target.endpoint.manners.known_challenge().is_none();
+        let (host, repository) = (&target.endpoint.host, &target.repository);
+        let credentials = self.authorizer.credentials();
+        // Whatever fails here is no reason to doubt the answer that is there.
+        is_unknown()
+            && credentials
+                .lookup(host, repository, Freshness::Remembered)
+                .await
+                .is_ok_and(|found| found.credential.is_some())
+            && self.speaks_version_two(target).await.is_ok()
+            && !is_unknown()
     }
 
     /// Decides how `url` is reached, which a registry at `base` sent us to.

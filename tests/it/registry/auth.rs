@@ -103,6 +103,30 @@ async fn one_token_serves_all_requests_of_a_repository() {
 }
 
 #[tokio::test]
+async fn a_registry_that_hides_from_strangers_what_it_has_is_asked_again() {
+    let sim = bearer().await;
+    let hidden = || Fault::error(404, "MANIFEST_UNKNOWN", "not here");
+    sim.rule(Rule::new("GET", "/manifests/", hidden()).times(1));
+    let (_directory, registry) = with_config(&login(&sim), options());
+    resolve(&sim, &registry).await.unwrap();
+    let log = sim.log();
+    let (first, root) = ("GET /v2/team/app/manifests/v1 404", "GET /v2/ 401");
+    assert_eq!(log[..2], [first, root], "{log:#?}");
+    // Whoever has nothing to show, or was asked for it before, believes it at once.
+    sim.rule(Rule::new("GET", "/manifests/", hidden()).times(1));
+    let before = sim.requests().len();
+    assert_eq!(resolve(&sim, &registry).await.unwrap_err().status(), Some(404));
+    assert_eq!(sim.requests().len(), before + 1);
+    sim.rule(Rule::new("GET", "/manifests/", hidden()).times(1));
+    let before = sim.requests().len();
+    let stranger = super::registry(options());
+    assert_eq!(resolve(&sim, &stranger).await.unwrap_err().status(), Some(404));
+    let asked = sim.log().split_off(before);
+    assert!(!asked[0].contains("401"), "{asked:#?}");
+    assert_eq!(asked.iter().filter(|line| line.contains("manifests")).count(), 1, "{asked:#?}");
+}
+
+#[tokio::test]
 async fn a_public_image_needs_an_anonymous_token() {
     let sim = bearer().await;
     sim.policy(|policy| policy.user = None);
