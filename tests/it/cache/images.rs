@@ -181,13 +181,49 @@ pub(super) fn layers_of(layout: &Path) -> Vec<String> {
 #[test]
 fn another_checkout_hits() {
     skip_unless_available!();
-    let dockerfile = "FROM base\nCOPY . /all\nRUN find /all | sort > /list\n";
-    let context = context(dockerfile);
-    let cache = Cache::new();
-    let (_, expected) = cache.build(context.path());
-    check_out_again(context.path());
-    let (text, digest) = cache.build(context.path());
-    assert_eq!((hits(&text), misses(&text), digest), (2, 0, expected), "{text}");
+    for dockerfile in [
+        "FROM base\nCOPY . /all\nRUN find /all | sort > /list\n",
+        "FROM base\nRUN --mount=target=/m,source=tree find /m | sort > /list\nADD tree/ users /d/\n",
+        "FROM base AS one\nCOPY --chmod=600 one two /\nFROM scratch\nCOPY --from=one /one /\n\
+         COPY --chown=7 t*e /t\n",
+    ] {
+        let ours = context(dockerfile);
+        fs::hard_link(ours.path().join("one"), ours.path().join("tree/one")).unwrap();
+        let cache = Cache::new();
+        let (_, expected) = cache.build(ours.path());
+        let entry_count = cache.entries().len();
+        // On another machine: made in another order, with other inodes, owners and times.
+        let theirs = tempfile::tempdir().unwrap();
+        copy_backwards(ours.path(), theirs.path());
+        fs::remove_file(theirs.path().join("tree/one")).unwrap();
+        fs::hard_link(theirs.path().join("one"), theirs.path().join("tree/one")).unwrap();
+        for checkout in [ours.path(), theirs.path()] {
+            check_out_again(checkout);
+            let (text, digest) = cache.build(checkout);
+            assert_eq!((hits(&text), misses(&text)), (entry_count, 0), "{dockerfile}\n{text}");
+            assert_eq!(digest, expected, "{dockerfile}\n{text}");
+        }
+    }
+}
+
+/// Copies what is in a directory, the last name first.
+fn copy_backwards(from: &Path, to: &Path) {
+    let mut names: Vec<_> =
+        fs::read_dir(from).unwrap().map(|one| one.unwrap().file_name()).collect();
+    names.sort();
+    for name in names.into_iter().rev() {
+        let (from, to) = (from.join(&name), to.join(&name));
+        let metadata = fs::symlink_metadata(&from).unwrap();
+        if metadata.is_symlink() {
+            symlink(fs::read_link(&from).unwrap(), &to).unwrap();
+        } else if metadata.is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy_backwards(&from, &to);
+            fs::set_permissions(&to, metadata.permissions()).unwrap();
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -151,3 +151,69 @@ async fn a_registry_that_refuses_or_fails_costs_one_warning() {
         assert_eq!(sim.open_sessions(), 0, "{method} {status}: {:#?}", sim.log());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_whose_answers_are_damaged_gives_the_right_image() {
+    skip_unless_available!();
+    let dockerfile =
+        "FROM base\nCOPY tree /t\nRUN head -c 40000 /bin/busybox > /a\nCOPY one /one\n";
+    let context = context(&format!("{dockerfile}RUN cat /a /a > /b\n"));
+    let path = context.path();
+    let sim = RegSim::start().await;
+    push(&sim, path, &["--cache"]).await;
+    // The last command is another one, so that what is below it has to be unpacked.
+    fs::write(path.join("Dockerfile"), format!("{dockerfile}RUN cat /a > /b\n")).unwrap();
+    let (_, expected) = built(path, &[]);
+    let flags = ["--cache", "--no-push-cache"];
+    let text = push(&sim, path, &flags).await;
+    assert_eq!((hits(&text), warnings(&text).len()), (1, 0), "{text}");
+    for kind in ["/app/cache/manifests/", "/app/cache/blobs/"] {
+        for fault in [
+            Fault::Corrupt(0),
+            Fault::Corrupt(333),
+            Fault::Shorten(0),
+            Fault::Shorten(77),
+            Fault::CutResponseAfter(55),
+            Fault::Append(b"more".to_vec()),
+            Fault::status(404),
+            Fault::status(302),
+        ] {
+            let what = format!("{kind} {fault:?}");
+            sim.rule(Rule::new("GET", kind, fault).times(3));
+            let text = push(&sim, path, &flags).await;
+            let digest = fs::read_to_string(digest_file(path)).unwrap();
+            assert_eq!(digest, expected, "{what}\n{text}");
+            // What is left of the rule is used up.
+            push(&sim, path, &flags).await;
+            push(&sim, path, &flags).await;
+            assert_eq!(fs::read_to_string(digest_file(path)).unwrap(), expected, "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builders_that_race_on_a_registry_leave_what_goes_together() {
+    skip_unless_available!();
+    // Each run of the first command makes something else.
+    let dockerfile = "FROM base\nRUN head -c 16 /dev/urandom > /a\nRUN cp /a /b\nRUN cp /b /c\n";
+    let context = context(dockerfile);
+    let path = context.path();
+    let sim = RegSim::start().await;
+    let racing = (0..3).map(|number| {
+        let digest = format!("--digest-file={}", path.with_extension(number.to_string()).display());
+        pushed(&sim, path, &["--cache", &digest]).start()
+    });
+    let racing: Vec<_> = racing.collect();
+    for running in racing {
+        let built = tokio::task::spawn_blocking(|| running.end()).await.unwrap();
+        assert_succeeded(&built);
+    }
+    // Whatever is taken of what three hands have left, it was made of one another.
+    fs::write(path.join("Dockerfile"), format!("{dockerfile}RUN cmp /a /b && cmp /b /c\n"))
+        .unwrap();
+    let text = push(&sim, path, &["--cache"]).await;
+    assert!(hits(&text) > 0, "{text}");
+    assert_eq!(warnings(&text).len(), 0, "{text}");
+    let text = push(&sim, path, &["--cache"]).await;
+    assert_eq!((hits(&text), misses(&text)), (4, 0), "{text}");
+}
