@@ -2,7 +2,7 @@
 # hack/bench.sh [OPTION…]: whole builds beside other programs and beside bare tools that do no more
 # than the work itself; medians and ratios of interleaved runs, with a chart each.
 #
-#   --scenario NAME    layer, copy, pull, cached, changed or tail only; may be given several
+#   --scenario NAME    layer, copy, pull, cached, changed, tail or miss only; may be given several
 #                      times
 #   --runs N           so many runs of each contender (default: 5)
 #   --scale FRACTION   of the sizes, for a quick look (default: 1)
@@ -18,6 +18,7 @@
 #   changed one file changed between two RUNs on the same base, which an earlier build has unpacked
 #           for it, or not
 #   tail    what is left to do once the last RUN of a build has ended
+#   miss    the same build without a cache, and with one that has nothing of it
 #
 # Needs a Rust toolchain, and root or sudo. Installs from Debian, where missing, the other programs.
 set -eu

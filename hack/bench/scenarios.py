@@ -308,6 +308,43 @@ class Tail(Scenario):
         yield "seconds after the last RUN", medians["zuwai"]["wall_s"], 1
 
 
+class Miss(Scenario):
+    title = "The same build without a cache, and with one that has nothing of it"
+
+    def prepare(self):
+        context = self.context(
+            "FROM base\nARG RUN\nRUN echo $RUN >/stamp\nCOPY files /srv\n"
+            "RUN cat /srv/package-0/module-0/* >/one\nRUN head -c 30000000 /dev/urandom >/two\n"
+        )
+        tree = data.unpacked(self.folder.parent, "debian")
+        data.many_files(context / "files", tree, int(20_000 * self.scale), 8240)
+        self.layout = ["--build-context", f"base=oci-layout://{BASES}/debian"]
+        self.count = 0
+        self.contenders = {
+            "no cache": self.miss,
+            "nothing cached": lambda: self.miss("--cache"),
+            "nothing cached, copies too": lambda: self.miss("--cache", "--cache-copy-layers"),
+        }
+
+    def miss(self, *flags):
+        """Each time the first command is another one."""
+        self.count += 1
+        self.registry.forget("cache")
+        where = ["--cache-repo", f"{self.registry.address}/cache"] if flags else []
+        self.layout += ["--build-arg", f"RUN={self.count}", *flags, *where]
+        try:
+            return self.build_and_push()
+        finally:
+            del self.layout[2:]
+
+    def bounds(self, medians):
+        without = medians["no cache"]
+        for name, cost in medians.items():
+            if name != "no cache":
+                yield f"CPU, {name}, of none", cost["cpu_s"] / without["cpu_s"], 1.03
+                yield f"wall, {name}, of none", cost["wall_s"] / without["wall_s"], 1.03
+
+
 def best_compressor(source, target, most_bytes):
     """Returns the command of the bare tool that makes `most_bytes` of a tree or less the fastest."""
     archive = f"tar -C {source.parent} -cf - {source.name}"
@@ -351,4 +388,5 @@ def upload(path, registry):
 
 ALL = {
     "layer": Layer, "copy": Copy, "pull": Pull, "cached": Cached, "changed": Changed, "tail": Tail,
+    "miss": Miss,
 }
