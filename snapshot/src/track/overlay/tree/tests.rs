@@ -17,16 +17,19 @@ use crate::tests::skip;
 use crate::track::Tracked;
 
 struct Fixture {
+    mounts: Result<OwnMounts, String>,
     directory: TempDir,
     tree: Rootfs,
 }
 
 impl Fixture {
     fn new() -> Self {
+        // First: a tree that was opened on somebody else's mount cannot be the lower layer of ours.
+        let mounts = OwnMounts::enter().map_err(|error| format!("{error:?}"));
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("tree")).expect("a directory");
         let tree = Rootfs::open(&directory.path().join("tree")).expect("it is there");
-        Self { directory, tree }
+        Self { mounts, directory, tree }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -45,8 +48,8 @@ impl Fixture {
     /// `None`, with the reason printed, where there can be no overlay.
     fn mount(&self) -> Option<(TreeOverlay, Index)> {
         let mut index = self.index();
-        let mounted = OwnMounts::enter().map_err(|error| format!("{error:?}")).and_then(|mounts| {
-            TreeOverlay::mount(&mounts, &self.tree, &mut index, &self.at("scratch"))
+        let mounted = self.mounts.as_ref().map_err(Clone::clone).and_then(|mounts| {
+            TreeOverlay::mount(mounts, &self.tree, &mut index, &self.at("scratch"))
                 .map_err(|error| format!("{error:?}"))
         });
         match mounted {
