@@ -73,6 +73,9 @@ impl Caching<'_> {
         if !self.writes_deltas() || !is_of_context || copy.footing == Footing::Nothing {
             return None;
         }
+        if self.has_seen_changes() {
+            return None;
+        }
         let ground = self.keys.ground(position, number)?.hex();
         let before = self.last_parts()?;
         let mut steps = before.stages.iter().flat_map(|stage| &stage.steps).flatten();

@@ -17,7 +17,8 @@ use crate::report::event::Event;
 impl Caching<'_> {
     /// Returns what is to watch the next reading of a context; `None` where that makes no difference.
     pub(in crate::build) fn watch(&self) -> Option<Watch> {
-        let matters = self.pushes.is_some() && self.changed.first().is_none();
+        let matters = self.pushes.is_some() || self.writes_deltas();
+        let matters = matters && self.changed.first().is_none();
         matters.then(|| self.keys.watch(&self.changed))
     }
 
@@ -27,6 +28,12 @@ impl Caching<'_> {
         if watch.take().sum != reading.seen.sum && self.misread.get().is_none() {
             self.misread.set(Some((position, number)));
         }
+    }
+
+    /// Tells whether some file is known to have changed since it was read for a key: then what is known
+    /// of its content is of no use.
+    pub(super) fn has_seen_changes(&self) -> bool {
+        self.misread.get().is_some() || self.changed.first().is_some()
     }
 
     /// Tells whether all that steps have read so far, this one among them, is what their keys were

@@ -21,13 +21,18 @@ const DOCKERFILES: &[&str] = &[
 
 /// Starts a build, changes the context when all keys are known, and returns what it said.
 async fn build_over(sim: &RegSim, context: &Path, flags: &[&str], change: impl Fn()) -> String {
+    over(sim, pushed(sim, context, flags), change).await
+}
+
+/// The same of any build that has its cache in `app/cache`.
+pub(super) async fn over(sim: &RegSim, build: Build, change: impl Fn()) -> String {
     let (gate, closed) = watch::channel(false);
     // What the last build had may be asked for while keys are made; their own entries, after that.
-    sim.rule(Rule::new("GET", "/app/cache/", Fault::Nothing).times(1));
-    sim.rule(Rule::new("GET", "/app/cache/", Fault::Hold(closed)));
+    sim.rule(Rule::new("GET", "/app/cache/manifests/", Fault::Nothing).times(1));
+    sim.rule(Rule::new("GET", "/app/cache/manifests/", Fault::Hold(closed)));
     let mut held = sim.held();
     let before = *held.borrow();
-    let running = pushed(sim, context, flags).start();
+    let running = build.start();
     held.wait_for(|count| *count > before).await.unwrap();
     change();
     gate.send_replace(true);

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use super::changing;
 use super::images::layers_of;
 use super::*;
 use crate::regsim::RegSim;
@@ -258,5 +259,34 @@ async fn little_is_sent_for_a_little_change() {
         let texts: std::collections::BTreeSet<&str> =
             copies.iter().map(|one| one["created_by"].as_str().unwrap()).collect();
         assert_eq!(texts.len(), 1, "{config:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_it_is_copied_is_written_whole() {
+    skip_unless_available!();
+    for step in ["COPY one /one", "RUN cat /t/a"] {
+        let context = context(&format!("FROM base\nCOPY tree /t\n{step}\n"));
+        let path = context.path();
+        fs::write(path.join("tree/large"), noise(1, 5000)).unwrap();
+        let sim = RegSim::start().await;
+        let build = || {
+            Build::of(path)
+                .base("base", "busybox")
+                .args(["--insecure", "--skip-push-permission-check", &shared(path)])
+                .arg(format!("--destination={}/app:v1", sim.host()))
+                .args(FLAGS)
+        };
+        let first = build();
+        tokio::task::spawn_blocking(move || first.succeed()).await.unwrap();
+        let change = |name: &str, text: &str| fs::write(path.join(name), text).unwrap();
+        change("tree/a", "other");
+        let second = build();
+        let text = tokio::task::spawn_blocking(move || second.succeed()).await.unwrap().text();
+        assert!(goes_on(&text), "{step}\n{text}");
+        change("tree/a", "yet another");
+        let text = changing::over(&sim, build(), || change("tree/deep/er/b", "now")).await;
+        assert!(!goes_on(&text), "{step}\n{text}");
+        assert!(text.contains("`tree/deep/er/b` changed after it was read"), "{step}\n{text}");
     }
 }
