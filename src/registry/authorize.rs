@@ -77,10 +77,15 @@ impl Authorizer {
         &self.credentials
     }
 
-    /// Forgets a token that was refused with a request that cannot be repeated.
-    pub(super) fn reject(&self, refused: &Authorized) {
+    /// Forgets what was refused with a request that cannot be repeated: a token, or else what a helper
+    /// or a cloud gave, which is asked for anew.
+    pub(super) async fn reject(&self, target: &Target, refused: &Authorized) {
         if let Some(token) = &refused.token {
             self.tokens.reject(token);
+        } else if refused.header.is_some() {
+            let (host, repository) = (&target.endpoint.host, &target.repository);
+            // The next attempt says what is wrong with it.
+            let _ = self.credentials.lookup(host, repository, Freshness::New).await;
         }
     }
 

@@ -182,7 +182,7 @@ impl Transport {
                 if !replayable {
                     // The next attempt of whoever can make the stream again gets a new token.
                     if let Some(refused) = refused {
-                        self.authorizer.reject(&refused);
+                        self.authorizer.reject(call.target, &refused).await;
                     }
                     return Ok(reply);
                 }
