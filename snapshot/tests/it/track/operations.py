@@ -18,6 +18,17 @@ import struct
 import sys
 import time
 
+# The library opens what it removes without a look: at a FIFO that somebody has put there in the
+# meantime it would wait for the other end, for good.
+open_waiting = os.open
+
+
+def open_at_once(path, flags, mode=0o777, *, dir_fd=None):
+    return open_waiting(path, flags | os.O_NONBLOCK, mode, dir_fd=dir_fd)
+
+
+os.open = open_at_once
+
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
