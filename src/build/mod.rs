@@ -110,7 +110,7 @@ pub fn build(
     session.kept.tell(&recorder);
     // Whatever became of the build, no registry keeps half a layer of it.
     session.uploads.close();
-    session.permission.close(&session.runtime, &session.registry);
+    session.permission.close(&session.runtime, &session.registry, session.interrupt);
     // What failed because everything was to end is not worth a word.
     let digest = digest.map_err(|error| interrupt.check().err().map_or(error, BuildError::from))?;
     let traffic = session.http.traffic();
@@ -214,7 +214,7 @@ pub fn show_plan(
     let plan = make_plan(&session, &bases, &dockerfile)?;
     let caching = Caching::open(&session, &bases, &plan, Purpose::Show)?;
     let hits = caching.map(|caching| caching.look_up(&bases, &plan, None));
-    session.permission.close(&session.runtime, &session.registry);
+    session.permission.close(&session.runtime, &session.registry, session.interrupt);
     Ok(plan::render_with(&plan, &|position, number| hits.as_ref()?.note(position, number)))
 }
 
@@ -269,7 +269,7 @@ fn prepare<'a>(
     };
     let (store, sources, parsed, secrets) = read().or_else(|error: BuildError| {
         let permitted = permission.wait(&runtime, interrupt);
-        permission.close(&runtime, &registry);
+        permission.close(&runtime, &registry, interrupt);
         permitted.and(Err(error))
     })?;
     let kept = Kept::open(&options.shared);

@@ -16,6 +16,9 @@ use crate::registry::{Registry, RegistryError};
 /// How long registries may take to cancel the sessions that a build has not used.
 const CLOSING_TIME: Duration = Duration::from_secs(10);
 
+/// The same where a signal has ended the build, which then has to be gone within a second.
+const INTERRUPTED_CLOSING_TIME: Duration = Duration::from_millis(400);
+
 /// The question, and its answer.
 #[derive(Default)]
 pub(super) struct Permission {
@@ -60,7 +63,11 @@ impl Permission {
     }
 
     /// Cancels the sessions that were opened and not used.
-    pub(super) fn close(&self, runtime: &Runtime, registry: &Registry) {
+    pub(super) fn close(&self, runtime: &Runtime, registry: &Registry, interrupt: &Interrupt) {
+        let limit = match interrupt.check() {
+            Ok(()) => CLOSING_TIME,
+            Err(_) => INTERRUPTED_CLOSING_TIME,
+        };
         let asked = self.asked.take();
         let close = async {
             if let Some(asked) = asked {
@@ -69,7 +76,7 @@ impl Permission {
             }
             registry.close_unused().await;
         };
-        let closed = runtime.block_on(async { tokio::time::timeout(CLOSING_TIME, close).await });
+        let closed = runtime.block_on(async { tokio::time::timeout(limit, close).await });
         if closed.is_err() {
             tracing::warn!("registries took too long to cancel uploads, some may stay open");
         }
