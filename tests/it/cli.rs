@@ -87,6 +87,29 @@ fn a_refused_command_line_is_an_error_with_a_hint_and_no_usage() {
 }
 
 #[test]
+fn a_copy_goes_on_from_earlier_layers_only_where_it_can() {
+    for (flags, reason) in [
+        (&[][..], "it needs `--cache`"),
+        (&["--cache-copy-layers"], "it needs `--cache`"),
+        (&["--cache"], "it needs `--cache-copy-layers`"),
+        (
+            &["--cache", "--cache-copy-layers", "--reproducible"],
+            "with `--reproducible` layers do not depend on what was built before",
+        ),
+        (
+            &["--cache", "--cache-copy-layers", "--single-snapshot"],
+            "with `--single-snapshot` no step has its own layer",
+        ),
+    ] {
+        let stderr = format!("error: invalid value `true` for `--cache-copy-delta`: {reason}\n");
+        let flags = [&["--destination=r/x", "--cache-copy-delta"], flags].concat();
+        refused("executor", &flags, &[], &stderr);
+        let named = [&["build"], flags.as_slice()].concat();
+        refused("zuwai", &named, &[], &stderr);
+    }
+}
+
+#[test]
 fn once_the_format_is_known_an_error_has_it() {
     let flags = ["--no-push", "--log-format=json", "--snapshot-mode=fast"];
     let output = run("executor", &words(&flags), &[]);
