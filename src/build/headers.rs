@@ -15,7 +15,7 @@ use crate::cache::LayerCache;
 use crate::image::{Descriptor, Image, Layer, digest_of, size_of};
 use crate::registry::RegistryError;
 use crate::report::event::{Event, Phase};
-use crate::store::KeptStore;
+use crate::store::{Documents, KeptStore};
 use crate::unpack::{
     ContentsTable, HeaderIndex, ImageHeaders, TableError, TablePlace, UnpackOptions, read_headers,
 };
@@ -53,6 +53,37 @@ impl CachedHeaders {
     fn get(&self, layer: &Digest) -> Option<(Arc<LayerCache>, Descriptor)> {
         self.blobs.borrow().get(layer).cloned()
     }
+}
+
+/// Returns what a cache says of the headers of a layer in its blob; `None` where it cannot be asked, or
+/// says it of another layer.
+///
+/// The blob is kept for later builds by its own digest, not by the layer's: whoever can write to a
+/// cache does not decide what builds without it believe of a layer.
+pub(super) async fn cached_headers(
+    kept: Documents,
+    layer: &Layer,
+    cache: &LayerCache,
+    blob: &Descriptor,
+) -> Option<HeaderIndex> {
+    let (digest, name) = (digest_of(&layer.descriptor).ok()?, digest_of(blob).ok()?);
+    // What is in a directory is as near there.
+    let kept = cache.repository().map(|_| kept);
+    let known = kept.as_ref().and_then(|kept| kept.get(&name));
+    let stored = match known.filter(|stored| Digest::of(stored) == name) {
+        Some(stored) => stored,
+        None => {
+            let fetched = cache.small_blob(blob).await;
+            let fetched = fetched.inspect_err(|error| {
+                tracing::debug!(%digest, %error, "a cached layer's headers are not used");
+            });
+            let fetched = fetched.ok()?;
+            kept.iter().for_each(|kept| kept.put(&name, &fetched));
+            fetched
+        }
+    };
+    let index = HeaderIndex::from_stored(&stored)?;
+    (index.digest == digest && index.diff_id == layer.diff_id).then_some(index)
 }
 
 /// The headers of all layers that a build has asked for.
@@ -150,15 +181,10 @@ impl<'a> Headers<'a> {
     fn read_stored(&self, layers: &[&Layer]) -> Vec<HeaderIndex> {
         let with_headers = layers.iter().filter_map(|layer| {
             let digest = digest_of(&layer.descriptor).ok()?;
-            Some((digest, layer.diff_id, self.bases.headers.get(&digest)?))
+            Some((layer, self.bases.headers.get(&digest)?))
         });
-        let work = with_headers.map(|(digest, diff_id, (cache, blob))| async move {
-            let stored = cache.small_blob(&blob).await;
-            let stored = stored.inspect_err(|error| {
-                tracing::debug!(%digest, %error, "a cached layer's headers are not used");
-            });
-            let index = HeaderIndex::from_stored(&stored.ok()?)?;
-            (index.digest == digest && index.diff_id == diff_id).then_some(index)
+        let work = with_headers.map(|(layer, (cache, blob))| async move {
+            cached_headers(self.session.kept.headers(), layer, &cache, &blob).await
         });
         let found = stream::iter(work).buffered(PARALLEL_TABLES).collect::<Vec<_>>();
         self.session.runtime.block_on(found).into_iter().flatten().collect()

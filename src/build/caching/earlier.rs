@@ -2,6 +2,7 @@
 
 use super::Caching;
 use crate::build::bases::{Bases, Origin};
+use crate::build::headers::cached_headers;
 use crate::build::options::CopyDeltas;
 use crate::cache::{Entry, LayerCache, StoredLayer};
 use crate::execute::ContentDigests;
@@ -98,14 +99,8 @@ impl Caching<'_> {
     }
 
     fn headers_of(&self, stored: &StoredLayer) -> Option<HeaderIndex> {
-        let headers = stored.headers.as_ref()?;
-        let bytes = self.waited(self.caches.first()?.small_blob(headers))?;
-        let bytes = bytes.inspect_err(|error| {
-            tracing::debug!(%error, "what an earlier layer says is not known");
-        });
-        let index = HeaderIndex::from_stored(&bytes.ok()?)?;
-        let digest = digest_of(&stored.layer.descriptor).ok()?;
-        (index.digest == digest && index.diff_id == stored.layer.diff_id).then_some(index)
+        let (cache, blob) = (self.caches.first()?, stored.headers.as_ref()?);
+        self.waited(cached_headers(self.session.kept.headers(), &stored.layer, cache, blob))?
     }
 }
 

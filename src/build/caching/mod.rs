@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use snapshot::Digest;
 use snapshot::layer::Changed;
 
 use super::bases::Bases;
@@ -239,8 +240,15 @@ impl<'a> Caching<'a> {
         }
         let uploads = self.session.uploads.clone();
         let sources: Vec<Reference> = self.destinations_beside();
+        let is_far = self.caches.first().is_some_and(|cache| cache.repository().is_some());
+        let kept = is_far.then(|| self.session.kept.headers());
         pushes.begin(new, async move {
-            let headers = tokio::task::spawn_blocking(move || stored_headers(read));
+            let headers = tokio::task::spawn_blocking(move || {
+                let headers = stored_headers(read)?;
+                // The next build asks what its layers say.
+                kept.iter().for_each(|kept| kept.put(&Digest::of(&headers), &headers));
+                Some(headers)
+            });
             // What a thread that has panicked was to read is not there.
             let headers = headers.await.ok().flatten();
             let mut mount_from = Vec::new();

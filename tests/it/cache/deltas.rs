@@ -263,6 +263,50 @@ async fn little_is_sent_for_a_little_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_earlier_layers_say_is_fetched_by_none_who_has_it() {
+    skip_unless_available!();
+    let context = context("FROM base\nCOPY . /all\n");
+    let path = context.path();
+    fs::write(path.join("noise"), noise(3, 100_000)).unwrap();
+    let sim = RegSim::start().await;
+    let mut round = 0;
+    // Builds another state of the files; returns how many blobs of the cache were fetched.
+    let mut fetched = async |directory: &Path| {
+        round += 1;
+        fs::write(path.join("one"), format!("{round}")).unwrap();
+        let build = Build::of(path)
+            .base("base", "busybox")
+            .args(["--insecure", "--skip-push-permission-check"])
+            .arg(format!("--cache-dir={}", directory.display()))
+            .arg(format!("--destination={}/app:v1", sim.host()))
+            .args(FLAGS);
+        let before = sim.requests().len();
+        let text = tokio::task::spawn_blocking(move || build.succeed()).await.unwrap().text();
+        assert_eq!(goes_on(&text), round > 1, "{text}");
+        let log = sim.log().split_off(before);
+        let of_cache = |line: &&String| line.starts_with("GET /v2/app/cache/blobs/");
+        log.iter().filter(of_cache).count()
+    };
+    let (warm, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (warm, other) = (warm.path(), other.path());
+    // What steps were made of, from the second build on: what the layers say is there since they
+    // were made.
+    assert_eq!((fetched(warm).await, fetched(warm).await, fetched(warm).await), (0, 1, 1));
+    // Elsewhere that of the three layers is fetched, and kept.
+    assert_eq!((fetched(other).await, fetched(other).await), (1 + 3, 1));
+    // What one made, the other lacks.
+    assert_eq!((fetched(warm).await, fetched(warm).await), (1 + 2, 1));
+    // What is not what it is named by is fetched anew: of seven layers.
+    for entry in fs::read_dir(warm.join("zuwai/headers")).unwrap() {
+        let file = entry.unwrap().path();
+        let mut content = fs::read(&file).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        fs::write(&file, content).unwrap();
+    }
+    assert_eq!((fetched(warm).await, fetched(warm).await), (1 + 7, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_changes_while_it_is_copied_is_written_whole() {
     skip_unless_available!();
     for step in ["COPY one /one", "RUN cat /t/a"] {
