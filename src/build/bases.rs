@@ -1,28 +1,26 @@
 //! Images that a build starts from or copies from: their configs first, their blobs when needed.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::io;
+mod layers;
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use snapshot::Digest;
 
 use super::error::BuildError;
 use super::headers::CachedHeaders;
 use super::kept::image_of;
-use super::options::{Destination, Push};
-use super::pulls::{Pull, PullTarget, Pulls};
+use super::pulls::Pulls;
 use super::session::Session;
 use super::timed;
-use crate::image::{
-    Descriptor, Image, ImageConfig, Layer, Manifest, Platform, Reference, digest_of,
-    is_foreign_layer, size_of,
-};
+use crate::image::{Image, ImageConfig, Manifest, Platform, Reference, digest_of};
 use crate::plan::{ImageName, ImageRequest};
-use crate::report::event::{Event, Gauge, LongWork, Phase};
+use crate::report::event::{Event, Phase};
 use crate::report::fault::{Class, Fault};
-use crate::store::{Blob, Layout, LayoutError, StoreError, passing_blob};
-use crate::unpack::{LayerInput, OpenLayer, UnpackError};
+use crate::store::{Blob, Layout, LayoutError};
+use crate::unpack::UnpackError;
 
 /// Images that are resolved at once, and layers that are fetched at once where nobody reads them as
 /// they come.
@@ -46,6 +44,15 @@ pub(super) enum Keeping {
     WhereWanted,
 }
 
+/// When the layers of an image that is resolved are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layers {
+    /// As soon as the manifest has named them.
+    Wanted,
+    /// When a step needs files.
+    WhereNeeded,
+}
+
 /// A resolved image.
 struct Resolved {
     image: Image,
@@ -60,26 +67,31 @@ pub(super) struct Bases<'a> {
     cached: RefCell<BTreeMap<Digest, Origin>>,
     /// What the layer cache says of the headers of its layers.
     pub(super) headers: CachedHeaders,
+    /// Layers that were asked for as soon as a manifest named them.
+    begun: RefCell<Vec<Pulls>>,
 }
 
 impl<'a> Bases<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Self {
         let (images, cached, headers) =
             (RefCell::default(), RefCell::default(), CachedHeaders::default());
-        Self { session, images, cached, headers }
+        Self { session, images, cached, headers, begun: RefCell::default() }
     }
 
-    /// Resolves images to their configs, all at once.
+    /// Resolves images to their configs, all at once, and begins to fetch the layers of those that are
+    /// `wanted` whole.
     pub(super) fn resolve(
         &self,
         requests: &[ImageRequest],
+        wanted: &BTreeSet<ImageRequest>,
     ) -> Result<BTreeMap<ImageRequest, ImageConfig>, BuildError> {
-        timed(self.session.events, Phase::Resolve, || self.resolve_untimed(requests))
+        timed(self.session.events, Phase::Resolve, || self.resolve_untimed(requests, wanted))
     }
 
     fn resolve_untimed(
         &self,
         requests: &[ImageRequest],
+        wanted: &BTreeSet<ImageRequest>,
     ) -> Result<BTreeMap<ImageRequest, ImageConfig>, BuildError> {
         let work = requests.iter().map(|request| async move {
             self.session
@@ -87,7 +99,11 @@ impl<'a> Bases<'a> {
                 .send(Event::ResolvingImage { reference: name_of(request).to_owned() });
             let resolved = match &request.image {
                 ImageName::Reference(text) => {
-                    self.resolve_in_registry(text, &request.platform).await?
+                    let layers = match wanted.contains(request) {
+                        true => Layers::Wanted,
+                        false => Layers::WhereNeeded,
+                    };
+                    self.resolve_in_registry(text, &request.platform, layers).await?
                 }
                 ImageName::Layout(name) => self.find_in_layout(name, &request.platform)?,
             };
@@ -109,6 +125,7 @@ impl<'a> Bases<'a> {
         &self,
         text: &str,
         platform: &Platform,
+        layers: Layers,
     ) -> Result<Resolved, BuildError> {
         let reference: Reference = text
             .parse()
@@ -122,7 +139,20 @@ impl<'a> Bases<'a> {
                 Err(error) => tracing::debug!(text, %error, "what is kept of it is not used"),
             }
         }
-        let found = self.session.registry.resolve(&reference, platform).await?;
+        let registry = &self.session.registry;
+        let found = match layers {
+            Layers::WhereNeeded => registry.resolve(&reference, platform).await?,
+            Layers::Wanted => {
+                let _knocking = registry.knock(&reference);
+                let found = registry.find_manifest(&reference, platform).await?;
+                let descriptors = found.manifest.layers.clone();
+                // The config first: it is waited for.
+                let begin = async { self.begin(&reference, &descriptors) };
+                let (found, begun) = join(registry.complete(found, platform), begin).await;
+                begun?;
+                found?
+            }
+        };
         self.session.kept.resolved(&found, platform);
         let image = image_of(text, &found.manifest, found.config, &found.media_type)?;
         Ok(Resolved { image: self.in_format(image), origin: Origin::Registry(reference) })
@@ -233,157 +263,6 @@ impl<'a> Bases<'a> {
         let origin = images.values().find(holds).map(|resolved| resolved.origin.clone());
         origin.or_else(|| self.cached.borrow().get(digest).cloned())
     }
-
-    /// Returns layers of an image to be read, lowest first. Those that are not on disk are on their
-    /// way, and what is made of them counts only when [`Pulls::finish`] has said so.
-    pub(super) fn layers<'l>(
-        &self,
-        layers: impl IntoIterator<Item = &'l Layer>,
-        keeping: Keeping,
-    ) -> Result<(Vec<LayerInput>, Pulls<'a>), BuildError> {
-        let mut inputs = Vec::new();
-        let mut pulls: Vec<Pull> = Vec::new();
-        for layer in layers {
-            let descriptor = &layer.descriptor;
-            let digest = digest_of(descriptor)?;
-            let open: OpenLayer = match self.place_of(descriptor)? {
-                Place::Disk(blob) => {
-                    Box::new(move || Ok(Box::new(blob.open().map_err(io::Error::other)?)))
-                }
-                Place::Registry(reference)
-                    if keeping == Keeping::WhereWanted && !self.leaves(&reference) =>
-                {
-                    let (writer, reader) = passing_blob();
-                    let target = PullTarget::Passing(writer);
-                    pulls.push(self.pull(reference, descriptor, digest, target));
-                    Box::new(move || Ok(Box::new(reader)))
-                }
-                Place::Registry(reference) => {
-                    // An image may hold a layer twice.
-                    let known = pulls.iter().find(|pull| pull.digest == digest);
-                    let arriving = known.and_then(Pull::arriving).unwrap_or_else(|| {
-                        let blob = self.session.store.expect_blob();
-                        let arriving = blob.arriving();
-                        let target = PullTarget::Stored(blob);
-                        pulls.push(self.pull(reference, descriptor, digest, target));
-                        arriving
-                    });
-                    Box::new(move || Ok(Box::new(arriving.open()?)))
-                }
-            };
-            let (size_bytes, diff_id) = (size_of(descriptor)?, layer.diff_id);
-            inputs.push(LayerInput { digest, size_bytes, diff_id, open });
-        }
-        let Session { runtime, events, .. } = self.session;
-        Ok((inputs, Pulls::start(runtime.handle(), *events, pulls)))
-    }
-
-    /// Returns whether the layers of an image go elsewhere than to the registry that has them: there
-    /// they are mounted.
-    fn leaves(&self, reference: &Reference) -> bool {
-        let output = &self.session.options.output;
-        let is_its_own = |to: &Destination| to.reference.registry() == reference.registry();
-        output.tar_path.is_some()
-            || output.oci_layout_path.is_some()
-            || output.push == Push::Yes && !output.destinations.iter().all(is_its_own)
-    }
-
-    /// Returns the blobs of layers, downloading those that are not on disk.
-    pub(super) fn blobs<'l>(
-        &self,
-        layers: impl IntoIterator<Item = &'l Descriptor>,
-    ) -> Result<Vec<Blob>, BuildError> {
-        let work = layers.into_iter().map(|layer| self.blob(layer));
-        self.session.runtime.block_on(stream::iter(work).buffered(PARALLEL_PULLS).try_collect())
-    }
-
-    pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Blob, BuildError> {
-        let digest = digest_of(layer)?;
-        loop {
-            match self.place_of(layer)? {
-                Place::Disk(blob) => match self.checked(blob) {
-                    Err(error) if self.distrust(&error) => {}
-                    checked => return checked,
-                },
-                Place::Registry(reference) => {
-                    let target = PullTarget::Stored(self.session.store.expect_blob());
-                    let pulled = self.pull(reference, layer, digest, target).run().await?;
-                    self.session.events.send(pulled.event);
-                    return Ok(self.session.store.stored(&digest)?);
-                }
-            }
-        }
-    }
-
-    /// Checks the bytes of a layer that is in a directory of the layer cache, which others write to.
-    fn checked(&self, blob: Blob) -> Result<Blob, BuildError> {
-        let digest = blob.digest;
-        if !self.is_doubtful(&digest) || self.session.store.blob(&digest)?.is_some() {
-            return Ok(blob);
-        }
-        let copied = blob.open().and_then(|mut file| {
-            let mut writer = self.session.store.spool()?;
-            io::copy(&mut file, &mut writer).map_err(|source| StoreError::Io {
-                action: "read",
-                path: blob.path().to_path_buf(),
-                source,
-            })?;
-            writer.commit(Some((&digest, blob.size_bytes)))
-        });
-        copied.map_err(|error| match error.class() {
-            Class::Disk => error.into(),
-            _ => BuildError::CachedLayer(digest, Box::new(error.into())),
-        })
-    }
-
-    /// Finds out where a layer is, and whether it can be had.
-    fn place_of(&self, layer: &Descriptor) -> Result<Place, BuildError> {
-        let digest = digest_of(layer)?;
-        if let Some(blob) = self.session.store.blob(&digest)? {
-            return Ok(Place::Disk(blob));
-        }
-        let size_bytes = size_of(layer)?;
-        if let Some(blob) = self.session.kept.blob(&self.session.store, &digest, size_bytes) {
-            return Ok(Place::Disk(blob));
-        }
-        if is_foreign_layer(&layer.media_type) {
-            return Err(BuildError::ForeignLayer { digest: layer.digest.clone() });
-        }
-        match self.origin_of(&digest) {
-            Some(Origin::Layout(layout)) => {
-                layout.blob(&digest).map(Place::Disk).map_err(|source| {
-                    let error = BuildError::BaseLayout { name: layer.digest.clone(), source };
-                    match self.is_cached(&digest) {
-                        true => BuildError::CachedLayer(digest, Box::new(error)),
-                        false => error,
-                    }
-                })
-            }
-            Some(Origin::Registry(reference)) => Ok(Place::Registry(reference)),
-            None => Ok(Place::Disk(self.session.store.stored(&digest)?)),
-        }
-    }
-
-    fn pull(
-        &self,
-        reference: Reference,
-        layer: &Descriptor,
-        digest: Digest,
-        target: PullTarget,
-    ) -> Pull {
-        let (registry, layer) = (self.session.registry.clone(), layer.clone());
-        let size_bytes = u64::try_from(layer.size).ok();
-        let gauge = Gauge::new(LongWork::Download, &layer.digest, size_bytes);
-        self.session.events.send(Event::WorkStarted(gauge.clone()));
-        let is_cached = self.is_cached(&digest);
-        Pull { registry, reference, layer, digest, is_cached, target, gauge }
-    }
-}
-
-/// Where a layer can be read.
-enum Place {
-    Disk(Blob),
-    Registry(Reference),
 }
 
 /// Returns how a request's image is called in messages.

@@ -241,7 +241,7 @@ impl<'a> Headers<'a> {
         let (inputs, pulls) = self.bases.layers(layers, self.keeping)?;
         match read_headers(inputs, &UnpackOptions::default()) {
             Ok(read) => {
-                pulls.finish()?;
+                pulls.finish(self.session.events)?;
                 Ok(read)
             }
             Err(error) => Err(self.bases.blame(pulls.blame(error))),

@@ -47,7 +47,7 @@ mod trees;
 mod trial;
 mod unpacking;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Instant;
 
@@ -128,7 +128,7 @@ fn make(
     let bases = Bases::new(session);
     let early = Early::ask(session);
     // That nothing may be pushed is the first thing to know.
-    let planned = make_plan(session, &bases, dockerfile);
+    let planned = make_plan(session, &bases, dockerfile, Purpose::Build);
     let plan = planned.or_else(|error| session.permitted().and(Err(error)))?;
     let Some(caching) = Caching::open(session, &bases, &plan, Purpose::Build)? else {
         session.permitted()?;
@@ -211,7 +211,7 @@ pub fn show_plan(
 ) -> Result<String, BuildError> {
     let (session, dockerfile) = prepare(options, events, interrupt)?;
     let bases = Bases::new(&session);
-    let plan = make_plan(&session, &bases, &dockerfile)?;
+    let plan = make_plan(&session, &bases, &dockerfile, Purpose::Show)?;
     let caching = Caching::open(&session, &bases, &plan, Purpose::Show)?;
     let hits = caching.map(|caching| caching.look_up(&bases, &plan, None));
     session.permission.close(&session.runtime, &session.registry, session.interrupt);
@@ -315,8 +315,12 @@ fn make_plan(
     session: &Session<'_>,
     bases: &Bases<'_>,
     dockerfile: &dockerfile::instruction::Dockerfile,
+    purpose: Purpose,
 ) -> Result<Plan, BuildError> {
     let options = session.options;
+    // Of an image that may be cached or unpacked already, nothing is known to be needed.
+    let is_needed =
+        purpose == Purpose::Build && options.cache.is_none() && !session.kept.store().has_trees();
     // A later `--build-arg` of the same name wins, and so does a later label.
     let build_args: BTreeMap<String, String> =
         options.build_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect();
@@ -346,7 +350,11 @@ fn make_plan(
         if missing.is_empty() {
             break plan::plan(dockerfile, &inputs).map_err(place)?;
         }
-        images.extend(bases.resolve(&missing)?);
+        let wanted = match is_needed {
+            true => plan::unpacked(dockerfile, &inputs).map_err(place)?,
+            false => BTreeSet::new(),
+        };
+        images.extend(bases.resolve(&missing, &wanted)?);
     };
     for warning in &dockerfile.warnings {
         let (file, place) = (&session.dockerfile.file, warning.span);

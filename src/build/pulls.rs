@@ -96,37 +96,59 @@ impl Pull {
 }
 
 /// Layers on their way. Dropped, what has not arrived is given up.
-pub(super) struct Pulls<'a> {
-    runtime: &'a Handle,
-    events: &'a dyn EventSink,
+pub(super) struct Pulls {
+    runtime: Handle,
     /// `None` for a layer that is kept nowhere.
     arriving: Vec<(Digest, Option<ArrivingBlob>)>,
-    /// `None` when its outcome was taken.
-    running: Option<JoinHandle<Result<Vec<Pulled>, BuildError>>>,
-    /// Ends what is running when it goes.
+    /// Those whose outcome was not taken.
+    running: Vec<Running>,
+}
+
+/// Layers that were begun together.
+struct Running {
+    outcome: JoinHandle<Result<Vec<Pulled>, BuildError>>,
+    /// Ends them when it goes.
     wanted: Option<oneshot::Sender<Infallible>>,
 }
 
-impl<'a> Pulls<'a> {
+impl Pulls {
     /// Starts to download layers, in this order.
-    pub(super) fn start(runtime: &'a Handle, events: &'a dyn EventSink, pulls: Vec<Pull>) -> Self {
+    pub(super) fn start(runtime: &Handle, pulls: Vec<Pull>) -> Self {
         let arriving = pulls.iter().map(|pull| (pull.digest, pull.arriving())).collect();
         let (wanted, unwanted) = oneshot::channel();
-        let running = Some(runtime.spawn(run_all(pulls, unwanted)));
-        Self { runtime, events, arriving, running, wanted: Some(wanted) }
+        let outcome = runtime.spawn(run_all(pulls, unwanted));
+        let running = vec![Running { outcome, wanted: Some(wanted) }];
+        Self { runtime: runtime.clone(), arriving, running }
+    }
+
+    /// Adds layers that were begun before.
+    pub(super) fn with(mut self, mut begun: Self) -> Self {
+        self.arriving.append(&mut begun.arriving);
+        self.running.append(&mut begun.running);
+        self
+    }
+
+    /// Returns a layer as it can be read while it comes, if it is one of these and is stored.
+    pub(super) fn arriving(&self, digest: &Digest) -> Option<ArrivingBlob> {
+        self.arriving.iter().find(|(other, _)| other == digest)?.1.clone()
+    }
+
+    /// Tells whether one of `digests` is among these.
+    pub(super) fn have_any_of(&self, digests: &[Digest]) -> bool {
+        self.arriving.iter().any(|(digest, _)| digests.contains(digest))
     }
 
     /// Waits until every layer has arrived and is what was promised.
-    pub(super) fn finish(mut self) -> Result<(), BuildError> {
+    pub(super) fn finish(mut self, events: &dyn EventSink) -> Result<(), BuildError> {
         let pulled = self.join()?;
         let spans = pulled.iter().map(|pulled| pulled.background);
         let started = spans.clone().map(|span| span.started).min();
         let ended = spans.map(|span| span.started + span.elapsed).max();
         if let Some((started, ended)) = started.zip(ended) {
             let elapsed = ended.saturating_duration_since(started);
-            self.events.send(Event::PhaseTimed { phase: Phase::Pull, elapsed });
+            events.send(Event::PhaseTimed { phase: Phase::Pull, elapsed });
         }
-        pulled.into_iter().for_each(|pulled| self.events.send(pulled.event));
+        pulled.into_iter().for_each(|pulled| events.send(pulled.event));
         Ok(())
     }
 
@@ -150,16 +172,25 @@ impl<'a> Pulls<'a> {
     }
 
     fn join(&mut self) -> Result<Vec<Pulled>, BuildError> {
-        match self.running.take() {
-            Some(running) => self.runtime.block_on(running).unwrap_or_else(panicked),
-            None => Ok(Vec::new()),
+        let mut done = Ok(Vec::new());
+        for mut running in std::mem::take(&mut self.running) {
+            if done.is_err() {
+                // One error is enough, but what still runs is waited for.
+                running.wanted = None;
+            }
+            let outcome = self.runtime.block_on(running.outcome).unwrap_or_else(panicked);
+            done = done.and_then(|mut done| {
+                done.extend(outcome?);
+                Ok(done)
+            });
         }
+        done
     }
 }
 
-impl Drop for Pulls<'_> {
+impl Drop for Pulls {
     fn drop(&mut self) {
-        self.wanted = None;
+        self.running.iter_mut().for_each(|running| running.wanted = None);
         // Waited for, because the folder they write to may go next. Whoever drops this has an error
         // of their own.
         let _ = self.join();

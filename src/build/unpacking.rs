@@ -53,7 +53,7 @@ impl Unpacking<'_> {
             Err(error) => return Err(self.bases.blame(pulls.blame(error))),
         };
         let elapsed = start.elapsed();
-        pulls.finish()?;
+        pulls.finish(events)?;
         events.send(Event::PhaseTimed { phase: Phase::Unpack, elapsed });
         events.send(Event::UnpackFinished {
             entry_count: unpacked.stats.entry_count,

@@ -346,7 +346,7 @@ impl<'a> Graph<'a> {
 }
 
 /// Returns what an instruction names as where it takes files from.
-fn source_words(instruction: &Instruction) -> Vec<Word> {
+pub(super) fn source_words(instruction: &Instruction) -> Vec<Word> {
     match &instruction.kind {
         Kind::Copy(copy) => copy.from.iter().cloned().collect(),
         Kind::Run(run) => run.mounts.iter().filter_map(mount::source_word).collect(),

@@ -33,7 +33,7 @@ pub use mode::{FileMode, ModeError, SymbolicMode};
 pub use mount::{
     BindMount, CacheMount, MountAccess, MountOwner, RunMount, SecretMount, TmpfsMount,
 };
-pub use planner::{image_config, plan, references};
+pub use planner::{image_config, plan, references, unpacked};
 pub use remote::RemoteFile;
 pub use render::{render, render_with};
 pub use repository::{AddedSubmodules, GitDirectory, RemoteRepository, RepositoryError, is_id};

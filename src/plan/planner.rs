@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::error::{PlanError, PlanErrorKind};
-use super::graph::{BaseLink, External, Graph, Node};
+use super::graph::{BaseLink, External, From, Graph, Node, source_words};
 use super::inputs::{PlanInputs, is_predefined};
 use super::stage::{StageReader, StageState, copy_of_directory};
 use super::step::{Base, ImageRequest, Origin, Plan, PlanWarning, PlannedStage};
@@ -24,6 +24,51 @@ pub fn references(
     let graph =
         Graph::new(dockerfile, inputs).map_err(|error| error.with_snippet(&dockerfile.source))?;
     Ok(graph.missing.into_iter().collect())
+}
+
+/// Returns the images whose files will be needed: those that needed stages with a `RUN` are built upon,
+/// and those that files are copied from. Triggers of bases that are not resolved yet may bring more.
+///
+/// # Errors
+/// As [`references`].
+pub fn unpacked(
+    dockerfile: &Dockerfile,
+    inputs: &PlanInputs<'_>,
+) -> Result<BTreeSet<ImageRequest>, PlanError> {
+    let graph =
+        Graph::new(dockerfile, inputs).map_err(|error| error.with_snippet(&dockerfile.source))?;
+    images_on_disk(&graph).map_err(|error| error.with_snippet(&dockerfile.source))
+}
+
+fn images_on_disk(graph: &Graph<'_>) -> Result<BTreeSet<ImageRequest>, PlanError> {
+    let mut images = BTreeSet::new();
+    for index in &graph.reached {
+        for instruction in graph.instructions(*index) {
+            if matches!(instruction.kind, Kind::Run(_)) {
+                images.extend(base_image(graph, *index).cloned());
+            }
+            for word in source_words(instruction) {
+                images.extend(match graph.from(&word)? {
+                    From::Stage(source) => base_image(graph, source).cloned(),
+                    From::External(External::Image(request)) => Some(request),
+                    From::External(External::Directory(_)) => None,
+                });
+            }
+        }
+    }
+    Ok(images)
+}
+
+/// Returns the image that a stage is built upon in the end.
+fn base_image<'g>(graph: &'g Graph<'_>, index: usize) -> Option<&'g ImageRequest> {
+    let mut base = &graph.nodes.get(index)?.base;
+    while let BaseLink::Stage(below) = base {
+        base = &graph.nodes.get(*below)?.base;
+    }
+    match base {
+        BaseLink::External(External::Image(request)) => Some(request),
+        BaseLink::Scratch | BaseLink::Stage(_) | BaseLink::External(External::Directory(_)) => None,
+    }
 }
 
 /// Returns what will be built.

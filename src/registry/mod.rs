@@ -17,6 +17,7 @@ mod error;
 mod examine;
 mod growth;
 mod host;
+mod knock;
 mod manifest;
 mod manners;
 mod options;
@@ -48,6 +49,7 @@ pub use error::{Cause, RegistryError, Unsupported};
 pub use examine::{Answer, Credential, Examined, Pullable, Wants};
 pub use growth::{GrowingBlob, Growth};
 pub use host::RegistryHost;
+pub use knock::Knocking;
 pub use options::{
     AmbientCredentials, AmbientSource, CredentialOptions, Fallback, HostAuthority,
     HostClientCertificate, HostPassword, ImmutableTags, PlainHttp, RegistryMap, RegistryOptions,
@@ -58,7 +60,7 @@ pub use pull::TransferStats;
 pub use push::{BlobUpload, OpenBlob, Presence, PushedBlob};
 pub use refusal::{Party, Refusal, ReportedError, ShownCredential};
 pub use relay::{Relay, RelayBody, RelayPlace, Relayed, Repository};
-pub use resolve::{Found, ResolvedImage};
+pub use resolve::{Found, FoundImage, ResolvedImage};
 
 use authorize::Authorizer;
 use credentials::Credentials;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::time::Instant;
 
+use futures_util::future::join;
 use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, RANGE};
 use snapshot::{Digest, Digester};
@@ -168,10 +169,14 @@ impl Registry {
         let host = target.endpoint.host.as_str();
         let start = transfer.received;
         let asked_end = ahead.end_of_request(start);
-        transfer.stats.requests += 1;
-        transfer.stats.requests += asked_end.map_or(0, |end| ahead.fill(end));
         let asked = Instant::now();
-        let mut response = self.ask(target, &transfer.expected, start, asked_end).await?;
+        // First, so that it gets the connection that is there.
+        let expected = transfer.expected;
+        let asking = self.ask(target, &expected, start, asked_end);
+        let beside = async { asked_end.map_or(0, |end| ahead.fill(end)) };
+        let (response, beside) = join(asking, beside).await;
+        transfer.stats.requests += 1 + beside;
+        let mut response = response?;
         let mut skip = 0;
         let end = if response.status().as_u16() == 206 {
             check_range(&response, start, transfer.size, host)?;

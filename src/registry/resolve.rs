@@ -12,9 +12,10 @@ use super::error::{Cause, RegistryError, Unsupported};
 use super::manifest::{self, Claims, Document};
 use super::pull::{Transfer, check_encoding};
 use super::scope::Scopes;
+use super::sources::Sources;
 use super::transport::{Call, drain, pause};
 use crate::http::Backoff;
-use crate::image::{Descriptor, ImageConfig, Manifest, Platform, Reference};
+use crate::image::{ImageConfig, Manifest, Platform, Reference};
 
 /// Indexes inside indexes that are followed.
 const INDEX_DEPTH: u32 = 3;
@@ -51,6 +52,21 @@ pub enum Found {
     Denied,
 }
 
+/// An image whose manifest is here, and whose config is not.
+pub struct FoundImage {
+    /// What was asked for.
+    pub reference: Reference,
+    /// The manifest.
+    pub manifest: Manifest,
+    digest: Digest,
+    root_digest: Digest,
+    media_type: String,
+    manifest_bytes: Vec<u8>,
+    /// Where it was found, and where else it may be.
+    target: Target,
+    others: Sources,
+}
+
 impl Registry {
     /// Looks whether an image's manifest is there, in one request a source, tried once.
     ///
@@ -85,22 +101,89 @@ impl Registry {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<ResolvedImage, RegistryError> {
-        let mut sources = self.sources(reference, format!("fetch the manifest of `{reference}`"));
+        let found = self.find_manifest(reference, platform).await?;
+        self.complete(found, platform).await
+    }
+
+    /// Fetches the manifest of an image, choosing from an index by `platform`.
+    ///
+    /// # Errors
+    /// As [`Registry::resolve`].
+    pub async fn find_manifest(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<FoundImage, RegistryError> {
+        let sources = self.sources(reference, format!("fetch the manifest of `{reference}`"));
+        self.find_in(sources, reference, platform).await
+    }
+
+    /// Fetches the config of an image that was found, which may turn out to be one that another source
+    /// has, where this one fails.
+    ///
+    /// # Errors
+    /// As [`Registry::resolve`].
+    pub async fn complete(
+        &self,
+        found: FoundImage,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, RegistryError> {
+        let mut found = found;
+        loop {
+            let target = &found.target;
+            match self.config(target, &found.manifest).await {
+                Ok((config, config_bytes)) => {
+                    return Ok(ResolvedImage {
+                        reference: found.reference,
+                        digest: found.digest,
+                        root_digest: found.root_digest,
+                        media_type: found.media_type,
+                        manifest: found.manifest,
+                        manifest_bytes: found.manifest_bytes,
+                        config,
+                        config_bytes,
+                    });
+                }
+                Err(cause) => {
+                    found.others.failed(target, cause);
+                    found = self.find_in(found.others, &found.reference, platform).await?;
+                }
+            }
+        }
+    }
+
+    async fn find_in(
+        &self,
+        mut sources: Sources,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<FoundImage, RegistryError> {
         while let Some(target) = sources.next() {
-            match self.resolve_at(&target, reference, platform).await {
-                Ok(image) => return Ok(image),
+            match self.find_at(&target, reference, platform).await {
+                Ok(image) => {
+                    return Ok(FoundImage {
+                        reference: reference.clone(),
+                        manifest: *image.manifest,
+                        digest: image.digest,
+                        root_digest: image.root_digest,
+                        media_type: image.media_type,
+                        manifest_bytes: image.bytes,
+                        target,
+                        others: sources,
+                    });
+                }
                 Err(cause) => sources.failed(&target, cause),
             }
         }
         Err(sources.into_error())
     }
 
-    async fn resolve_at(
+    async fn find_at(
         &self,
         target: &Target,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<ResolvedImage, Cause> {
+    ) -> Result<ImageDocument, Cause> {
         let host = target.endpoint.host.as_str();
         let pinned = reference.digest().map(manifest::sha256).transpose()?;
         let first = match (&pinned, reference.tag()) {
@@ -126,18 +209,8 @@ impl Registry {
                 }
                 Document::Image { media_type, manifest } => {
                     manifest::check_image(host, &manifest)?;
-                    let config_bytes = self.config_bytes(target, &manifest.config).await?;
-                    let config = manifest::parse_config(host, &config_bytes)?;
-                    return Ok(ResolvedImage {
-                        reference: reference.clone(),
-                        digest: document.digest,
-                        root_digest,
-                        media_type,
-                        manifest: *manifest,
-                        manifest_bytes: document.bytes,
-                        config,
-                        config_bytes,
-                    });
+                    let (digest, bytes) = (document.digest, document.bytes);
+                    return Ok(ImageDocument { digest, root_digest, media_type, manifest, bytes });
                 }
             }
         }
@@ -224,13 +297,13 @@ impl Registry {
         Ok(Fetched { digest, parsed, bytes: bytes.into() })
     }
 
-    async fn config_bytes(
+    async fn config(
         &self,
         target: &Target,
-        descriptor: &Descriptor,
-    ) -> Result<Vec<u8>, Cause> {
+        manifest: &Manifest,
+    ) -> Result<(ImageConfig, Vec<u8>), Cause> {
         let host = target.endpoint.host.as_str();
-        let (digest, size) = manifest::check_descriptor(host, descriptor)?;
+        let (digest, size) = manifest::check_descriptor(host, &manifest.config)?;
         if size > manifest::CONFIG_LIMIT {
             return Err(Cause::Content {
                 host: host.to_owned(),
@@ -241,8 +314,17 @@ impl Registry {
         let mut bytes = Vec::new();
         let mut transfer = Transfer::new(&mut bytes, digest, size);
         self.transfer(target, &mut transfer).await?;
-        Ok(bytes)
+        Ok((manifest::parse_config(host, &bytes)?, bytes))
     }
+}
+
+/// An image's manifest, and how it was come by.
+struct ImageDocument {
+    digest: Digest,
+    root_digest: Digest,
+    media_type: String,
+    manifest: Box<Manifest>,
+    bytes: Vec<u8>,
 }
 
 /// A document to fetch.

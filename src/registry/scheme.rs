@@ -26,11 +26,8 @@ pub(super) struct Question<'a> {
 /// # Errors
 /// When it answers neither way, or shows a certificate that is not accepted.
 pub(super) async fn negotiate(http: &HttpClient, endpoint: &Endpoint) -> Result<Url, Cause> {
-    if http.has_gateway() {
-        return root("http", &endpoint.host);
-    }
-    if endpoint.clear_text == ClearText::Refused {
-        return root("https", &endpoint.host);
+    if let Some(known) = known_root(http, endpoint)? {
+        return Ok(known);
     }
     let ping = Question { path: "", headers: &HeaderMap::new() };
     let (base, response) = find_out(http, endpoint, &ping).await?;
@@ -39,6 +36,31 @@ pub(super) async fn negotiate(http: &HttpClient, endpoint: &Endpoint) -> Result<
     }
     drain(response).await;
     Ok(base)
+}
+
+/// Asks for a registry's root for the sake of the connection that is left, whatever the answer.
+///
+/// # Errors
+/// When there is no connection.
+pub(super) async fn knock(http: &HttpClient, endpoint: &Endpoint) -> Result<(), Cause> {
+    let ping = Question { path: "", headers: &HeaderMap::new() };
+    let response = match known_root(http, endpoint)? {
+        Some(root) => ask(http, endpoint, &root, &ping).await?,
+        None => find_out(http, endpoint, &ping).await?.1,
+    };
+    drain(response).await;
+    Ok(())
+}
+
+/// Returns the root of a registry's API where there is nothing to find out.
+fn known_root(http: &HttpClient, endpoint: &Endpoint) -> Result<Option<Url>, Cause> {
+    if http.has_gateway() {
+        return root("http", &endpoint.host).map(Some);
+    }
+    match endpoint.clear_text {
+        ClearText::Refused => root("https", &endpoint.host).map(Some),
+        ClearText::Anonymous | ClearText::Allowed => Ok(endpoint.manners.base.get().cloned()),
+    }
 }
 
 /// Asks both ways at once; returns the root of the API, and the answer of the way that counts.

@@ -22,6 +22,25 @@ fn images_are_asked_for_by_full_name_and_platform() {
 }
 
 #[test]
+fn files_are_needed_of_what_commands_run_on_and_of_what_is_copied_from() {
+    let alpine = "docker.io/library/alpine:latest";
+    for (text, expected) in [
+        ("FROM debian\nCOPY a /", &[][..]),
+        ("FROM debian\nENV a=b\nRUN true", &[DEBIAN]),
+        ("FROM debian AS a\nFROM a AS b\nFROM b\nRUN true", &[DEBIAN]),
+        // Nobody needs the first stage.
+        ("FROM debian\nRUN true\nFROM alpine\nCOPY a /", &[]),
+        ("FROM debian\nCOPY --from=alpine /a /", &[alpine]),
+        ("FROM debian AS a\nFROM scratch\nCOPY --from=a /a /", &[DEBIAN]),
+        ("FROM debian\nRUN --mount=from=alpine,target=/a true", &[alpine, DEBIAN]),
+        ("FROM scratch\nRUN true", &[]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(|name| request(name, "linux/amd64")).collect();
+        assert_eq!(case(text).unpacked(), expected, "{text}");
+    }
+}
+
+#[test]
 fn the_platform_of_a_stage_may_come_from_arguments() {
     let text = "FROM --platform=$BUILDPLATFORM debian AS a\nFROM debian\nCOPY --from=a / /";
     assert_eq!(

@@ -95,6 +95,10 @@ impl Case {
         self.with_inputs(references).unwrap()
     }
 
+    fn unpacked(&self) -> Vec<ImageRequest> {
+        self.with_inputs(unpacked).unwrap().into_iter().collect()
+    }
+
     fn plan(&self) -> Plan {
         match self.with_inputs(plan) {
             Ok(plan) => plan,

@@ -107,6 +107,29 @@ async fn what_is_known_to_be_far_is_asked_for_all_at_once() {
 }
 
 #[tokio::test]
+async fn a_second_connection_to_a_far_registry_is_made_beside_the_first_request() {
+    for (latency, expected) in [
+        (Duration::ZERO, &["GET /v2/ 200", "GET /v2/app/manifests/v1 200"][..]),
+        (Duration::MAX, &["GET /v2/app/manifests/v1 200"]),
+    ] {
+        let sim = RegSim::start().await;
+        small_image("linux", "amd64").put(&sim, "app", "v1");
+        let all = Arc::new(Barrier::new(expected.len()));
+        sim.rule(Rule::new("GET", "/v2/", Fault::Meet(all)).times(expected.len()));
+        let parts_ahead = PartsAhead { part_bytes: PART, count: 4, latency };
+        let registry = registry(RegistryOptions { parts_ahead, ..options() });
+        let reference = reference(&sim, "app:v1");
+        let knocking = registry.knock(&reference);
+        let found = registry.find_manifest(&reference, &amd64()).await.unwrap();
+        assert_eq!(found.manifest.layers.len(), 1);
+        drop(knocking);
+        let mut log = sim.log();
+        log.sort();
+        assert_eq!(log, expected, "{latency:?}");
+    }
+}
+
+#[tokio::test]
 async fn parts_may_come_in_any_order() {
     let sim = RegSim::start().await;
     // The first part says that there are parts; the second one comes last.
