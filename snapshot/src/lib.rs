@@ -22,6 +22,7 @@ pub mod rootfs;
 pub mod scope;
 mod self_test;
 mod snapshotter;
+pub mod stored;
 mod sys;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{fstatfs, fstatvfs};
+use snapshot::stored::{Fields, seal, unseal};
 use snapshot::{Digest, Metadata, Rootfs, RootfsPath};
 
 /// Changing what is in the form changes this, and old ones are not read.
@@ -190,7 +191,7 @@ impl KnownFiles {
                 Attributes::Some => 1,
             });
         }
-        Some([MAGIC, Digest::of(&rest).as_bytes(), &rest].concat())
+        Some(seal(MAGIC, &rest))
     }
 }
 
@@ -219,12 +220,7 @@ fn file_system_of(root: &Rootfs) -> Option<FileSystem> {
 }
 
 fn parse(stored: &[u8], identity: &[u8; IDENTITY_BYTES]) -> Option<Vec<Row>> {
-    let rest = stored.strip_prefix(MAGIC)?;
-    let (digest, rest) = rest.split_at_checked(DIGEST_BYTES)?;
-    if Digest::of(rest).as_bytes() != digest {
-        return None;
-    }
-    let (found, rows) = rest.split_at_checked(IDENTITY_BYTES)?;
+    let (found, rows) = unseal(MAGIC, stored)?.split_at_checked(IDENTITY_BYTES)?;
     if found != identity || !rows.len().is_multiple_of(ROW_BYTES) {
         return None;
     }
@@ -232,25 +228,17 @@ fn parse(stored: &[u8], identity: &[u8; IDENTITY_BYTES]) -> Option<Vec<Row>> {
 }
 
 fn row(bytes: &[u8]) -> Option<Row> {
-    let (inode, rest) = bytes.split_first_chunk()?;
-    let (size, rest) = rest.split_first_chunk()?;
-    let (mtime_seconds, rest) = rest.split_first_chunk()?;
-    let (mtime_nanoseconds, rest) = rest.split_first_chunk()?;
-    let (ctime_seconds, rest) = rest.split_first_chunk()?;
-    let (ctime_nanoseconds, rest) = rest.split_first_chunk()?;
-    let state = State {
-        inode: u64::from_le_bytes(*inode),
-        size: u64::from_le_bytes(*size),
-        mtime: (i64::from_le_bytes(*mtime_seconds), u32::from_le_bytes(*mtime_nanoseconds)),
-        ctime: (i64::from_le_bytes(*ctime_seconds), u32::from_le_bytes(*ctime_nanoseconds)),
-    };
-    let (digest, rest) = rest.split_first_chunk()?;
-    let attributes = match rest {
-        [0] => Attributes::None,
-        [1] => Attributes::Some,
+    let mut from = Fields::new(bytes);
+    let (inode, size) = (from.number()?, from.number()?);
+    let mut time = || from.time().map(|time| (time.seconds, time.nanoseconds));
+    let state = State { inode, size, mtime: time()?, ctime: time()? };
+    let digest = from.digest()?;
+    let attributes = match from.byte()? {
+        0 => Attributes::None,
+        1 => Attributes::Some,
         _ => return None,
     };
-    Some(Row { state, known: Known { digest: Digest::from_bytes(*digest), attributes } })
+    Some(Row { state, known: Known { digest, attributes } })
 }
 
 #[cfg(test)]

@@ -9,13 +9,11 @@
 //! ```
 
 use super::{Index, NodeId, Row};
-use crate::digest::Digest;
-use crate::metadata::{FileKind, Metadata, Timestamp};
+use crate::metadata::{FileKind, Metadata};
 use crate::path;
+use crate::stored::{Fields, put_bytes, seal, unseal};
 
 const MAGIC: &[u8] = b"zuwai index 1\n";
-
-const DIGEST_BYTES: usize = 32;
 
 const IS_SHADOW: u8 = 1;
 const HAS_CONTENT: u8 = 2;
@@ -38,30 +36,23 @@ impl Index {
         for (id, path) in self.subtree(NodeId::ROOT) {
             let depth = path.components().count() as u64;
             rows.extend_from_slice(&depth.to_le_bytes());
-            let name = path.file_name().unwrap_or_default();
-            rows.extend_from_slice(&(name.len() as u64).to_le_bytes());
-            rows.extend_from_slice(name);
+            put_bytes(&mut rows, path.file_name().unwrap_or_default());
             put_row(&mut rows, &self.row(id));
         }
-        [MAGIC, Digest::of(&rows).as_bytes(), &rows].concat()
+        seal(MAGIC, &rows)
     }
 
     /// Reads the kept form of files that are on the device `dev` now; `None` when it is none, or not
     /// whole.
     pub fn from_stored(stored: &[u8], dev: u64) -> Option<Self> {
-        let rest = stored.strip_prefix(MAGIC)?;
-        let (digest, rows) = rest.split_at_checked(DIGEST_BYTES)?;
-        if Digest::of(rows).as_bytes() != digest {
-            return None;
-        }
+        let mut from = Fields::new(unseal(MAGIC, stored)?);
         let mut index = Self::new();
-        let mut from = Fields(rows);
         // The directory that each depth is in.
         let mut above: Vec<NodeId> = Vec::new();
-        while !from.0.is_empty() {
+        while !from.is_empty() {
             let depth = usize::try_from(from.number()?).ok()?;
             let name = from.bytes()?;
-            let row = from.row(dev)?;
+            let row = row(&mut from, dev)?;
             let id = match depth.checked_sub(1) {
                 None if above.is_empty() && name.is_empty() => NodeId::ROOT,
                 None => return None,
@@ -123,78 +114,42 @@ fn put_row(to: &mut Vec<u8>, row: &Row) {
     }
 }
 
-/// What is left to be read.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn small(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        self.take(length)
-    }
-
-    fn time(&mut self) -> Option<Timestamp> {
-        let (seconds, nanoseconds) = (self.array().map(i64::from_le_bytes)?, self.small()?);
-        Some(Timestamp { seconds, nanoseconds })
-    }
-
-    fn row(&mut self, dev: u64) -> Option<Row> {
-        let kind = *KINDS.get(usize::from(self.byte()?))?;
-        let flags = self.byte()?;
-        let (mode, uid, gid) = (self.small()?, self.small()?, self.small()?);
-        let (nlink, rdev_major, rdev_minor) = (self.small()?, self.small()?, self.small()?);
-        let (size, ino) = (self.number()?, self.number()?);
-        let (mtime, ctime) = (self.time()?, self.time()?);
-        let mut digest = |flag: u8| match flags & flag {
-            0 => Some(None),
-            _ => self.array().map(|bytes| Some(Digest::from_bytes(bytes))),
-        };
-        let (content, xattrs) = (digest(HAS_CONTENT)?, digest(HAS_XATTRS)?);
-        let shadow = flags & IS_SHADOW != 0;
-        let dev = if shadow { 0 } else { dev };
-        let metadata = Metadata {
-            kind,
-            mode,
-            uid,
-            gid,
-            size,
-            mtime,
-            ctime,
-            dev,
-            ino,
-            nlink,
-            rdev_major,
-            rdev_minor,
-        };
-        Some(Row { metadata, content, xattrs, shadow })
-    }
+fn row(from: &mut Fields<'_>, dev: u64) -> Option<Row> {
+    let kind = *KINDS.get(usize::from(from.byte()?))?;
+    let flags = from.byte()?;
+    let (mode, uid, gid) = (from.small()?, from.small()?, from.small()?);
+    let (nlink, rdev_major, rdev_minor) = (from.small()?, from.small()?, from.small()?);
+    let (size, ino) = (from.number()?, from.number()?);
+    let (mtime, ctime) = (from.time()?, from.time()?);
+    let mut digest = |flag: u8| match flags & flag {
+        0 => Some(None),
+        _ => from.digest().map(Some),
+    };
+    let (content, xattrs) = (digest(HAS_CONTENT)?, digest(HAS_XATTRS)?);
+    let shadow = flags & IS_SHADOW != 0;
+    let dev = if shadow { 0 } else { dev };
+    let metadata = Metadata {
+        kind,
+        mode,
+        uid,
+        gid,
+        size,
+        mtime,
+        ctime,
+        dev,
+        ino,
+        nlink,
+        rdev_major,
+        rdev_minor,
+    };
+    Some(Row { metadata, content, xattrs, shadow })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::InodeId;
+    use crate::digest::Digest;
+    use crate::metadata::{InodeId, Timestamp};
     use crate::path::RootfsPath;
 
     fn row(kind: FileKind, ino: u64) -> Row {
@@ -277,12 +232,10 @@ mod tests {
             let mut rows = Vec::new();
             for (depth, name, kind) in entries {
                 rows.extend_from_slice(&depth.to_le_bytes());
-                rows.extend_from_slice(&(name.len() as u64).to_le_bytes());
-                rows.extend_from_slice(name);
+                put_bytes(&mut rows, name);
                 put_row(&mut rows, &row(*kind, 1));
             }
-            let stored = [MAGIC, Digest::of(&rows).as_bytes(), &rows].concat();
-            Index::from_stored(&stored, 8).is_some()
+            Index::from_stored(&seal(MAGIC, &rows), 8).is_some()
         };
         let (top, file) = ((0, &b""[..], FileKind::Directory), FileKind::Regular);
         assert!(sealed(&[top, (1, b"a", file)]));

@@ -10,6 +10,7 @@
 
 use std::io::{self, Read};
 
+use snapshot::stored::{Fields, put_bytes, seal, unseal};
 use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
 
 use super::{Header, HeaderEntry, HeaderIndex, HeaderKind};
@@ -20,8 +21,6 @@ const FIRST_MAGIC: &[u8] = b"zuwai layer headers 1\n";
 
 /// Beyond this, what is kept decompresses to something else than headers: 10 million of them.
 const LIMIT_BYTES: u64 = 1 << 30;
-
-const DIGEST_BYTES: usize = 32;
 
 const ENTRY: u8 = 0;
 const HARD_LINK: u8 = 1;
@@ -69,32 +68,23 @@ impl HeaderIndex {
             }
         }
         let packed = zstd::stream::encode_all(plain.as_slice(), 0)?;
-        Ok([MAGIC, Digest::of(&packed).as_bytes(), &packed].concat())
+        Ok(seal(MAGIC, &packed))
     }
 
     /// Reads the kept form; `None` when it is none, or not whole.
     pub fn from_stored(stored: &[u8]) -> Option<Self> {
-        let rest = stored.strip_prefix(MAGIC).or_else(|| stored.strip_prefix(FIRST_MAGIC))?;
-        let (digest, packed) = rest.split_at_checked(DIGEST_BYTES)?;
-        if Digest::of(packed).as_bytes() != digest {
-            return None;
-        }
+        let packed = unseal(MAGIC, stored).or_else(|| unseal(FIRST_MAGIC, stored))?;
         let mut plain = Vec::new();
         let decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
         decoder.take(LIMIT_BYTES).read_to_end(&mut plain).ok()?;
-        let mut from = Fields(&plain);
+        let from = &mut Fields::new(&plain);
         let (digest, diff_id) = (from.digest()?, from.digest()?);
         let mut headers = Vec::new();
-        while !from.0.is_empty() {
-            headers.push(from.header()?);
+        while !from.is_empty() {
+            headers.push(header(from)?);
         }
         Some(Self { digest, diff_id, headers })
     }
-}
-
-fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(to, bytes.len() as u64);
-    to.extend_from_slice(bytes);
 }
 
 fn put_number(to: &mut Vec<u8>, number: u64) {
@@ -145,91 +135,57 @@ fn put_entry(to: &mut Vec<u8>, entry: &HeaderEntry) {
     }
 }
 
-/// What is left to be read.
-struct Fields<'a>(&'a [u8]);
+fn path(from: &mut Fields<'_>) -> Option<RootfsPath> {
+    RootfsPath::new(from.bytes()?).ok()
+}
 
-impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*array)
+fn header(from: &mut Fields<'_>) -> Option<Header> {
+    Some(match from.byte()? {
+        ENTRY => Header::Entry(path(from)?, entry(from)?),
+        HARD_LINK => Header::HardLink { path: path(from)?, target: path(from)? },
+        HIDES => Header::Hides(path(from)?),
+        OPAQUE => Header::Opaque(path(from)?),
+        _ => return None,
+    })
+}
+
+fn entry(from: &mut Fields<'_>) -> Option<HeaderEntry> {
+    let (mode, uid, gid, nanoseconds) =
+        (from.small()?, from.small()?, from.small()?, from.small()?);
+    let seconds = from.signed()?;
+    let mut xattrs = Xattrs::new();
+    for _ in 0..from.number()? {
+        xattrs.insert(from.bytes()?.to_vec(), from.bytes()?.to_vec());
     }
+    let kind = kind(from)?;
+    let mtime = Timestamp { seconds, nanoseconds };
+    Some(HeaderEntry { kind, mode, uid, gid, mtime, xattrs, is_linked: false })
+}
 
-    fn byte(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn small(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn digest(&mut self) -> Option<Digest> {
-        self.array().map(Digest::from_bytes)
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn path(&mut self) -> Option<RootfsPath> {
-        RootfsPath::new(self.bytes()?).ok()
-    }
-
-    fn header(&mut self) -> Option<Header> {
-        Some(match self.byte()? {
-            ENTRY => Header::Entry(self.path()?, self.entry()?),
-            HARD_LINK => Header::HardLink { path: self.path()?, target: self.path()? },
-            HIDES => Header::Hides(self.path()?),
-            OPAQUE => Header::Opaque(self.path()?),
-            _ => return None,
-        })
-    }
-
-    fn entry(&mut self) -> Option<HeaderEntry> {
-        let (mode, uid, gid, nanoseconds) =
-            (self.small()?, self.small()?, self.small()?, self.small()?);
-        let seconds = self.array().map(i64::from_le_bytes)?;
-        let mut xattrs = Xattrs::new();
-        for _ in 0..self.number()? {
-            xattrs.insert(self.bytes()?.to_vec(), self.bytes()?.to_vec());
+fn kind(from: &mut Fields<'_>) -> Option<HeaderKind> {
+    let kind = match from.byte()? {
+        DIRECTORY => return Some(HeaderKind::Directory),
+        REGULAR => {
+            let size = from.number()?;
+            return Some(HeaderKind::Regular { size, content: None, digest: None });
         }
-        let kind = self.kind()?;
-        let mtime = Timestamp { seconds, nanoseconds };
-        Some(HeaderEntry { kind, mode, uid, gid, mtime, xattrs, is_linked: false })
-    }
-
-    fn kind(&mut self) -> Option<HeaderKind> {
-        let kind = match self.byte()? {
-            DIRECTORY => return Some(HeaderKind::Directory),
-            REGULAR => {
-                let size = self.number()?;
-                return Some(HeaderKind::Regular { size, content: None, digest: None });
-            }
-            DIGESTED => {
-                let (size, digest) = (self.number()?, Some(self.digest()?));
-                return Some(HeaderKind::Regular { size, content: None, digest });
-            }
-            KEPT => {
-                let size = self.number()?;
-                let content = self.bytes()?.to_vec();
-                let digest = Some(Digest::of(&content));
-                return Some(HeaderKind::Regular { size, content: Some(content), digest });
-            }
-            SYMLINK => return Some(HeaderKind::Symlink(self.bytes()?.to_vec())),
-            CHAR_DEVICE => FileKind::CharDevice,
-            BLOCK_DEVICE => FileKind::BlockDevice,
-            FIFO => FileKind::Fifo,
-            _ => return None,
-        };
-        Some(HeaderKind::Special { kind, major: self.small()?, minor: self.small()? })
-    }
+        DIGESTED => {
+            let (size, digest) = (from.number()?, Some(from.digest()?));
+            return Some(HeaderKind::Regular { size, content: None, digest });
+        }
+        KEPT => {
+            let size = from.number()?;
+            let content = from.bytes()?.to_vec();
+            let digest = Some(Digest::of(&content));
+            return Some(HeaderKind::Regular { size, content: Some(content), digest });
+        }
+        SYMLINK => return Some(HeaderKind::Symlink(from.bytes()?.to_vec())),
+        CHAR_DEVICE => FileKind::CharDevice,
+        BLOCK_DEVICE => FileKind::BlockDevice,
+        FIFO => FileKind::Fifo,
+        _ => return None,
+    };
+    Some(HeaderKind::Special { kind, major: from.small()?, minor: from.small()? })
 }
 
 #[cfg(test)]
@@ -306,8 +262,7 @@ mod tests {
         // Whole, and still no headers.
         for plain in [&b""[..], b"short", &[0; 64 + 1], &[9; 64 + 9]] {
             let packed = zstd::stream::encode_all(plain, 0).expect("compressed");
-            let stored = [MAGIC, Digest::of(&packed).as_bytes(), &packed].concat();
-            assert_eq!(HeaderIndex::from_stored(&stored), None, "{plain:?}");
+            assert_eq!(HeaderIndex::from_stored(&seal(MAGIC, &packed)), None, "{plain:?}");
         }
     }
 }
