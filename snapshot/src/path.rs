@@ -6,7 +6,9 @@
 //! neither absolute nor outside the root.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::ops::Bound;
 
 use thiserror::Error;
 
@@ -137,6 +139,16 @@ impl RootfsPath {
             Some(rest) => base.is_root() || rest.is_empty() || rest.first() == Some(&b'/'),
             None => false,
         }
+    }
+
+    /// Returns those of a map's entries that are at this path or below it, parents first.
+    pub fn within<'m, V>(
+        &self,
+        map: &'m BTreeMap<RootfsPath, V>,
+    ) -> impl Iterator<Item = (&'m RootfsPath, &'m V)> {
+        // A path's order is that of its components, so that what is below it comes right after it.
+        let range = (Bound::Included(self), Bound::Unbounded);
+        map.range::<RootfsPath, _>(range).take_while(|(path, _)| path.starts_with(self))
     }
 
     /// Returns the directories above this path, nearest first; the last one is the root.

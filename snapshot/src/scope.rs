@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::fmt;
-use std::ops::Bound;
 
 use crate::index::{Index, NodeId};
 use crate::path::RootfsPath;
@@ -113,13 +112,8 @@ impl PathSet {
             return false;
         }
         // What the subtree covers need not be listed again.
-        let covered: Vec<RootfsPath> = self
-            .0
-            .range((Bound::Included(&path), Bound::Unbounded))
-            .map(|(below, _)| below)
-            .take_while(|below| below.starts_with(&path))
-            .cloned()
-            .collect();
+        let covered: Vec<RootfsPath> =
+            path.within(&self.0).map(|(below, _)| below.clone()).collect();
         for below in covered {
             self.0.remove(&below);
         }

@@ -118,3 +118,23 @@ proptest! {
         prop_assert_eq!(left.starts_with(&right), parts(&left).starts_with(&parts(&right)));
     }
 }
+
+#[test]
+fn what_is_within_a_path_is_it_and_what_is_below() {
+    let map: BTreeMap<RootfsPath, usize> = ["", "a", "a-b", "a/b", "a/b/c", "a/bc", "ab", "b/a"]
+        .into_iter()
+        .enumerate()
+        .map(|(number, text)| (path(text), number))
+        .collect();
+    let within = |text: &str| -> Vec<(String, usize)> {
+        path(text).within(&map).map(|(path, number)| (path.to_string(), *number)).collect()
+    };
+    let expected = |list: &[(&str, usize)]| -> Vec<(String, usize)> {
+        list.iter().map(|(text, number)| ((*text).to_owned(), *number)).collect()
+    };
+    assert_eq!(within("").len(), map.len());
+    assert_eq!(within("a"), expected(&[("/a", 1), ("/a/b", 3), ("/a/b/c", 4), ("/a/bc", 5)]));
+    assert_eq!(within("a/b"), expected(&[("/a/b", 3), ("/a/b/c", 4)]));
+    assert_eq!(within("b"), expected(&[("/b/a", 7)]));
+    assert_eq!(within("c"), []);
+}

@@ -1,7 +1,6 @@
 //! What directories are to look like when nothing more is put into them.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use snapshot::{RootfsPath, Timestamp, Xattrs};
 
@@ -46,14 +45,7 @@ impl PendingDirectories {
 
     /// Forgets `path` and what is below it.
     pub(super) fn remove(&mut self, path: &RootfsPath) {
-        let range = (Bound::Included(path), Bound::Unbounded);
-        let below: Vec<_> = self
-            .0
-            .range::<RootfsPath, _>(range)
-            .map(|(below, _)| below)
-            .take_while(|below| below.starts_with(path))
-            .cloned()
-            .collect();
+        let below: Vec<_> = path.within(&self.0).map(|(below, _)| below.clone()).collect();
         for path in below {
             self.0.remove(&path);
         }

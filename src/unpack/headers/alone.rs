@@ -3,7 +3,6 @@
 //! Pure, and for layers that this program has written: no parent in them is a link.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use snapshot::RootfsPath;
 
@@ -103,14 +102,8 @@ impl LayersAlone {
 
     /// Forgets what is at a path and below it.
     fn remove(&mut self, path: &RootfsPath) {
-        let range = (Bound::Included(path), Bound::Unbounded);
-        let below: Vec<RootfsPath> = self
-            .said
-            .range::<RootfsPath, _>(range)
-            .map(|(below, _)| below)
-            .take_while(|below| below.starts_with(path))
-            .cloned()
-            .collect();
+        let below: Vec<RootfsPath> =
+            path.within(&self.said).map(|(below, _)| below.clone()).collect();
         for below in below {
             if let Some(Said::Entry(entry)) = self.said.remove(&below)
                 && let Some(names) = self.names.get_mut(&entry.file)

@@ -4,7 +4,6 @@
 //! way goes, whiteouts take away what is below.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Bound;
 
 use snapshot::RootfsPath;
 use thiserror::Error;
@@ -206,13 +205,7 @@ impl ImageHeaders {
 
     /// Returns `path` and every path below it that there is.
     fn below(&self, path: &RootfsPath) -> Vec<RootfsPath> {
-        let range = (Bound::Included(path), Bound::Unbounded);
-        self.entries
-            .range::<RootfsPath, _>(range)
-            .map(|(below, _)| below)
-            .take_while(|below| below.starts_with(path))
-            .cloned()
-            .collect()
+        path.within(&self.entries).map(|(below, _)| below.clone()).collect()
     }
 
     fn children(&self, directory: &RootfsPath) -> Vec<RootfsPath> {
