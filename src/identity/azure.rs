@@ -228,14 +228,7 @@ async fn machine_token(
         let mut headers = HeaderMap::new();
         headers.insert("x-identity-header", shown);
         let hidden = [endpoint.header.expose()];
-        let exchange = Exchange {
-            method: Method::GET,
-            url: &url,
-            headers,
-            body: None,
-            trust: http.usual_trust(),
-            hidden: &hidden,
-        };
+        let exchange = Exchange { hidden: &hidden, ..Exchange::get(http, &url, headers) };
         return Ok(Some(exchange.json::<Answer>(http).await?.token("managed identity")));
     }
     let url = format!("{METADATA}?api-version=2018-02-01&{query}");

@@ -36,6 +36,12 @@ pub(super) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
+    /// Asks with nothing but headers.
+    pub(super) fn get(http: &'a HttpClient, url: &'a Url, headers: HeaderMap) -> Self {
+        let trust = http.usual_trust();
+        Self { method: Method::GET, url, headers, body: None, trust, hidden: &[] }
+    }
+
     /// Makes a form.
     pub(super) fn form(http: &'a HttpClient, url: &'a Url, pairs: &[(&str, &str)]) -> Self {
         let mut headers = HeaderMap::new();

@@ -292,14 +292,7 @@ async fn container_identity(
         headers.insert(AUTHORIZATION, value);
     }
     let hidden: Vec<&str> = shown.iter().map(|token| token.expose()).collect();
-    let exchange = Exchange {
-        method: Method::GET,
-        url: &url,
-        headers,
-        body: None,
-        trust: http.usual_trust(),
-        hidden: &hidden,
-    };
+    let exchange = Exchange { hidden: &hidden, ..Exchange::get(http, &url, headers) };
     Ok(AwsIdentity::Agent(exchange.json::<GivenKeys>(http).await?.keys()))
 }
 

@@ -105,15 +105,7 @@ impl CredentialsFile {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        let exchange = Exchange {
-            method: Method::GET,
-            url: &url,
-            headers,
-            body: None,
-            trust: http.usual_trust(),
-            hidden: &[],
-        };
-        let answer = exchange.send(http).await?;
+        let answer = Exchange::get(http, &url, headers).send(http).await?;
         self.pick(source, String::from_utf8_lossy(&answer).trim())
     }
 
