@@ -143,11 +143,16 @@ impl<'a> Bases<'a> {
         let found = match layers {
             Layers::WhereNeeded => registry.resolve(&reference, platform).await?,
             Layers::Wanted => {
-                let _knocking = registry.knock(&reference);
+                let mut knocking = registry.knock(&reference);
                 let found = registry.find_manifest(&reference, platform).await?;
                 let descriptors = found.manifest.layers.clone();
                 // The config first: it is waited for.
-                let begin = async { self.begin(&reference, &descriptors) };
+                let begin = async {
+                    if let Some(knocking) = &mut knocking {
+                        knocking.wait().await;
+                    }
+                    self.begin(&reference, &descriptors)
+                };
                 let (found, begun) = join(registry.complete(found, platform), begin).await;
                 begun?;
                 found?

@@ -4,7 +4,9 @@
 //! Whoever will want a layer as soon as the manifest names it has a second connection made
 //! meanwhile, over which that comes while the config comes over the first.
 
-use tokio::task::AbortHandle;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
 
 use super::Registry;
 use super::scheme;
@@ -13,7 +15,20 @@ use crate::report::fault::one_line;
 
 /// A connection on its way; dropped, it is given up unless it is there.
 pub struct Knocking {
-    task: AbortHandle,
+    begun: Instant,
+    /// How long it is waited with the knock; its answer comes about so much later than the other.
+    wait: Duration,
+    task: JoinHandle<()>,
+}
+
+impl Knocking {
+    /// Waits for the connection, if it is on its way; not longer than what comes over it would gain.
+    pub async fn wait(&mut self) {
+        if self.begun.elapsed() >= self.wait {
+            // Whoever asks next finds out what has become of it.
+            let _ = tokio::time::timeout(self.wait * 2, &mut self.task).await;
+        }
+    }
 }
 
 impl Drop for Knocking {
@@ -31,10 +46,10 @@ impl Registry {
         let knock = async move {
             tokio::time::sleep(wait).await;
             if let Err(error) = scheme::knock(&transport.http, &target.endpoint).await {
-                // It was a favour; whoever asks next finds out the same.
+                // It was a favour.
                 tracing::debug!(host = %target.endpoint.host, error = one_line(&error), "no knock");
             }
         };
-        Some(Knocking { task: tokio::spawn(knock).abort_handle() })
+        Some(Knocking { begun: Instant::now(), wait, task: tokio::spawn(knock) })
     }
 }

@@ -106,27 +106,45 @@ async fn what_is_known_to_be_far_is_asked_for_all_at_once() {
     assert_eq!(asked, expected);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_connection_to_a_far_registry_is_made_beside_the_first_request() {
-    for (latency, expected) in [
-        (Duration::ZERO, &["GET /v2/ 200", "GET /v2/app/manifests/v1 200"][..]),
-        (Duration::MAX, &["GET /v2/app/manifests/v1 200"]),
-    ] {
-        let sim = RegSim::start().await;
-        small_image("linux", "amd64").put(&sim, "app", "v1");
-        let all = Arc::new(Barrier::new(expected.len()));
-        sim.rule(Rule::new("GET", "/v2/", Fault::Meet(all)).times(expected.len()));
-        let parts_ahead = PartsAhead { part_bytes: PART, count: 4, latency };
-        let registry = registry(RegistryOptions { parts_ahead, ..options() });
-        let reference = reference(&sim, "app:v1");
-        let knocking = registry.knock(&reference);
-        let found = registry.find_manifest(&reference, &amd64()).await.unwrap();
-        assert_eq!(found.manifest.layers.len(), 1);
-        drop(knocking);
-        let mut log = sim.log();
-        log.sort();
-        assert_eq!(log, expected, "{latency:?}");
-    }
+    let sim = RegSim::start().await;
+    small_image("linux", "amd64").put(&sim, "app", "v1");
+    let bytes = noise(SIZE);
+    sim.put_blob("app", &bytes);
+    let registry = |latency| {
+        let parts_ahead = PartsAhead { part_bytes: PART, count: 0, latency };
+        registry(RegistryOptions { parts_ahead, ..options() })
+    };
+    let reference = reference(&sim, "app:v1");
+    let meeting = |count: usize| {
+        let all = Arc::new(Barrier::new(count));
+        sim.rule(Rule::new("GET", "/", Fault::Meet(all)).times(count));
+    };
+
+    // The root is asked for beside the manifest.
+    meeting(2);
+    let far = registry(Duration::ZERO);
+    let mut knocking = far.knock(&reference).unwrap();
+    let found = far.find_manifest(&reference, &amd64()).await.unwrap();
+    let mut log = sim.log();
+    log.sort();
+    assert_eq!(log, ["GET /v2/ 200", "GET /v2/app/manifests/v1 200"]);
+    knocking.wait().await;
+    // And the config beside the layer.
+    meeting(2);
+    let mut sink = Vec::new();
+    let (layer, platform) = (layer(&bytes), amd64());
+    let (completed, pulled) =
+        tokio::join!(far.complete(found, &platform), far.pull_blob(&reference, &layer, &mut sink),);
+    assert!(completed.is_ok() && pulled.is_ok() && sink == bytes);
+
+    // One that answers soon is not asked.
+    let before = sim.requests().len();
+    let near = registry(Duration::MAX);
+    let _knocking = near.knock(&reference);
+    near.find_manifest(&reference, &amd64()).await.unwrap();
+    assert_eq!(sim.log().split_off(before), ["GET /v2/app/manifests/v1 200"]);
 }
 
 #[tokio::test]

@@ -175,10 +175,10 @@ async fn a_base_is_its_documents_and_one_request_a_layer() {
             expected.sort();
             assert_eq!(blobs, expected);
             if count == 1 {
-                // One each, and one that found that there is no TLS, or that as well.
+                // One each, one that found that there is no TLS, or fewer where an answer was soon.
                 let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
                 let made = report["network"]["connections"].as_u64().unwrap();
-                assert!((connections..=2 * connections).contains(&made), "{report:#}");
+                assert!((1..=connections + 2).contains(&made), "{report:#}");
             }
         }
     }
