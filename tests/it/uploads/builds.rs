@@ -35,7 +35,7 @@ pub(super) async fn build(sim: &RegSim, context: &Path, arguments: &[&str]) -> B
     tokio::task::spawn_blocking(move || build.run()).await.unwrap()
 }
 
-fn prepared(sim: &RegSim, context: &Path, arguments: &[&str]) -> Build {
+pub(super) fn prepared(sim: &RegSim, context: &Path, arguments: &[&str]) -> Build {
     let mut build = Build::of(context).base("base-small", "busybox").arg("--insecure");
     if !arguments.contains(&"--no-push") {
         build = build.arg(format!("--destination={}/app:v1", sim.host()));

@@ -22,6 +22,7 @@ mod builds;
 mod compressions;
 mod faults;
 mod layers;
+mod signals;
 
 /// More than the buffers of a loopback connection hold.
 const HUGE: usize = 48 << 20;

@@ -171,6 +171,12 @@ impl Build {
         arguments.into_iter().fold(self, |build, argument| build.arg(argument))
     }
 
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Names one of the bases of `hack/bases.sh`.
     pub fn base(self, name: &str, base: &str) -> Self {
         let layout = bases().join(base);
@@ -211,12 +217,18 @@ impl Running {
 
     /// Waits for its end, whatever the outcome.
     pub fn end(self) -> Built {
+        let (built, left, _work) = self.end_anyhow();
+        assert_eq!(left, Vec::<PathBuf>::new(), "a build leaves nothing in its work directory");
+        built
+    }
+
+    /// Waits for its end, and returns what it has left in its work directory too.
+    pub fn end_anyhow(self) -> (Built, Vec<PathBuf>, TempDir) {
         let output = self.child.wait_with_output().unwrap();
-        let left: Vec<_> = fs::read_dir(self.work.path().join("builds"))
+        let left = fs::read_dir(self.work.path().join("builds"))
             .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
             .unwrap_or_default();
-        assert_eq!(left, Vec::<PathBuf>::new(), "a build leaves nothing in its work directory");
-        Built { output }
+        (Built { output }, left, self.work)
     }
 }
 
