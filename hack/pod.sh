@@ -17,6 +17,7 @@
 #   --empty-dir PLACE    mounts an empty directory (default: /workspace); may be repeated
 #   --directory DIR      where the container's files are (default: a new one in /var/tmp)
 #   --no-seccomp         without a seccomp profile, as Pods are where the kubelet sets none
+#   --no-locks           as if no file system had locks: as NFS without a lock service answers
 #   --privileged         as a privileged container
 #   --userns             as in a Pod with `hostUsers: false` whose container has SYS_ADMIN and no
 #                        seccomp profile: ids from 100000 on; what is in volumes belongs to others
@@ -32,7 +33,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/hack/packages.sh"
 
-binary= layout= tree= directory= seccomp=yes privileged=no restricted=no machine=no userns=no
+binary= layout= tree= directory= seccomp=yes locks=yes privileged=no restricted=no machine=no userns=no
 volumes= files= empty= read_only= memory=null pids=null
 while [ $# -gt 0 ]; do
   case $1 in
@@ -44,6 +45,7 @@ while [ $# -gt 0 ]; do
     --empty-dir) empty="$empty $2"; shift 2 ;;
     --directory) directory=$2; shift 2 ;;
     --no-seccomp) seccomp=no; shift ;;
+    --no-locks) locks=no; shift ;;
     --privileged) privileged=yes seccomp=no; shift ;;
     --restricted) restricted=yes; shift ;;
     --userns) userns=yes seccomp=no; shift ;;
@@ -161,14 +163,21 @@ denied="acct add_key bpf clock_adjtime clock_settime create_module delete_module
   swapoff swapon sysfs syslog umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old"
 # A flag of clone that makes a namespace (mount, cgroup, UTS, IPC, user, PID, network).
 namespaces='[131072, 33554432, 67108864, 134217728, 268435456, 536870912, 1073741824]'
-profile=$(jq -n --arg denied "$denied" --argjson namespaces "$namespaces" '{
+# ENOLCK to flock, and to fcntl's locks: of a process (5 to 7) and of an open file (36 to 38).
+profile=$(jq -n --arg denied "$denied" --argjson namespaces "$namespaces" \
+  --arg seccomp "$seccomp" --arg locks "$locks" '{
   defaultAction: "SCMP_ACT_ALLOW",
   architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
   syscalls: (
-    [{names: [$denied | splits("\\s+")], action: "SCMP_ACT_ERRNO", errnoRet: 1},
-     {names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 38}]
-    + [$namespaces[] | {names: ["clone"], action: "SCMP_ACT_ERRNO", errnoRet: 1,
-        args: [{index: 0, value: ., valueTwo: ., op: "SCMP_CMP_MASKED_EQ"}]}])
+    (if $seccomp == "no" then [] else
+      [{names: [$denied | splits("\\s+")], action: "SCMP_ACT_ERRNO", errnoRet: 1},
+       {names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 38}]
+      + [$namespaces[] | {names: ["clone"], action: "SCMP_ACT_ERRNO", errnoRet: 1,
+          args: [{index: 0, value: ., valueTwo: ., op: "SCMP_CMP_MASKED_EQ"}]}] end)
+    + (if $locks == "yes" then [] else
+      [{names: ["flock"], action: "SCMP_ACT_ERRNO", errnoRet: 37}]
+      + [5, 6, 7, 36, 37, 38 | {names: ["fcntl", "fcntl64"], action: "SCMP_ACT_ERRNO",
+          errnoRet: 37, args: [{index: 1, value: ., op: "SCMP_CMP_EQ"}]}] end))
 }')
 
 capabilities='["CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
@@ -192,7 +201,7 @@ fi
 [ $userns = no ] || capabilities=$(printf %s "$capabilities" | jq '. + ["CAP_SYS_ADMIN"]')
 
 jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabilities "$capabilities" \
-  --argjson process "$process" --arg seccomp "$seccomp" --arg privileged "$privileged" \
+  --argjson process "$process" --arg seccomp "$seccomp" --arg locks "$locks" --arg privileged "$privileged" \
   --arg restricted "$restricted" --arg machine "$machine" --arg userns "$userns" \
   --argjson memory "$memory" --argjson pids "$pids" --arg group "/$name" '{
   ociVersion: "1.0.2",
@@ -219,7 +228,7 @@ jq -n --argjson mounts "$mounts" --argjson profile "$profile" --argjson capabili
     else {} end) + (if $privileged == "yes" then {} else {
     maskedPaths: ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/sys/firmware"],
     readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-  } end) + (if $seccomp == "yes" then {seccomp: $profile} else {} end))
+  } end) + (if $seccomp == "yes" or $locks == "no" then {seccomp: $profile} else {} end))
 }' --args -- "$@" > "$directory/config.json"
 
 if [ $userns = yes ]; then

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use snapshot::Digest;
 
 use super::blob::{Blob, BlobWriter, ExpectedBlob, Spool};
@@ -226,8 +227,19 @@ fn claim_folder(builds: &Path) -> Result<(PathBuf, File), StoreError> {
             .write(true)
             .open(&path)
             .map_err(StoreError::at("create", &path))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| StoreError::at("lock", &path)(error.into()))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if path.exists() => {}
+            // Between the two calls somebody took it for a dead build's.
+            Ok(()) | Err(Errno::WOULDBLOCK) => {
+                attempt += 1;
+                continue;
+            }
+            // A file system without locks: nobody else can lock it either, so that it is nobody's to
+            // remove, though this build dies.
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "no lock can be had here");
+            }
+        }
         return Ok((folder, lock));
     }
 }

@@ -83,7 +83,8 @@ impl InPlace {
         Ok(Self { root, protected: inodes, covers, aside: None, _claim: None })
     }
 
-    /// Keeps every other build out of the root as long as a clone of what is returned lives.
+    /// Keeps every other build out of the root as long as a clone of what is returned lives; where its
+    /// file system has no locks, it is as if there were none.
     ///
     /// # Errors
     /// [`SandboxError::Occupied`] when another build is there.
@@ -96,7 +97,10 @@ impl InPlace {
         match flock(&handle, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _claim: Some(Arc::new(handle)), ..self }),
             Err(Errno::WOULDBLOCK) => Err(SandboxError::Occupied),
-            Err(errno) => Err(failed(errno)),
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "no lock can be had here");
+                Ok(self)
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod doctor;
 mod equivalence;
 mod full;
 mod image;
+mod locks;
 mod machine;
 mod memory;
 mod mounts;
