@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::error::BuildError;
 use super::output::transfer;
-use crate::image::{Descriptor, Reference};
+use crate::image::{Descriptor, Reference, size_of};
 use crate::registry::Registry;
 use crate::report::event::{Background, Event, EventSink, Gauge, Phase};
 use crate::report::fault::{Class, Fault};
@@ -78,7 +78,7 @@ impl Pull {
         };
         let stats = match self.target {
             PullTarget::Stored(blob) => {
-                let mut writer = blob.begin()?;
+                let mut writer = blob.begin(size_of(&self.layer)?)?;
                 let stats = pull(&mut writer).await?;
                 writer.commit(&self.digest)?;
                 stats

@@ -203,7 +203,7 @@ mod tests {
                 reader.read_to_end(&mut rest).unwrap();
                 (first, rest)
             });
-            let mut writer = expected.begin().unwrap();
+            let mut writer = expected.begin(7).unwrap();
             writer.write_all(b"one,").unwrap();
             writer.write_all(b"two").unwrap();
             writer.commit(&Digest::of(b"one,two")).unwrap();
@@ -221,7 +221,7 @@ mod tests {
         let store = Store::open(work.path()).unwrap();
         let expected = store.expect_blob();
         let arriving = expected.arriving();
-        let mut writer = expected.begin().unwrap();
+        let mut writer = expected.begin(7).unwrap();
         writer.write_all(b"other").unwrap();
         let mut reader = arriving.open().unwrap();
         let mut read = [0; 5];

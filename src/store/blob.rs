@@ -88,12 +88,14 @@ impl ExpectedBlob {
         self.announcer.blob()
     }
 
-    /// Starts to write it.
+    /// Starts to write it, of so many bytes: where they find no room, the error says how many are
+    /// lacking.
     ///
     /// # Errors
     /// [`StoreError::Io`] when the spool file cannot be made.
-    pub fn begin(self) -> Result<CheckedBlobWriter, StoreError> {
+    pub fn begin(self, size_bytes: u64) -> Result<CheckedBlobWriter, StoreError> {
         let mut spool = self.store.new_spool()?;
+        spool.promised_bytes = Some(size_bytes);
         self.announcer.begun(spool.path.clone());
         spool.announcer = Some(self.announcer);
         Ok(CheckedBlobWriter { spool })
@@ -191,6 +193,8 @@ pub(super) struct Spool {
     path: PathBuf,
     blobs: PathBuf,
     written_bytes: u64,
+    /// What it will have in the end, where that is known.
+    promised_bytes: Option<u64>,
     /// Tells those who read it as it comes.
     announcer: Option<Announcer>,
 }
@@ -198,21 +202,41 @@ pub(super) struct Spool {
 impl Spool {
     pub(super) fn create(path: PathBuf, blobs: PathBuf) -> Result<Self, StoreError> {
         let file = File::create_new(&path).map_err(StoreError::at("create", &path))?;
-        Ok(Self { file, path, blobs, written_bytes: 0, announcer: None })
+        Ok(Self { file, path, blobs, written_bytes: 0, promised_bytes: None, announcer: None })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Named here: who writes a layer knows no file.
-        let named = |source: io::Error| {
-            io::Error::new(source.kind(), StoreError::at("write", &self.path)(source))
-        };
-        let written = self.file.write(bytes).map_err(named)?;
+        let written = self.file.write(bytes).map_err(|source| self.failed(source))?;
         let count = u64::try_from(written).unwrap_or(u64::MAX);
         self.written_bytes = self.written_bytes.saturating_add(count);
         if let Some(announcer) = &self.announcer {
             announcer.grown(count);
         }
         Ok(written)
+    }
+
+    /// Names the file, which who writes a layer does not know, and the room that it lacks.
+    fn failed(&self, source: io::Error) -> io::Error {
+        let kind = source.kind();
+        let is_full = kind == io::ErrorKind::StorageFull;
+        let lacking_bytes = is_full.then(|| self.lacking_bytes()).flatten();
+        let error = match lacking_bytes {
+            None => StoreError::at("write", &self.path)(source),
+            Some(lacking_bytes) => {
+                StoreError::NoRoom { path: self.path.clone(), lacking_bytes, source }
+            }
+        };
+        io::Error::new(kind, error)
+    }
+
+    /// Returns how many bytes more than are free this file takes; `None` where that is not known, or
+    /// something else is lacking, such as inodes.
+    fn lacking_bytes(&self) -> Option<u64> {
+        let left_bytes = self.promised_bytes?.saturating_sub(self.written_bytes);
+        let room = rustix::fs::fstatvfs(&self.file).ok()?;
+        // Also what is kept back for root, so that never more is said to be lacking than is.
+        let free_bytes = room.f_bfree.saturating_mul(room.f_frsize);
+        left_bytes.checked_sub(free_bytes).filter(|lacking| *lacking > 0)
     }
 
     fn name(self, digest: &Digest) -> Result<Blob, StoreError> {

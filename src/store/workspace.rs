@@ -27,6 +27,20 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The file system has less room than a blob still takes, whose size is known.
+    #[error(
+        "cannot write `{}`: at least {lacking_bytes} bytes more have to be free for it",
+        path.display()
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// What it takes beyond what is free.
+        lacking_bytes: u64,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
     /// A blob's bytes are not those that were promised.
     #[error(
         "expected a blob `{expected}` of {expected_bytes} bytes, got `{found}` of {found_bytes}"
@@ -266,6 +280,7 @@ impl Fault for StoreError {
                 Class::User => Class::Infrastructure,
                 other => other,
             },
+            Self::NoRoom { .. } => Class::Disk,
             Self::Mismatch { .. } => Class::Infrastructure,
             Self::Missing { .. } => Class::Internal,
         }
@@ -273,7 +288,7 @@ impl Fault for StoreError {
 
     fn hint(&self) -> Option<String> {
         match (self, self.class()) {
-            (Self::Io { path, .. }, Class::Disk) => Some(format!(
+            (Self::Io { path, .. } | Self::NoRoom { path, .. }, Class::Disk) => Some(format!(
                 "free space on the file system of `{}`, or choose another with `--kaniko-dir`",
                 path.display()
             )),

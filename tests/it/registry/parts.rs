@@ -246,7 +246,7 @@ async fn the_first_part_is_read_before_the_next_is_sent() {
         read
     });
     let parts_ahead = PartsAhead { part_bytes: PART, count: 3, latency: Duration::ZERO };
-    let mut writer = expected.begin().unwrap();
+    let mut writer = expected.begin(bytes.len() as u64).unwrap();
     registry(RegistryOptions { parts_ahead, ..options() })
         .pull_blob(&reference(&sim, "app:v1"), &layer(&bytes), &mut writer)
         .await

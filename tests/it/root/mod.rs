@@ -12,6 +12,7 @@ mod compare;
 mod copy;
 mod eviction;
 mod forms;
+mod room;
 mod sandbox;
 mod steps;
 mod unkillable;
