@@ -29,6 +29,17 @@ pub(super) struct Finished {
     root: Option<Root>,
     /// Its files, where they are not on disk.
     outline: Option<Outline>,
+    /// How many layers at its bottom are the base image's or the cache's.
+    lasting_layer_count: usize,
+}
+
+/// What a stage has to start with once the cache was asked.
+struct CachedPart {
+    image: Image,
+    /// The number of the first step that is left.
+    first: usize,
+    /// How many layers at the bottom of the image are the base image's or the cache's.
+    lasting_layer_count: usize,
 }
 
 /// One stage among all of them.
@@ -40,6 +51,9 @@ struct Part<'p> {
     uses: &'p [Uses],
     /// What is left of it starts with its base's files.
     on_base: bool,
+    /// How many layers at the bottom of what is left to start with are the base image's or the
+    /// cache's.
+    lasting_layer_count: usize,
 }
 
 /// The stages of one build while they run.
@@ -95,10 +109,16 @@ impl<'a> Stages<'a> {
         let with_layers = plan.stages.iter().zip(&uses).filter(|(_, uses)| uses.layers || is_on);
         let tracking = Tracking::choose(self.session, with_layers.map(|(stage, _)| stage))?;
         for (position, stage) in plan.stages.iter().enumerate() {
-            let part = Part { plan, position, stage, uses: &uses, on_base: true };
+            let part =
+                Part { plan, position, stage, uses: &uses, on_base: true, lasting_layer_count: 0 };
             let need = needs.get(position).copied().unwrap_or(Needs::Files);
             let finished = match self.is_done_without(part) {
-                true => Finished { image: self.base_image(stage)?, root: None, outline: None },
+                true => Finished {
+                    image: self.base_image(stage)?,
+                    root: None,
+                    outline: None,
+                    lasting_layer_count: 0,
+                },
                 false => self.run_stage(part, need, &tracking)?,
             };
             self.finished.push(finished);
@@ -131,9 +151,10 @@ impl<'a> Stages<'a> {
             false if self.cached.is_some() => Layers::Kept,
             false => Layers::NotNeeded,
         };
-        let (image, first) = self.run_cached(part, tracking, layers)?;
+        let CachedPart { image, first, lasting_layer_count } =
+            self.run_cached(part, tracking, layers)?;
         // What is above the base is in no root yet.
-        let part = Part { on_base: first == 0, ..part };
+        let part = Part { on_base: first == 0, lasting_layer_count, ..part };
         let rest = stage.steps.get(first..).unwrap_or_default();
         let held = match need {
             Needs::Nothing => Held::Nothing,
@@ -161,7 +182,7 @@ impl<'a> Stages<'a> {
             Held::Files(root) if its_uses.is_copied => (Some(self.roots.move_aside(root)?), None),
             Held::Files(root) => (Some(root), None),
         };
-        Ok(Finished { image, root, outline })
+        Ok(Finished { image, root, outline, lasting_layer_count })
     }
 
     /// Tells whether nobody needs a stage any more, because the cache has what others need of it.
@@ -174,8 +195,7 @@ impl<'a> Stages<'a> {
             && !part.stage.steps.iter().any(changes_files)
     }
 
-    /// Takes a stage's steps up to the last that the cache has, and returns the image that these
-    /// give, and the number of the first step that is left.
+    /// Takes a stage's steps up to the last that the cache has.
     ///
     /// A step between two cached ones changes files by its input alone; it is made anew on the
     /// outline of what is below it.
@@ -184,10 +204,17 @@ impl<'a> Stages<'a> {
         part: Part<'_>,
         tracking: &Tracking,
         layers: Layers,
-    ) -> Result<(Image, usize), BuildError> {
+    ) -> Result<CachedPart, BuildError> {
         let Part { position, stage, .. } = part;
         let mut image = self.base_image(stage)?;
-        let Some(cached) = self.cached else { return Ok((image, 0)) };
+        let mut lasting_layer_count = match &stage.base {
+            Base::Scratch => 0,
+            Base::Image(_) => image.layers().len(),
+            Base::Stage(base) => self.stage(*base).lasting_layer_count,
+        };
+        let Some(cached) = self.cached else {
+            return Ok(CachedPart { image, first: 0, lasting_layer_count });
+        };
         cached.caching.begin_stage(position);
         let is_hit = |number: &usize| cached.hit(position, *number).is_some();
         let first = (0..stage.steps.len()).rfind(is_hit).map_or(0, |last| last + 1);
@@ -206,14 +233,18 @@ impl<'a> Stages<'a> {
                 let shown = self.session.shown(stage, number, step);
                 self.session.events.send(Event::StepStarted(shown.clone()));
                 cached.caching.passed(position, hit);
+                let is_lasting = image.layers().len() == lasting_layer_count;
                 image = append(self.session, layers, image, hit.image_layers(), step)
                     .map_err(|error| self.session.dockerfile.at_step(step, error))?;
+                if is_lasting {
+                    lasting_layer_count = image.layers().len();
+                }
                 let elapsed = Duration::ZERO;
                 self.session.events.send(Event::StepFinished { step: shown, elapsed });
             }
             number += 1;
         }
-        Ok((image, first))
+        Ok(CachedPart { image, first, lasting_layer_count })
     }
 
     /// Runs steps that are between cached ones.

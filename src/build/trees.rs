@@ -1,8 +1,11 @@
-//! Roots of stages over trees of the shared directory: the base image is there unpacked, and nothing
-//! is pulled or unpacked again.
+//! Roots of stages over trees of the shared directory: the base image is there unpacked, and so are the
+//! layers that the layer cache has of the commands above it; nothing is pulled or unpacked again.
 //!
 //! A tree is made by the first build that needs the image's files, which goes on from it at once, and
-//! is kept for others while layers are pushed. Before it is used again, everything in it is compared
+//! is kept for others while layers are pushed. What cached layers change of the tree below them is a
+//! tree of its own, which lies upon that one: all such layers that the build finds no tree of make one
+//! together. One for each layer was rejected: an overlay looks a name up in each, and commands are
+//! seldom cached one at a time. Before it is used again, everything in it is compared
 //! with what was known then. The idea to hold in mind: it is a favour. Whatever is not as it should
 //! be, the image is unpacked to a directory of the build's own, as without one.
 //!
@@ -15,8 +18,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use snapshot::track::{OverlayError, OwnMounts, TreeOverlay};
-use snapshot::{Digest, Index, PathSet, Rootfs, RootfsPath, SnapshotError, is_as_indexed};
+use snapshot::track::{NewTree, OverlayError, OwnMounts, TreeOverlay, TreeStack};
+use snapshot::{
+    Digest, Index, PathSet, Rootfs, RootfsError, RootfsPath, SnapshotError, is_as_indexed,
+};
 
 use super::error::StepError;
 use super::session::Session;
@@ -24,7 +29,7 @@ use super::timed;
 use crate::image::Layer;
 use crate::report::event::{Event, Phase};
 use crate::report::fault::one_line;
-use crate::store::{SharedScratch, SharedTree, TreeDraft};
+use crate::store::{HeldTree, SharedScratch, SharedTree, TREE_DEPTH, TreeDraft};
 use crate::unpack::Unpacked;
 
 /// What is in a name beside the layers: whoever changes how layers are unpacked changes it, and what
@@ -36,13 +41,7 @@ pub(super) struct TreeRoot {
     // Before what holds the tree.
     overlay: TreeOverlay,
     _scratch: Option<SharedScratch>,
-    _held: Held,
-}
-
-/// What keeps a tree from being removed.
-enum Held {
-    Kept { _tree: SharedTree },
-    Draft { _draft: TreeDraft },
+    _held: HeldTree,
 }
 
 /// What a build has for its roots over trees.
@@ -74,17 +73,28 @@ impl Trees {
 }
 
 /// A tree that is to be unpacked.
-pub(super) struct NewTree {
+pub(super) struct Begun {
     draft: TreeDraft,
-    /// The directory to unpack to.
-    pub(super) rootfs: Rootfs,
+    files: Files,
 }
 
-/// A tree that is as its index says.
+/// Where the files of a tree go.
+enum Files {
+    /// To its directory.
+    Plain(Rootfs),
+    /// To an overlay over the tree that it lies upon.
+    Upon(NewTree),
+}
+
+/// A tree, with all that it lies upon, that is as its index says.
 pub(super) struct Filled {
-    rootfs: Rootfs,
+    trees: TreeStack,
     index: Index,
-    held: Held,
+    held: HeldTree,
+    /// How many layers of the image are in it.
+    pub(super) layer_count: usize,
+    /// Others may lie upon it.
+    is_whole: bool,
 }
 
 /// Where a stage's root over a tree is put together.
@@ -109,7 +119,7 @@ impl TreeRoot {
 }
 
 /// Returns the name of the tree of these layers.
-pub(super) fn name_of(layers: &[Layer]) -> Digest {
+fn name_of(layers: &[Layer]) -> Digest {
     let diff_ids = layers.iter().map(|layer| layer.diff_id.to_string());
     let lines: Vec<String> = std::iter::once(FORM.to_owned()).chain(diff_ids).collect();
     Digest::of(lines.join("\n").as_bytes())
@@ -129,14 +139,23 @@ impl<'a> Place<'a> {
         Some(Self { session, mounts, folder: scratch.path(), scratch: Some(scratch) })
     }
 
-    /// Returns the tree of a name, if it is there, and is what it was.
-    pub(super) fn find(&self, name: &Digest) -> Option<Filled> {
-        let tree = self.session.kept.store().tree(name)?;
+    /// Returns the tree of most of `layers`, but no fewer than `base_count`, that is there and is what
+    /// it was; upon one that lacks some of them, another can lie.
+    pub(super) fn find(&self, layers: &[Layer], base_count: usize) -> Option<Filled> {
+        (base_count..=layers.len()).rev().find_map(|count| {
+            let tree = self.session.kept.store().tree(&name_of(layers.get(..count)?))?;
+            let is_enough = count == layers.len() || tree.roots().len() < TREE_DEPTH;
+            if is_enough { self.confirmed(tree, count) } else { None }
+        })
+    }
+
+    fn confirmed(&self, tree: SharedTree, layer_count: usize) -> Option<Filled> {
         let path = tree.root();
         match timed(self.session.events, Phase::Unpack, || self.read(&tree)) {
-            Ok((rootfs, index)) => {
+            Ok((trees, index)) => {
                 self.session.events.send(Event::TreeUsed { path });
-                Some(Filled { rootfs, index, held: Held::Kept { _tree: tree } })
+                let held = HeldTree::Kept(tree);
+                Some(Filled { trees, index, held, layer_count, is_whole: true })
             }
             Err(why) => {
                 let text = format!(
@@ -150,51 +169,95 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Begins a tree that the image is unpacked to, where it can be used then.
-    pub(super) fn begin(&self, name: &Digest) -> Option<NewTree> {
-        let draft = self.session.kept.store().begin_tree(name)?;
+    /// Begins a tree that `layers` are unpacked to, where it can be used then.
+    pub(super) fn begin(&self, layers: &[Layer]) -> Option<Begun> {
+        let draft = self.session.kept.store().begin_tree(&name_of(layers), None)?;
         let rootfs = Rootfs::open(&draft.root());
         let rootfs = rootfs.inspect_err(|error| tracing::debug!(%error, "no tree is made")).ok()?;
         // Whether it is of any use is better known before it is filled.
         let trial = self.folder.join("trial");
-        let tried = TreeOverlay::mount(self.mounts, &rootfs, &mut Index::new(), &trial);
+        let trees = TreeStack::single(rootfs.clone());
+        let tried = TreeOverlay::mount(self.mounts, &trees, &mut Index::new(), &trial);
         tried.inspect_err(not_used).ok()?;
-        Some(NewTree { draft, rootfs })
+        Some(Begun { draft, files: Files::Plain(rootfs) })
     }
 
-    /// Takes a tree that was filled, and has it kept if it is whole.
-    pub(super) fn complete(&self, new: NewTree, unpacked: Unpacked) -> Filled {
-        let NewTree { draft, rootfs } = new;
+    /// Begins a tree that those of `layers` are unpacked to that are not in `below`, upon which it will
+    /// lie; the index is of what is in it before. `None` where there can be none; `below` serves as
+    /// before.
+    pub(super) fn begin_upon(&self, below: &Filled, layers: &[Layer]) -> Option<(Begun, Index)> {
+        if !below.is_whole || below.trees.depth() >= TREE_DEPTH {
+            return None;
+        }
+        let store = self.session.kept.store();
+        let draft = store.begin_tree(&name_of(layers), Some(below.held.clone()))?;
+        let mut index = below.index.clone();
+        let scratch = self.folder.join("new");
+        let mounted = NewTree::mount(self.mounts, &below.trees, &mut index, &scratch);
+        let new = mounted.inspect_err(not_used).ok()?;
+        Some((Begun { draft, files: Files::Upon(new) }, index))
+    }
+
+    /// Takes a tree that `layers` were unpacked to, and has it kept if it is whole. `None`: it cannot be
+    /// used, nor can what it lies upon.
+    pub(super) fn complete(
+        &self,
+        begun: Begun,
+        layers: &[Layer],
+        unpacked: Unpacked,
+    ) -> Option<Filled> {
+        let Begun { draft, files } = begun;
         let is_whole = unpacked.is_whole();
-        let index = unpacked.index;
+        let mut index = unpacked.index;
+        let trees = match files {
+            Files::Plain(rootfs) => TreeStack::single(rootfs),
+            Files::Upon(new) => {
+                let finished = new.finish(self.mounts, &mut index, &draft.root());
+                finished.inspect_err(not_used).ok()?
+            }
+        };
         if is_whole {
             draft.complete(index.to_stored());
             self.session.kept.trees.drafts.borrow_mut().push(draft.clone());
         }
-        Filled { rootfs, index, held: Held::Draft { _draft: draft } }
+        let (held, layer_count) = (HeldTree::Draft(draft), layers.len());
+        Some(Filled { trees, index, held, layer_count, is_whole })
     }
 
     /// Returns a root over a tree, with its index; `None` where that cannot be had.
     pub(super) fn mount(self, tree: Filled) -> Option<(Rootfs, Index, TreeRoot)> {
-        let Filled { rootfs: tree, mut index, held } = tree;
+        let Filled { trees, mut index, held, .. } = tree;
         let scratch = self.folder.join("tree");
-        let mounted = TreeOverlay::mount(self.mounts, &tree, &mut index, &scratch);
+        let mounted = TreeOverlay::mount(self.mounts, &trees, &mut index, &scratch);
         let overlay = mounted.inspect_err(not_used).ok()?;
         let rootfs = overlay.rootfs().clone();
         Some((rootfs, index, TreeRoot { overlay, _scratch: self.scratch, _held: held }))
     }
 
     /// Reads what is known of a tree, and looks whether it still is so.
-    fn read(&self, tree: &SharedTree) -> Result<(Rootfs, Index), String> {
-        let rootfs = Rootfs::open(&tree.root()).map_err(|error| error.to_string())?;
-        let top = rootfs.metadata(&RootfsPath::root()).map_err(|error| error.to_string())?;
+    fn read(&self, tree: &SharedTree) -> Result<(TreeStack, Index), String> {
+        let layers = tree.roots().iter().map(|root| Rootfs::open(root)).collect();
+        let layers: Result<Vec<Rootfs>, RootfsError> = layers;
+        let trees = TreeStack::of(self.mounts, layers.map_err(|error| error.to_string())?);
+        let trees = trees.map_err(|error| one_line(&error))?;
+        let top = trees.view().metadata(&RootfsPath::root()).map_err(|error| error.to_string())?;
         let about = tree.about().map_err(|error| error.to_string())?;
         let index = top.and_then(|top| Index::from_stored(&about, top.dev));
         let index = index.ok_or("what is known of it cannot be read")?;
-        match is_as_indexed(&rootfs, &index, Some(self.session.threads())) {
-            Ok(true) => Ok((rootfs, index)),
+        match is_as_indexed(trees.view(), &index, Some(self.session.threads())) {
+            Ok(true) => Ok((trees, index)),
             Ok(false) => Err("somebody has changed its files".to_owned()),
             Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Begun {
+    /// Returns the directory to unpack to.
+    pub(super) fn rootfs(&self) -> &Rootfs {
+        match &self.files {
+            Files::Plain(rootfs) => rootfs,
+            Files::Upon(new) => new.rootfs(),
         }
     }
 }

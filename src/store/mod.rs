@@ -20,8 +20,8 @@ pub use kept::KeptStore;
 pub use layout::{Layout, LayoutError, LayoutManifest};
 pub use passing::{PassingReader, PassingWriter, passing_blob};
 pub use shared::{
-    Access, CacheVolume, CacheVolumes, Documents, Item, ItemKind, Items, PathLock, Pruned,
-    SHARED_FOLDER, SharedBlobWriter, SharedScratch, SharedStore, SharedTree, Sharing, TreeDraft,
-    Trouble, VolumeError, Wish,
+    Access, CacheVolume, CacheVolumes, Documents, HeldTree, Item, ItemKind, Items, PathLock,
+    Pruned, SHARED_FOLDER, SharedBlobWriter, SharedScratch, SharedStore, SharedTree, Sharing,
+    TREE_DEPTH, TreeDraft, Trouble, VolumeError, Wish,
 };
 pub use workspace::{Store, StoreError};

@@ -34,7 +34,7 @@ use thiserror::Error;
 pub use budget::{Allowance, Bound, TrackerLimits, max_user_watches};
 pub use canary::try_out;
 pub use error::TrackError;
-pub use overlay::{OverlayError, OwnMounts, StepOverlay, TreeOverlay};
+pub use overlay::{NewTree, OverlayError, OwnMounts, StepOverlay, TreeOverlay, TreeStack};
 
 use crate::index::Index;
 use crate::metadata::{InodeId, Metadata};

@@ -95,24 +95,39 @@ impl Stages<'_> {
         image: &Image,
         because_of: &str,
     ) -> Result<Option<Root>, BuildError> {
-        let (lower, upper) = image.layers().split_at(self.foreign_layer_count(part, image));
-        if lower.is_empty() {
+        let layers = image.layers();
+        let base_count = self.foreign_layer_count(part, image);
+        // What is the same in the next build: layers that are made anew are not.
+        let lasting_count = part.lasting_layer_count.clamp(base_count, layers.len());
+        let (lasting, _) = layers.split_at(lasting_count);
+        let (base, _) = layers.split_at(base_count);
+        if base.is_empty() {
             return Ok(None);
         }
         let folder = self.roots.create_folder()?;
         let Some(place) = trees::Place::of(self.session, folder) else { return Ok(None) };
-        let name = trees::name_of(lower);
-        let tree = match place.find(&name) {
+        let mut tree = match place.find(lasting, base_count) {
             Some(tree) => tree,
             None => {
-                let Some(new) = place.begin(&name) else { return Ok(None) };
-                let unpacking = self.unpacking(lower, because_of.to_owned());
-                let unpacked = unpacking.run_onto(&new.rootfs, Index::new(), None)?;
-                place.complete(new, unpacked)
+                let Some(new) = place.begin(base) else { return Ok(None) };
+                let unpacking = self.unpacking(base, because_of.to_owned());
+                let unpacked = unpacking.run_onto(new.rootfs(), Index::new(), None)?;
+                let Some(tree) = place.complete(new, base, unpacked) else { return Ok(None) };
+                tree
             }
         };
+        let (_, missing) = lasting.split_at(tree.layer_count.min(lasting.len()));
+        if !missing.is_empty()
+            && let Some((new, index)) = place.begin_upon(&tree, lasting)
+        {
+            let unpacking = self.unpacking(missing, because_of.to_owned());
+            let unpacked = unpacking.run_onto(new.rootfs(), index, None)?;
+            let Some(above) = place.complete(new, lasting, unpacked) else { return Ok(None) };
+            tree = above;
+        }
+        let (_, left) = layers.split_at(tree.layer_count.min(layers.len()));
         let Some((rootfs, index, root)) = place.mount(tree) else { return Ok(None) };
-        let unpacking = self.unpacking(upper, because_of.to_owned());
+        let unpacking = self.unpacking(left, because_of.to_owned());
         let index = unpacking.run_onto(&rootfs, index, None)?.index;
         Ok(Some(Root { rootfs, index, home: Home::Tree(root) }))
     }

@@ -24,7 +24,7 @@ pub enum ItemKind {
     Context,
     /// The directory of a cache mount.
     Mount,
-    /// An unpacked image.
+    /// An unpacked image, or layers that were unpacked upon one.
     Tree,
 }
 
@@ -103,7 +103,7 @@ impl SharedStore {
     }
 }
 
-fn item(kind: ItemKind, path: PathBuf) -> Option<Item> {
+pub(super) fn item(kind: ItemKind, path: PathBuf) -> Option<Item> {
     let metadata = fs::symlink_metadata(&path).ok()?;
     let file_name = path.file_name()?.to_string_lossy().into_owned();
     let (name, size_bytes, used) = match kind {

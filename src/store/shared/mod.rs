@@ -35,7 +35,7 @@ pub use documents::Documents;
 pub use items::{Item, ItemKind, Items};
 pub use locks::PathLock;
 pub use prune::{Pruned, Wish};
-pub use trees::{SharedScratch, SharedTree, TreeDraft};
+pub use trees::{HeldTree, SharedScratch, SharedTree, TREE_DEPTH, TreeDraft};
 pub use volumes::{CacheVolume, CacheVolumes, Sharing, VolumeError};
 
 use drafts::Drafts;

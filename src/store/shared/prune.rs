@@ -5,8 +5,9 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::drafts::unique_name;
-use super::items::{Item, ItemKind};
+use super::items::{Item, ItemKind, item};
 use super::locks::{LockKind, Locked, open_lock, try_lock};
+use super::trees::TREE_DEPTH;
 use super::volumes::move_away;
 use super::{LOCKS, SharedStore, TRASH};
 
@@ -80,8 +81,27 @@ impl SharedStore {
                 pruned.busy.push(item);
             }
         }
+        self.remove_trees_upon_nothing(&mut pruned)?;
         self.empty_trash().or_else(missing_is_fine)?;
         Ok(pruned)
+    }
+
+    /// Removes trees that lay upon one that is gone, and those upon these.
+    fn remove_trees_upon_nothing(&self, pruned: &mut Pruned) -> io::Result<()> {
+        for _ in 0..TREE_DEPTH {
+            let folders = self.trees_upon_nothing()?;
+            if folders.is_empty() {
+                break;
+            }
+            for item in folders.into_iter().filter_map(|path| item(ItemKind::Tree, path)) {
+                if self.remove(&item)? {
+                    pruned.kept_bytes = pruned.kept_bytes.saturating_sub(item.size_bytes);
+                    pruned.removed_bytes = pruned.removed_bytes.saturating_add(item.size_bytes);
+                    pruned.removed.push(item);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Keeps within `limit_bytes`, or, without a limit, leaves a tenth of the file system, but no more than 2 GiB, free; what

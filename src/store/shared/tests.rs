@@ -1,12 +1,13 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use snapshot::Digest;
 use tempfile::TempDir;
 
+use super::trees::size_of;
 use super::*;
 use crate::interrupt::Interrupt;
 use crate::store::Store;
@@ -286,7 +287,7 @@ fn documents_are_whole_and_replaced() {
 }
 
 fn tree(store: &SharedStore, name: &Digest) -> TreeDraft {
-    let draft = store.begin_tree(name).unwrap();
+    let draft = store.begin_tree(name, None).unwrap();
     fs::create_dir(draft.root().join("etc")).unwrap();
     fs::write(draft.root().join("etc/file"), "content").unwrap();
     draft
@@ -384,4 +385,64 @@ fn scratch_room_goes_with_its_value() {
     assert!(scratch.path().join("a/b").exists());
     drop(scratch);
     assert_eq!(names(&store.path(DRAFTS)), [""; 0]);
+}
+
+/// Returns a tree that is whole, and lies upon another.
+fn tree_upon(store: &SharedStore, name: &Digest, below: HeldTree) -> TreeDraft {
+    let draft = store.begin_tree(name, Some(below)).unwrap();
+    fs::write(draft.root().join("upper"), "upper").unwrap();
+    draft.complete(b"both".to_vec());
+    draft
+}
+
+#[test]
+fn a_tree_upon_another_is_nothing_without_it() {
+    let (_folder, store) = open();
+    let [base, upper, top] = [b"base".as_slice(), b"upper", b"top"].map(Digest::of);
+    let draft = tree(&store, &base);
+    let above = tree_upon(&store, &upper, HeldTree::Draft(draft.clone()));
+    above.keep(None);
+    assert!(store.tree(&upper).is_none(), "what it lies upon has no name yet");
+    drop(above);
+    draft.complete(b"about".to_vec());
+    draft.keep(None);
+    let above = tree_upon(&store, &upper, HeldTree::Draft(draft.clone()));
+    let both = size_of(&store.path(TREES).join(base.hex())) + 4096;
+    above.keep(Some(both - 1));
+    assert!(store.tree(&upper).is_none(), "both together are too large");
+    drop(above);
+    let above = tree_upon(&store, &upper, HeldTree::Draft(draft.clone()));
+    above.keep(None);
+    drop((draft, above));
+    let found = store.tree(&upper).unwrap();
+    tree_upon(&store, &top, HeldTree::Kept(found.clone())).keep(None);
+    let found = (store.tree(&top).unwrap(), found);
+    let folders = [top, upper, base].map(|name| store.path(TREES).join(name.hex()));
+    assert_eq!(found.0.roots(), folders.clone().map(|folder| folder.join("root")));
+    let by_use = |store: &SharedStore| -> Vec<PathBuf> {
+        store.items().unwrap().items.into_iter().map(|item| item.path).collect()
+    };
+    assert_eq!(by_use(&store), folders, "what others lie upon goes last");
+    let all = Wish { keep_bytes: Some(0), unused_for: None };
+    assert_eq!(store.prune(&all).unwrap().busy.len(), 3);
+    drop(found.0);
+    assert_eq!((store.prune(&all).unwrap().removed.len(), store.tree(&top).is_none()), (1, true));
+    drop(found.1);
+    assert!(store.tree(&upper).is_some());
+    // One of the same name is another one.
+    store.tree(&base).unwrap().remove();
+    let again = tree(&store, &base);
+    again.complete(Vec::new());
+    again.keep(None);
+    assert!(store.tree(&upper).is_none());
+    assert_eq!(names(&store.path(TREES)), [base.hex()], "it was removed");
+    drop(again);
+    let below = HeldTree::Kept(store.tree(&base).unwrap());
+    let above = tree_upon(&store, &upper, below.clone());
+    above.keep(None);
+    tree_upon(&store, &top, HeldTree::Draft(above)).keep(None);
+    drop(below);
+    fs::remove_dir_all(store.path(TREES).join(base.hex())).unwrap();
+    assert_eq!(store.prune(&Wish::default()).unwrap().removed.len(), 2);
+    assert_eq!((names(&store.path(TREES)), names(&store.path(DRAFTS))), (vec![], vec![]));
 }

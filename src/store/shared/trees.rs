@@ -5,11 +5,17 @@
 //! NAME/root     the files, which nobody writes to any more
 //! NAME/about    what whoever made it knows of them
 //! NAME/size     the room that it takes, in bytes
+//! NAME/below    which tree it lies upon, if it does
 //! ```
+//!
+//! A tree may hold only what is different from another one, which it lies upon; whoever uses it uses
+//! both. It is of no use upon any other tree, one of the same name that was made later included.
 //!
 //! A tree is filled in the directory of drafts, and used from there by whoever fills it. It gets its
 //! name when it is whole and on disk. Whether it still is what it was then is for who uses it to
 //! find out: `about` says what there has to be.
+
+mod upon;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -25,27 +31,46 @@ use super::items::tree_bytes;
 use super::locks::{LockKind, Locked, is_same, open_lock, try_lock};
 use super::volumes::move_away;
 use super::{DRAFTS, SharedStore, TRASH, TREES};
+pub use upon::HeldTree;
+use upon::{mark_below, mark_of};
 
 pub(super) const LOCK: &str = "lock";
 const ROOT: &str = "root";
 const ABOUT: &str = "about";
 const SIZE: &str = "size";
+const BELOW: &str = "below";
 
-/// A tree in use: nobody removes it before this is dropped.
-#[derive(Debug)]
+/// Most trees that lie upon each other.
+pub const TREE_DEPTH: usize = 8;
+
+/// A tree in use: nobody removes it before this is dropped. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct SharedTree {
     store: SharedStore,
     folder: PathBuf,
-    _lock: File,
+    below: Option<Arc<SharedTree>>,
+    lock: Arc<File>,
 }
 
 impl SharedTree {
-    /// Returns the directory of its files.
+    /// Returns the directory of its own files.
     pub fn root(&self) -> PathBuf {
         self.folder.join(ROOT)
     }
 
-    /// Returns what is known of its files.
+    /// Returns that directory, and those of the trees that it lies upon, topmost first.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let trees = std::iter::successors(Some(self), |tree| tree.below.as_deref());
+        trees.map(Self::root).collect()
+    }
+
+    /// Returns the room that it takes with all that it lies upon, in bytes.
+    fn total_bytes(&self) -> u64 {
+        let trees = std::iter::successors(Some(self), |tree| tree.below.as_deref());
+        trees.map(|tree| size_of(&tree.folder)).fold(0, u64::saturating_add)
+    }
+
+    /// Returns what is known of the files that are seen: its own, and those of what it lies upon.
     ///
     /// # Errors
     /// When that cannot be read.
@@ -56,7 +81,7 @@ impl SharedTree {
     /// Removes the tree, unless others use it; it turned out not to be what it was. Whether it is
     /// gone is not told: who looks at it next finds out the same.
     pub fn remove(self) {
-        let Self { store, folder, _lock: lock } = self;
+        let Self { store, folder, below: _, lock } = self;
         // Our own lock would be in the way.
         drop(lock);
         if store.is_writable() {
@@ -73,7 +98,7 @@ impl SharedTree {
 #[derive(Debug)]
 struct Draft {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Draft {
@@ -115,6 +140,7 @@ pub struct TreeDraft {
 struct Inner {
     store: SharedStore,
     name: Digest,
+    below: Option<HeldTree>,
     /// Where it is until it has its name, locked until nobody uses the tree any more.
     folder: Draft,
     state: Mutex<State>,
@@ -169,19 +195,38 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns where it is once it has its name.
+    fn place(&self) -> PathBuf {
+        self.store.path(TREES).join(self.name.hex())
+    }
+
     /// Tells whether the tree has its name now.
     fn name(&self, about: &[u8], limit_bytes: Option<u64>) -> io::Result<bool> {
-        let to = self.store.path(TREES).join(self.name.hex());
-        let size_bytes = tree_bytes(&self.folder.path);
-        if to.exists() || limit_bytes.is_some_and(|limit| size_bytes > limit) {
+        let (from, to) = (&self.folder.path, self.place());
+        let size_bytes = tree_bytes(from);
+        let below_bytes = self.below.as_ref().map_or(0, HeldTree::total_bytes);
+        let total_bytes = size_bytes.saturating_add(below_bytes);
+        if to.exists() || limit_bytes.is_some_and(|limit| total_bytes > limit) {
             return Ok(false);
         }
-        write_synced(&self.folder.path.join(ABOUT), about)?;
-        write_synced(&self.folder.path.join(SIZE), size_bytes.to_string().as_bytes())?;
+        if let Some(below) = &self.below {
+            // Without the very tree that it was made upon it is nothing.
+            let Some(mark) = below.named().and_then(|folder| mark_of(&folder)) else {
+                return Ok(false);
+            };
+            write_synced(&from.join(BELOW), mark.as_bytes())?;
+        }
+        write_synced(&from.join(ABOUT), about)?;
+        write_synced(&from.join(SIZE), size_bytes.to_string().as_bytes())?;
         // Thousands of files: one call for all of them, and all others' with them.
-        rustix::fs::syncfs(File::open(&self.folder.path)?)?;
-        match fs::rename(&self.folder.path, &to) {
-            Ok(()) => Ok(true),
+        rustix::fs::syncfs(File::open(from)?)?;
+        match fs::rename(from, &to) {
+            Ok(()) => {
+                if let Some(below) = &self.below {
+                    below.touch();
+                }
+                Ok(true)
+            }
             // Somebody else was as fast.
             Err(_) if to.exists() => Ok(false),
             Err(error) => Err(error),
@@ -210,10 +255,14 @@ impl SharedStore {
         fs::read_dir(self.path(TREES)).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Returns the tree of a name, and notes that it was used; `None` where there is none, or no
-    /// locks to keep it.
+    /// Returns the tree of a name, and notes that it was used, with all that it lies upon; `None` where
+    /// there is none, or no locks to keep it. One that lies upon nothing any more is removed.
     pub fn tree(&self, name: &Digest) -> Option<SharedTree> {
-        let folder = self.path(TREES).join(name.hex());
+        self.tree_of_depth(self.path(TREES).join(name.hex()), TREE_DEPTH)
+    }
+
+    fn tree_of_depth(&self, folder: PathBuf, depth: usize) -> Option<SharedTree> {
+        let depth = depth.checked_sub(1)?;
         let path = folder.join(LOCK);
         let lock = match self.is_writable() {
             true => open_existing(&path).ok()?,
@@ -226,15 +275,30 @@ impl SharedStore {
             // Where this is not allowed, it counts as not used.
             _ = lock.set_modified(SystemTime::now());
         }
-        Some(SharedTree { store: self.clone(), folder, _lock: lock })
+        let mut tree =
+            SharedTree { store: self.clone(), folder, below: None, lock: Arc::new(lock) };
+        if let Some(mark) = mark_below(&tree.folder) {
+            // After it, so that it counts as used later.
+            let below = self.folder_of(&mark).and_then(|below| self.tree_of_depth(below, depth));
+            match below.filter(|below| mark_of(&below.folder).as_ref() == Some(&mark)) {
+                Some(below) => tree.below = Some(Arc::new(below)),
+                None => {
+                    tracing::debug!(path = %tree.folder.display(), "it lies upon nothing");
+                    tree.remove();
+                    return None;
+                }
+            }
+        }
+        Some(tree)
     }
 
-    /// Begins a tree; `None` where nothing is written, or there are no locks.
-    pub fn begin_tree(&self, name: &Digest) -> Option<TreeDraft> {
+    /// Begins a tree, which may lie upon another; `None` where nothing is written, or there are no
+    /// locks.
+    pub fn begin_tree(&self, name: &Digest, below: Option<HeldTree>) -> Option<TreeDraft> {
         let folder = self.begin_folder()?;
         let state = Mutex::new(State::Filling);
         let (store, name) = (self.clone(), *name);
-        Some(TreeDraft { inner: Arc::new(Inner { store, name, folder, state }) })
+        Some(TreeDraft { inner: Arc::new(Inner { store, name, below, folder, state }) })
     }
 
     /// Makes an empty directory on the file system of trees, which goes with the value; `None` where
@@ -257,7 +321,7 @@ impl SharedStore {
         });
         let is_held = |lock: &File| try_lock(lock, LockKind::Shared) == Locked::Held;
         match begun {
-            Ok(lock) if is_held(&lock) => Some(Draft { path, _lock: lock }),
+            Ok(lock) if is_held(&lock) => Some(Draft { path, lock }),
             unusable => {
                 _ = fs::remove_dir_all(&path);
                 self.note(unusable.map(drop));

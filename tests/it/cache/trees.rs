@@ -1,6 +1,8 @@
 //! Roots over unpacked images that builds share: the image is the one that a build without them
 //! gives, and a tree that is not what it was is not used.
 
+mod upon;
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;

@@ -29,6 +29,9 @@ pub enum OverlayError {
     /// numbers would change.
     #[error("the tree is on another file system than the directory for what is written to it")]
     AnotherFileSystem,
+    /// There is nothing to lay anything over.
+    #[error("there is no tree")]
+    NoTree,
     /// What the overlay shows is not what is in the tree.
     #[error("the overlay does not show `{path}` as it is in the tree")]
     Unlike {

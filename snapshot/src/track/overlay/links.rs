@@ -34,9 +34,34 @@ pub(super) fn relink(
     index: &Index,
     aside: &Directory,
 ) -> Result<Vec<RootfsPath>, OverlayError> {
+    let mut relinked = Vec::new();
+    for CopiedUp { name, original } in each(root, copies)? {
+        marks::strip(copies, &name)?;
+        let names = names_of(root, index, &original)?;
+        for path in &names {
+            replace(root, path, copies, &name, aside)?;
+        }
+        relinked.extend(names);
+    }
+    Ok(relinked)
+}
+
+/// A file of the root that was copied.
+struct CopiedUp {
+    /// What the copy is called in the index.
+    name: Vec<u8>,
+    original: Metadata,
+}
+
+/// Returns what the files were that have copies; `root` is on their file system.
+pub(super) fn originals(root: &Rootfs, copies: &Directory) -> Result<Vec<Metadata>, OverlayError> {
+    Ok(each(root, copies)?.into_iter().map(|copy| copy.original).collect())
+}
+
+fn each(root: &Rootfs, copies: &Directory) -> Result<Vec<CopiedUp>, OverlayError> {
     // Handles lead nowhere from a descriptor that cannot be read.
     let mount = root.open_dir(&RootfsPath::root())?.open_listing(b".")?;
-    let mut relinked = Vec::new();
+    let mut found = Vec::new();
     for entry in copies.entries()? {
         let metadata = copies.metadata(&entry.name)?;
         // The mark of a copy that lost its last name, and room that the kernel works in.
@@ -53,15 +78,9 @@ pub(super) fn relink(
         let file = sys::open_by_handle(mount.as_fd(), handle_type, &handle)
             .map_err(OverlayError::Handle)?;
         let original = Metadata::of(file.as_fd()).map_err(OverlayError::Handle)?;
-        drop(file);
-        marks::strip(copies, &entry.name)?;
-        let names = names_of(root, index, &original)?;
-        for name in &names {
-            replace(root, name, copies, &entry.name, aside)?;
-        }
-        relinked.extend(names);
+        found.push(CopiedUp { name: entry.name, original });
     }
-    Ok(relinked)
+    Ok(found)
 }
 
 /// Returns type and bytes of the handle that a name of the index spells.

@@ -17,6 +17,7 @@ mod links;
 mod marks;
 mod merge;
 mod mount;
+mod stack;
 mod tree;
 mod upper;
 
@@ -25,8 +26,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use crate::index::{Index, NodeId};
+use crate::index::{Index, NodeId, Row};
 use crate::metadata::FileKind;
+use crate::mode::{is_same_in_image, is_same_inode_state};
 use crate::mountinfo;
 use crate::path::RootfsPath;
 use crate::rootfs::{Directory, Operation, Rootfs, RootfsError};
@@ -35,6 +37,7 @@ use crate::scope::PathSet;
 pub use error::OverlayError;
 use merge::Merge;
 pub(super) use mount::mount_plain;
+pub use stack::{NewTree, TreeStack};
 pub use tree::{OwnMounts, TreeOverlay};
 
 /// What is in the directory for a step's changes.
@@ -44,6 +47,9 @@ const ASIDE: &str = "aside";
 
 /// What the kernel calls its index of hard links, in the directory it works in.
 const INDEX: &[u8] = b"index";
+
+/// Entries that are looked at through an overlay over trees, of all and of those with several names.
+const SAMPLES: usize = 64;
 
 /// An overlay over a root, for one step.
 ///
@@ -95,7 +101,7 @@ impl StepOverlay {
             return Err(OverlayError::AnotherMount);
         }
         scratch.directory(ASIDE)?;
-        let mount = scratch.mount_over(root)?;
+        let mount = scratch.mount_over(std::slice::from_ref(root))?;
         let merged = Rootfs::from_mount(mount, root.host_path());
         Ok(Self { root: root.clone(), merged, scratch })
     }
@@ -137,8 +143,25 @@ impl Scratch {
         Ok(Self { path: path.to_owned(), rootfs: Rootfs::open(path)? })
     }
 
-    /// Mounts an overlay that has its upper layer here.
-    fn mount_over(&self, root: &Rootfs) -> Result<OwnedFd, OverlayError> {
+    /// Mounts an overlay that has its upper layer here over trees, which have to be on the same file
+    /// system.
+    fn mount_over_trees(&self, trees: &TreeStack) -> Result<OwnedFd, OverlayError> {
+        let device = |of: &Rootfs| {
+            Ok::<_, RootfsError>(marks::metadata(&of.open_dir(&RootfsPath::root())?)?.dev)
+        };
+        let here = device(&self.rootfs)?;
+        // Only there does a file keep its number when it is copied up, and show that of the tree.
+        for tree in trees.layers() {
+            if device(tree)? != here {
+                return Err(OverlayError::AnotherFileSystem);
+            }
+        }
+        self.mount_over(trees.layers())
+    }
+
+    /// Mounts an overlay that has its upper layer here; `lower` is not empty, topmost first.
+    fn mount_over(&self, lower: &[Rootfs]) -> Result<OwnedFd, OverlayError> {
+        let root = lower.first().ok_or(OverlayError::NoTree)?;
         for name in [UPPER, WORK] {
             self.directory(name)?;
         }
@@ -147,7 +170,7 @@ impl Scratch {
         let top = root.open_dir(&RootfsPath::root())?;
         marks::copy(&top, &upper, marks::metadata(&top)?.mtime)?;
         let work = self.open(WORK)?;
-        let mount = mount::mount(root.as_fd(), upper.as_fd(), work.as_fd())?;
+        let mount = mount::mount(&stack::descriptors(lower), upper.as_fd(), work.as_fd())?;
         // What the kernel cannot do it leaves out without a word.
         if work.metadata(INDEX)?.is_none_or(|index| index.kind != FileKind::Directory) {
             return Err(OverlayError::NoIndex);
@@ -166,6 +189,45 @@ impl Scratch {
     fn open(&self, name: &str) -> Result<Directory, RootfsError> {
         self.top()?.open_dir(name.as_bytes())
     }
+}
+
+/// Makes `index`, which is of trees, that of `merged`, an overlay over them.
+///
+/// # Errors
+/// [`OverlayError::Unlike`] when that does not show the trees' inodes as they are.
+fn is_as_known(merged: &Rootfs, index: &mut Index) -> Result<(), OverlayError> {
+    let top = marks::metadata(&merged.open_dir(&RootfsPath::root())?)?;
+    let unlike = |path| OverlayError::Unlike { path };
+    if !index.move_to_device(top.dev) {
+        return Err(unlike(RootfsPath::root()));
+    }
+    if let Some(row) = index.get(&RootfsPath::root()).filter(|row| !row.shadow) {
+        // The top is the upper directory's.
+        index.insert(&RootfsPath::root(), Row { metadata: top, ..row });
+    }
+    for id in samples(index) {
+        let (path, known) = (index.path(id), index.metadata(id));
+        let is_like = merged.metadata(&path)?.is_some_and(|seen| {
+            is_same_inode_state(&known, &seen) && is_same_in_image(&known, &seen)
+        });
+        if !is_like {
+            return Err(unlike(path));
+        }
+    }
+    Ok(())
+}
+
+/// Returns entries to look at: whether the overlay shows inode numbers, times and link counts as
+/// they are does not depend on which.
+fn samples(index: &Index) -> Vec<NodeId> {
+    let on_disk = || {
+        index.places_below(NodeId::ROOT).filter(|&id| id != NodeId::ROOT && !index.is_shadow(id))
+    };
+    let is_linked = |id: &NodeId| {
+        let metadata = index.metadata(*id);
+        metadata.kind != FileKind::Directory && metadata.nlink > 1
+    };
+    on_disk().take(SAMPLES).chain(on_disk().filter(is_linked).take(SAMPLES)).collect()
 }
 
 /// Returns a device of the root that an overlay takes for the mark of a removed file.

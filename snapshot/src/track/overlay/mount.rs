@@ -25,11 +25,11 @@ const OPTIONS: [(&str, &str, &str); 4] = [
 /// Nothing that the step writes is written through to the disk: of a step that a power cut ends
 /// nothing is left anyway.
 pub(super) fn mount(
-    lower: BorrowedFd<'_>,
+    lower: &[BorrowedFd<'_>],
     upper: BorrowedFd<'_>,
     work: BorrowedFd<'_>,
 ) -> Result<OwnedFd, OverlayError> {
-    mount_with(&OPTIONS, lower, upper, work)
+    mount_with(&OPTIONS, lower, Some((upper, work)))
 }
 
 /// Mounts an overlay that is what the kernel makes of it by default, as those of containers are.
@@ -38,14 +38,18 @@ pub(in crate::track) fn mount_plain(
     upper: BorrowedFd<'_>,
     work: BorrowedFd<'_>,
 ) -> Result<OwnedFd, OverlayError> {
-    mount_with(&[], lower, upper, work)
+    mount_with(&[], &[lower], Some((upper, work)))
+}
+
+/// Mounts directories over each other, topmost first; they cannot be written to.
+pub(super) fn mount_lower(lower: &[BorrowedFd<'_>]) -> Result<OwnedFd, OverlayError> {
+    mount_with(&[], lower, None)
 }
 
 fn mount_with(
     options: &[(&str, &str, &'static str)],
-    lower: BorrowedFd<'_>,
-    upper: BorrowedFd<'_>,
-    work: BorrowedFd<'_>,
+    lower: &[BorrowedFd<'_>],
+    upper_and_work: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
 ) -> Result<OwnedFd, OverlayError> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(refused("overlays"))?;
     let set = |key: &str, value: &str, what| {
@@ -53,13 +57,20 @@ fn mount_with(
     };
     set("source", "overlay", "a source")?;
     // By descriptor, so that no character of a path has a meaning.
-    for (key, directory) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
-        set(key, &format!("/proc/self/fd/{}", directory.as_raw_fd()), "a directory")?;
+    let path = |directory: &BorrowedFd<'_>| format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let lower: Vec<String> = lower.iter().map(path).collect();
+    set("lowerdir", &lower.join(":"), "a directory")?;
+    if let Some((upper, work)) = &upper_and_work {
+        set("upperdir", &path(upper), "a directory")?;
+        set("workdir", &path(work), "a directory")?;
     }
     for &(key, value, what) in options {
         set(key, value, what)?;
     }
-    fsconfig_set_flag(&context, "volatile").map_err(refused("an overlay that is not synced"))?;
+    if upper_and_work.is_some() {
+        fsconfig_set_flag(&context, "volatile")
+            .map_err(refused("an overlay that is not synced"))?;
+    }
     fsconfig_create(&context).map_err(refused("the mount"))?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
         .map_err(refused("the mount"))

@@ -1,4 +1,4 @@
-//! An overlay over a tree that nobody writes to, for all steps of a stage.
+//! An overlay over trees that nobody writes to, for all steps of a stage.
 //!
 //! Nothing is moved into the tree: it is there for others too. So the upper layer holds whatever was
 //! written since the stage began, and what a step may have changed is what it holds before the step
@@ -16,21 +16,18 @@ use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::mount::{mount_change, move_mount, unmount};
 
-use super::{INDEX, OverlayError, Scratch, UPPER, WORK, device_that_hides, marks, upper};
-use crate::index::{Index, NodeId, Row};
+use super::{INDEX, OverlayError, Scratch, TreeStack, UPPER, WORK};
+use super::{device_that_hides, is_as_known, upper};
+use crate::index::Index;
 use crate::metadata::FileKind;
-use crate::mode::{is_same_in_image, is_same_inode_state};
 use crate::path::RootfsPath;
-use crate::rootfs::{Rootfs, RootfsError};
+use crate::rootfs::Rootfs;
 use crate::scope::PathSet;
 use crate::sys;
 use crate::track::touched::names_of_linked_files;
 
 /// What the overlay is attached to.
 const POINT: &str = "root";
-
-/// Entries that are looked at through the overlay, of all and of those with several names.
-const SAMPLES: usize = 64;
 
 /// That this thread, and whoever it starts from now on, has mounts of its own: nobody else sees what
 /// it mounts, and what is mounted goes with the last of them, however that ends.
@@ -50,13 +47,13 @@ impl OwnMounts {
     }
 }
 
-/// An overlay over a tree; what is written is gone when this is dropped.
+/// An overlay over trees; what is written is gone when this is dropped.
 ///
 /// It is attached to a directory: more than one step runs on it, and before Linux 6.15 what a process
 /// has attached once cannot be handed to another.
 #[derive(Debug)]
 pub struct TreeOverlay {
-    tree: Rootfs,
+    trees: TreeStack,
     // Before the directory that it works in.
     merged: Rootfs,
     attached: Attached,
@@ -88,17 +85,17 @@ impl Drop for Attached {
 }
 
 impl TreeOverlay {
-    /// Mounts an overlay over `tree`, which is as `index` says; the index becomes that of what is
+    /// Mounts an overlay over `trees`, which are as `index` says; the index becomes that of what is
     /// seen in the overlay.
     ///
-    /// `scratch` is made for it: it must not exist, be on the same file system as the tree, and
-    /// outside of it.
+    /// `scratch` is made for it: it must not exist, be on the same file system as the trees, and
+    /// outside of them.
     ///
     /// # Errors
     /// Why there can be none here that behaves like a directory. The index is of no use then.
     pub fn mount(
         _mounts: &OwnMounts,
-        tree: &Rootfs,
+        trees: &TreeStack,
         index: &mut Index,
         scratch: &Path,
     ) -> Result<Self, OverlayError> {
@@ -107,34 +104,11 @@ impl TreeOverlay {
         }
         let scratch = Scratch::make(scratch)?;
         scratch.directory(POINT)?;
-        let device = |of: &Rootfs| {
-            Ok::<_, RootfsError>(marks::metadata(&of.open_dir(&RootfsPath::root())?)?.dev)
-        };
-        // Only there does a file keep its number when it is copied up, and show that of the tree.
-        if device(tree)? != device(&scratch.rootfs)? {
-            return Err(OverlayError::AnotherFileSystem);
-        }
-        let attached = Attached::attach(scratch.mount_over(tree)?, scratch.path.join(POINT))?;
+        let mount = scratch.mount_over_trees(trees)?;
+        let attached = Attached::attach(mount, scratch.path.join(POINT))?;
         let merged = Rootfs::open(&attached.point)?;
-        let top = marks::metadata(&merged.open_dir(&RootfsPath::root())?)?;
-        let unlike = |path| OverlayError::Unlike { path };
-        if !index.move_to_device(top.dev) {
-            return Err(unlike(RootfsPath::root()));
-        }
-        if let Some(row) = index.get(&RootfsPath::root()).filter(|row| !row.shadow) {
-            // The top is the upper directory's.
-            index.insert(&RootfsPath::root(), Row { metadata: top, ..row });
-        }
-        for id in samples(index) {
-            let (path, known) = (index.path(id), index.metadata(id));
-            let is_like = merged.metadata(&path)?.is_some_and(|seen| {
-                is_same_inode_state(&known, &seen) && is_same_in_image(&known, &seen)
-            });
-            if !is_like {
-                return Err(unlike(path));
-            }
-        }
-        Ok(Self { tree: tree.clone(), merged, attached, scratch })
+        is_as_known(&merged, index)?;
+        Ok(Self { trees: trees.clone(), merged, attached, scratch })
     }
 
     /// Returns the directory that it is attached to.
@@ -155,7 +129,7 @@ impl TreeOverlay {
     /// What of the upper layer cannot be read or understood.
     pub fn written(&self, index: &Index) -> Result<PathSet, OverlayError> {
         let upper = self.scratch.rootfs.subtree(&RootfsPath::root().join_name(UPPER.as_bytes()))?;
-        let directories = upper::read(&upper, &self.tree)?;
+        let directories = upper::read(&upper, self.trees.view())?;
         let mut scope = upper::scope(&directories, index);
         let copies = self.scratch.open(WORK)?.open_dir(INDEX)?.entries()?;
         if copies.iter().any(|entry| entry.kind != FileKind::Directory) {
@@ -165,19 +139,6 @@ impl TreeOverlay {
         }
         Ok(scope)
     }
-}
-
-/// Returns entries to look at: whether the overlay shows inode numbers, times and link counts as
-/// they are does not depend on which.
-fn samples(index: &Index) -> Vec<NodeId> {
-    let on_disk = || {
-        index.places_below(NodeId::ROOT).filter(|&id| id != NodeId::ROOT && !index.is_shadow(id))
-    };
-    let is_linked = |id: &NodeId| {
-        let metadata = index.metadata(*id);
-        metadata.kind != FileKind::Directory && metadata.nlink > 1
-    };
-    on_disk().take(SAMPLES).chain(on_disk().filter(is_linked).take(SAMPLES)).collect()
 }
 
 #[cfg(test)]

@@ -145,6 +145,11 @@ pub(super) fn scope(directories: &[UpperDirectory], index: &Index) -> PathSet {
 }
 
 impl UpperDirectory {
+    /// Tells whether what is seen of the root in it is elsewhere there.
+    pub(super) fn is_moved(&self) -> bool {
+        matches!(self.below, Below::Moved(_))
+    }
+
     /// Tells whether it goes with the directory above it.
     pub(super) fn is_part_of_whole(&self, directories: &[UpperDirectory]) -> bool {
         let parent = self.parent.and_then(|parent| directories.get(parent));

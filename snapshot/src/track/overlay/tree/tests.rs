@@ -49,7 +49,8 @@ impl Fixture {
     fn mount(&self) -> Option<(TreeOverlay, Index)> {
         let mut index = self.index();
         let mounted = self.mounts.as_ref().map_err(Clone::clone).and_then(|mounts| {
-            TreeOverlay::mount(mounts, &self.tree, &mut index, &self.at("scratch"))
+            let trees = TreeStack::single(self.tree.clone());
+            TreeOverlay::mount(mounts, &trees, &mut index, &self.at("scratch"))
                 .map_err(|error| format!("{error:?}"))
         });
         match mounted {
@@ -274,7 +275,12 @@ fn a_tree_of_another_file_system_is_refused() {
     let Ok(mounts) = OwnMounts::enter() else {
         return skip("a tree elsewhere", "there can be no mounts of our own");
     };
-    let refused = TreeOverlay::mount(&mounts, &fixture.tree, &mut fixture.index(), &scratch);
+    let refused = TreeOverlay::mount(
+        &mounts,
+        &TreeStack::single(fixture.tree.clone()),
+        &mut fixture.index(),
+        &scratch,
+    );
     assert!(matches!(refused, Err(OverlayError::AnotherFileSystem)), "{refused:?}");
     assert!(!scratch.exists());
 }
