@@ -2,8 +2,8 @@
 # hack/bench.sh [OPTION…]: whole builds beside other programs and beside bare tools that do no more
 # than the work itself; medians and ratios of interleaved runs, with a chart each.
 #
-#   --scenario NAME    layer, copy, pull, cached, changed, tail or miss only; may be given several
-#                      times
+#   --scenario NAME    layer, copy, pull, cached, changed, key, tail or miss only; may be given
+#                      several times
 #   --runs N           so many runs of each contender (default: 5)
 #   --scale FRACTION   of the sizes, for a quick look (default: 1)
 #   --out DIRECTORY    where results.json, README.md and the charts go (default:
@@ -17,6 +17,7 @@
 #   cached  a build upon the same base that the cache has all of, likewise
 #   changed one file changed between two RUNs on the same base, which an earlier build has unpacked
 #           for it, or not
+#   key     what a COPY of 200,000 files is looked up by, of which one has changed since it was last
 #   tail    what is left to do once the last RUN of a build has ended
 #   miss    the same build without a cache, and with one that has nothing of it
 #

@@ -34,6 +34,16 @@ class Zuwai:
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "BENCHMARK_FILE": "true"},
         )
 
+    def plan(self, context, *arguments):
+        """Says what would be built, and returns the cost."""
+        return measured(
+            [
+                os.environ["ZUWAI"], "plan", "--context", f"dir://{context}",
+                "--dockerfile", context / "Dockerfile", "--log-format", "json", *arguments,
+            ],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
+        )
+
     def phases(self):
         return json.loads(self.record.read_text())
 

@@ -289,6 +289,44 @@ class Changed(Scenario):
         yield "wall seconds", medians["zuwai, base unpacked before"]["wall_s"], 1.5
 
 
+class Key(Scenario):
+    title = "The key of a COPY of 200,000 files, of which one has changed"
+
+    def prepare(self):
+        self.files = self.context("FROM scratch\nCOPY files /srv\n") / "files"
+        tree = data.unpacked(self.folder.parent, "debian")
+        data.many_files(self.files, tree, int(200_000 * self.scale), 2_000)
+        self.count = 0
+        self.find_key()
+        self.contenders = {
+            "zuwai, files known before": self.change_and_find_key,
+            "zuwai, all files read": self.find_key_anew,
+        }
+
+    def find_key(self, *arguments):
+        # A file that was changed less than two seconds before it is read is not believed later.
+        time.sleep(2.5)
+        return self.zuwai.plan(
+            self.folder / "context", "--destination", "localhost/built", "--cache",
+            "--cache-copy-layers", f"--cache-repo=oci:{self.folder}/layers",
+            *(arguments or [f"--cache-dir={self.folder}/kept"]),
+        )
+
+    def change_and_find_key(self):
+        self.count += 1
+        with open(self.files / "package-0" / "module-3" / "file-170", "a") as file:
+            file.write(f"change {self.count}\n")
+        return self.find_key()
+
+    def find_key_anew(self):
+        fresh = self.folder / "fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        return self.find_key(f"--cache-dir={fresh}")
+
+    def bounds(self, medians):
+        yield "CPU seconds", medians["zuwai, files known before"]["cpu_s"], 1
+
+
 class Tail(Scenario):
     title = "What is left to do once the last RUN has ended: a layer of 48 MB"
 
@@ -390,6 +428,6 @@ def upload(path, registry):
 
 
 ALL = {
-    "layer": Layer, "copy": Copy, "pull": Pull, "cached": Cached, "changed": Changed, "tail": Tail,
-    "miss": Miss,
+    "layer": Layer, "copy": Copy, "pull": Pull, "cached": Cached, "changed": Changed, "key": Key,
+    "tail": Tail, "miss": Miss,
 }
