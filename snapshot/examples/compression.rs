@@ -65,7 +65,7 @@ fn measure(
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let options = LayerOptions { compression, threads, mtime: MtimeRule::Keep };
     let start = processor_time();
-    let (layer, _) = write_layer(contents, changes, &options, io::sink(), &mut |_, _| {})?;
+    let (layer, _) = write_layer(contents, changes, &options, io::sink(), &mut |_: &_, _: &_| {})?;
     Ok((layer.size_bytes, processor_time().saturating_sub(start)))
 }
 

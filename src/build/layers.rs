@@ -1,11 +1,11 @@
 //! Changes to layers: written, compressed and kept, and on their way to registries where they are
 //! part of the image.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use snapshot::layer::{Contents, OnContent, WrittenLayer, write_layer};
+use snapshot::layer::{Contents, Listener, WrittenLayer, write_layer};
 use snapshot::{Changeset, Digest, FileKind, RootfsPath};
 
 use super::error::StepError;
@@ -15,6 +15,7 @@ use crate::cache::StoredLayer;
 use crate::image::{Image, Layer, descriptor};
 use crate::plan::Step;
 use crate::report::event::{Event, Gauge, LayerCounts, LongWork, Phase};
+use crate::unpack::{HeaderIndex, HeaderNotes, UnpackOptions};
 use crate::uploads::LayerSink;
 
 /// Whether a stage's changes become layers.
@@ -44,8 +45,24 @@ impl Layers {
 #[derive(Clone, Debug)]
 pub(super) struct NewLayer {
     pub(super) layer: Layer,
-    /// The digests of its files' contents, where a cache keeps them.
-    pub(super) contents: Arc<HashMap<RootfsPath, Digest>>,
+    /// What its headers say, where a cache keeps that.
+    pub(super) headers: Option<Arc<HeaderIndex>>,
+}
+
+/// What is made of a layer's headers while it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Headers {
+    /// They are noted, for the layer cache.
+    Noted,
+    /// Nothing.
+    NotNeeded,
+}
+
+/// Who is told of a layer while it is written.
+pub(super) struct Told<'a> {
+    pub(super) headers: Headers,
+    /// Told the digest of each regular file's bytes and of each link's target.
+    pub(super) on_content: &'a mut dyn FnMut(&RootfsPath, &Digest),
 }
 
 /// What a step has made.
@@ -83,27 +100,27 @@ pub(super) fn append(
     })
 }
 
-/// Writes changes as a layer, whose bytes `on_content` hears of.
+/// Writes changes as a layer.
 pub(super) fn write(
     session: &Session<'_>,
     changeset: &Changeset,
     contents: Contents,
     sink: LayerSink,
-    on_content: OnContent<'_>,
+    told: Told<'_>,
 ) -> Result<NewLayer, StepError> {
     let start = Instant::now();
     let options = session.layer_options()?;
     let gauge = Gauge::new(LongWork::Layer, "", Some(file_bytes(changeset)));
     session.events.send(Event::WorkStarted(gauge.clone()));
     let contents = contents.counted_by(gauge.counter());
-    let (mut known, is_kept) = (HashMap::new(), session.options.cache.is_some());
-    let (written, sink) =
-        write_layer(&contents, changeset, &options, sink, &mut |path, digest| {
-            if is_kept {
-                known.insert(path.clone(), *digest);
-            }
-            on_content(path, digest);
-        })?;
+    let Told { headers, on_content } = told;
+    let notes = match headers {
+        Headers::Noted => Some(HeaderNotes::new(UnpackOptions::default().limits)),
+        Headers::NotNeeded => None,
+    };
+    let mut listeners = Listeners { notes, on_content };
+    let (written, sink) = write_layer(&contents, changeset, &options, sink, &mut listeners)?;
+    let notes = listeners.notes;
     let WrittenLayer { digest, diff_id, size_bytes, tar_bytes, stats, .. } = written;
     sink.commit(Some((&digest, size_bytes))).map_err(StepError::Store)?;
     let elapsed = start.elapsed();
@@ -126,7 +143,33 @@ pub(super) fn write(
     }));
     let media_type = session.layer_media_type();
     let layer = Layer { descriptor: descriptor(media_type, &digest, size_bytes), diff_id };
-    Ok(NewLayer { layer, contents: Arc::new(known) })
+    let headers = notes.and_then(|notes| notes.finish(digest, diff_id)).map(Arc::new);
+    Ok(NewLayer { layer, headers })
+}
+
+/// Both who listens to what a layer holds and what notes its headers.
+struct Listeners<'a> {
+    notes: Option<HeaderNotes>,
+    on_content: &'a mut dyn FnMut(&RootfsPath, &Digest),
+}
+
+impl Listener for Listeners<'_> {
+    fn begin(&mut self) {
+        self.notes.iter_mut().for_each(Listener::begin);
+    }
+
+    fn header(&mut self, header: &[u8]) {
+        self.notes.iter_mut().for_each(|notes| notes.header(header));
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.notes.iter_mut().for_each(|notes| notes.bytes(bytes));
+    }
+
+    fn content(&mut self, path: &RootfsPath, digest: &Digest) {
+        self.notes.iter_mut().for_each(|notes| notes.content(path, digest));
+        (self.on_content)(path, digest);
+    }
 }
 
 /// Returns a step's layer, or where it has none and each step shall have one, a layer without
@@ -139,7 +182,8 @@ pub(super) fn or_empty(
     match session.options.layers.unchanged {
         UnchangedSteps::EmptyLayer if layer.is_none() => {
             let (sink, nothing) = (layers.sink(session)?, Changeset::default());
-            let new = write(session, &nothing, Contents::none(), sink, &mut |_, _| {})?;
+            let told = Told { headers: Headers::NotNeeded, on_content: &mut |_, _| {} };
+            let new = write(session, &nothing, Contents::none(), sink, told)?;
             Ok(Some(new.layer))
         }
         UnchangedSteps::EmptyLayer | UnchangedSteps::NoLayer => Ok(layer),

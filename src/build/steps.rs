@@ -14,7 +14,7 @@ use snapshot::{Digest, PathSet, Rootfs, RootfsPath, Snapshotter};
 
 use super::caching::Caching;
 use super::error::{BuildError, StepError};
-use super::layers::{Layers, Made, NewLayer, append, or_empty};
+use super::layers::{Headers, Layers, Made, NewLayer, append, or_empty};
 use super::overlays;
 use super::roots::{Home, Root};
 use super::session::Session;
@@ -280,6 +280,19 @@ impl<'a> StageRun<'a> {
             return Tracked::by_overlay(written);
         }
         timed(session.events, Phase::Snapshot, || files.snapshotter.end_step())
+    }
+
+    /// Tells whether the headers of the layer that is made now are noted.
+    fn headers(&self) -> Headers {
+        let stage = self.steps.stage;
+        let is_stored = |caching: &Caching<'_>| match self.session.is_single_snapshot() {
+            true => caching.stores_stage(stage),
+            false => stage.steps.get(self.current).is_some_and(|step| caching.stores(step)),
+        };
+        match self.steps.caching.is_some_and(is_stored) {
+            true => Headers::Noted,
+            false => Headers::NotNeeded,
+        }
     }
 
     fn append(&mut self, layer: Option<Layer>, history: History) {

@@ -17,7 +17,7 @@ use snapshot::{Index, Rootfs, RootfsPath};
 
 pub use error::{LayerError, UnpackError};
 pub use headers::{
-    ContentsTable, HeaderEntry, HeaderIndex, HeaderKind, HeadersError, ImageHeaders,
+    ContentsTable, HeaderEntry, HeaderIndex, HeaderKind, HeaderNotes, HeadersError, ImageHeaders,
     KEPT_FILE_BYTES, Kept, LayersAlone, Said, SaidEntry, TableError, TablePlace, follow_links,
     read_headers,
 };

@@ -22,6 +22,7 @@ mod error;
 mod expected;
 mod hardlink;
 mod header;
+mod listener;
 mod plan;
 mod read_ahead;
 mod sink;
@@ -36,13 +37,13 @@ pub use content::{Content, Contents};
 pub use error::LayerError;
 pub use expected::{Changed, Expected};
 pub use header::HeaderError;
+pub use listener::Listener;
 pub use sink::BlobSink;
 pub use stats::{LayerStats, Skipped, Skips};
 
 use crate::change::Changeset;
 use crate::digest::Digest;
 use crate::metadata::Timestamp;
-use crate::path::RootfsPath;
 use writer::{Outcome, Report};
 
 /// What happens to modification times on their way into a layer.
@@ -96,14 +97,10 @@ pub struct WrittenLayer {
     pub stats: LayerStats,
 }
 
-/// Told the digest of each regular file's bytes and each symbolic link's target, as they are
-/// written; told again, and then it counts, where the layer is begun again.
-pub type OnContent<'a> = &'a mut dyn FnMut(&RootfsPath, &Digest);
-
 /// Writes the layer that `changes` make into `sink`, and returns the sink with all of it.
 ///
 /// Every file is opened and read once. Where one changes under the reader, or is gone, the layer is
-/// begun again, once ([`BlobSink::restart`]).
+/// begun again, once ([`BlobSink::restart`], [`Listener::begin`]).
 ///
 /// # Errors
 /// [`LayerError::Changed`] and [`LayerError::Vanished`] when that happens again, and whatever else
@@ -113,12 +110,12 @@ pub fn write_layer<S: BlobSink>(
     changes: &Changeset,
     options: &LayerOptions,
     mut sink: S,
-    on_content: OnContent<'_>,
+    listener: &mut dyn Listener,
 ) -> Result<(WrittenLayer, S), LayerError> {
     let mut stats = LayerStats::default();
     let planned = plan::plan(changes, &mut stats.skipped)?;
     loop {
-        let report = Report { stats: &mut stats, on_content: &mut *on_content };
+        let report = Report { stats: &mut stats, listener: &mut *listener };
         match writer::try_once(contents, &planned, options, sink, report)? {
             Outcome::Written(encoded, sink) => {
                 let layer = WrittenLayer {

@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::header::{EntryHeader, padding};
+use super::header::{BLOCK, EntryHeader, padding};
 use super::*;
 use crate::change::{Change, ChangeKind};
 use crate::metadata::FileKind;
+use crate::path::RootfsPath;
 use crate::rootfs::Rootfs;
 use crate::tests::skip;
 use crate::xattr::Xattrs;
@@ -99,12 +100,42 @@ fn write(
     changes: impl IntoIterator<Item = Change>,
     options: &LayerOptions,
 ) -> Result<Layer, LayerError> {
-    let mut told = Vec::new();
-    let mut on_content =
-        |path: &RootfsPath, digest: &Digest| told.push((path.to_string(), *digest));
+    let mut heard = Heard::default();
     let changes = Changeset::new(changes);
-    let (written, tar) = write_layer(contents, &changes, options, Vec::new(), &mut on_content)?;
+    let (written, tar) = write_layer(contents, &changes, options, Vec::new(), &mut heard)?;
+    let Heard { contents: told, tar: mut heard, .. } = heard;
+    heard.resize(heard.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
+    assert_eq!(Digest::of(&heard), written.diff_id, "what is heard is not what is written");
     Ok(Layer { written, tar, contents: told })
+}
+
+/// Puts the tar together from what it hears.
+#[derive(Default)]
+struct Heard {
+    contents: Vec<(String, Digest)>,
+    tar: Vec<u8>,
+    begun_count: usize,
+}
+
+impl Listener for Heard {
+    fn begin(&mut self) {
+        self.begun_count += 1;
+        self.tar.clear();
+    }
+
+    fn header(&mut self, header: &[u8]) {
+        self.tar.resize(self.tar.len().next_multiple_of(BLOCK), 0);
+        assert!(!header.is_empty() && header.len().is_multiple_of(BLOCK));
+        self.tar.extend_from_slice(header);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.tar.extend_from_slice(bytes);
+    }
+
+    fn content(&mut self, path: &RootfsPath, digest: &Digest) {
+        self.contents.push((path.to_string(), *digest));
+    }
 }
 
 /// Reads a tar with Python's `tarfile`: one line an entry, `type|name|mode|uid|gid|mtime|size|
@@ -495,11 +526,13 @@ fn a_file_that_is_gone_is_looked_for_again() {
         };
         let contents = Contents::in_rootfs(tree.root.clone());
         let options = options(Compression::default());
-        let mut on_content = |_: &RootfsPath, _: &Digest| {};
-        match write_layer(&contents, &changes, &options, sink, &mut on_content) {
+        let mut heard = Heard::default();
+        match write_layer(&contents, &changes, &options, sink, &mut heard) {
             Ok((layer, _)) => {
                 assert!(back);
                 assert_eq!((layer.stats.restart_count, layer.stats.read_bytes), (1, 18));
+                assert_eq!(heard.begun_count, 2);
+                assert_eq!(heard.contents, [("/d/f".into(), Digest::of(b"longer than before"))]);
             }
             Err(error) => {
                 assert!(!back);

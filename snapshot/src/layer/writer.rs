@@ -14,7 +14,7 @@ use super::plan::{Node, Planned};
 use super::read_ahead::ReadAhead;
 use super::sink::BlobSink;
 use super::stats::{LayerStats, Skipped};
-use super::{LayerOptions, MtimeRule, OnContent};
+use super::{LayerOptions, Listener, MtimeRule};
 use crate::digest::{Digest, Digester};
 use crate::metadata::{FileKind, InodeId, Timestamp};
 use crate::path::RootfsPath;
@@ -50,7 +50,7 @@ impl From<LayerError> for Stop {
 /// What a try tells its caller on the way.
 pub(super) struct Report<'a> {
     pub(super) stats: &'a mut LayerStats,
-    pub(super) on_content: OnContent<'a>,
+    pub(super) listener: &'a mut dyn Listener,
 }
 
 /// Writes the layer once, from its first byte.
@@ -108,6 +108,7 @@ struct Writer<'scope, 'c, 'r, S> {
 
 impl<'scope, S: BlobSink + 'scope> Writer<'scope, '_, '_, S> {
     fn entries(&mut self, planned: &[Planned<'_>], mut ahead: ReadAhead<'_>) -> Result<(), Stop> {
+        self.report.listener.begin();
         for entry in planned {
             let loaded = ahead.next()?;
             let name = entry.archive_name();
@@ -182,7 +183,7 @@ impl<'scope, S: BlobSink + 'scope> Writer<'scope, '_, '_, S> {
     ) -> Result<(), Stop> {
         self.report.stats.hard_link_count += 1;
         if let Some(&digest) = self.digests.get(&node.metadata.inode()) {
-            (self.report.on_content)(node.path, &digest);
+            self.report.listener.content(node.path, &digest);
         }
         let link_name = first.as_bytes();
         let header =
@@ -200,6 +201,7 @@ impl<'scope, S: BlobSink + 'scope> Writer<'scope, '_, '_, S> {
         let size = bytes.len() as u64;
         let mtime = mtime.map_or(header.mtime, |mtime| self.mtime.apply(mtime));
         self.write_header(node.path, &EntryHeader { size, mtime, ..header })?;
+        self.report.listener.bytes(bytes);
         self.encoder.write(bytes)?;
         self.end_content(node, size, *digest)
     }
@@ -210,7 +212,11 @@ impl<'scope, S: BlobSink + 'scope> Writer<'scope, '_, '_, S> {
         let mtime = stream.mtime().map_or(header.mtime, |mtime| self.mtime.apply(mtime));
         self.write_header(node.path, &EntryHeader { size, mtime, ..header })?;
         let mut digester = Digester::new();
-        let read = self.encoder.write_from(&mut stream, size, &mut |bytes| digester.update(bytes));
+        let (encoder, listener) = (&mut self.encoder, &mut *self.report.listener);
+        let read = encoder.write_from(&mut stream, size, &mut |bytes| {
+            digester.update(bytes);
+            listener.bytes(bytes);
+        });
         let read = read.map_err(|error| match error {
             CopyError::Stopped => Stop::Stopped,
             CopyError::Read(error) => Stop::Failed(stream.failed(error)),
@@ -234,7 +240,7 @@ impl<'scope, S: BlobSink + 'scope> Writer<'scope, '_, '_, S> {
         if node.metadata.nlink > 1 {
             self.digests.insert(node.metadata.inode(), digest);
         }
-        (self.report.on_content)(node.path, &digest);
+        self.report.listener.content(node.path, &digest);
     }
 
     fn write_header(&mut self, path: &RootfsPath, header: &EntryHeader<'_>) -> Result<(), Stop> {
@@ -242,6 +248,7 @@ impl<'scope, S: BlobSink + 'scope> Writer<'scope, '_, '_, S> {
         header
             .append_to(&mut self.header)
             .map_err(|source| LayerError::Header { path: path.clone(), source })?;
+        self.report.listener.header(&self.header);
         self.encoder.write(&self.header)?;
         Ok(())
     }

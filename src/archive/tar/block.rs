@@ -240,13 +240,14 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
 fn check_sum(bytes: &[u8; BLOCK_SIZE]) -> Result<(), BlockError> {
     let written =
         number(CHECKSUM.name, field(bytes, &CHECKSUM)).map_err(|_| BlockError::Checksum)?;
-    let (mut unsigned, mut signed) = (0i128, 0i128);
-    for (index, &byte) in bytes.iter().enumerate() {
-        let byte = if (CHECKSUM.start..CHECKSUM.end).contains(&index) { b' ' } else { byte };
-        unsigned += i128::from(byte);
-        // Some early writers summed signed characters; every reader takes either.
-        signed += i128::from(byte.cast_signed());
-    }
+    // The field itself counts as blanks. Some early writers summed signed characters; every reader
+    // takes either.
+    let unsigned = |bytes: &[u8]| bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>();
+    let signed =
+        |bytes: &[u8]| bytes.iter().map(|&byte| i32::from(byte.cast_signed())).sum::<i32>();
+    let (own, blanks) = (field(bytes, &CHECKSUM), [b' '; CHECKSUM.end - CHECKSUM.start]);
+    let summed = |sum: fn(&[u8]) -> i32| i128::from(sum(bytes) - sum(own) + sum(&blanks));
+    let (unsigned, signed) = (summed(unsigned), summed(signed));
     // An all-zero block has the sum of eight spaces; zero as its written sum never matches.
     if written == unsigned || written == signed { Ok(()) } else { Err(BlockError::Checksum) }
 }

@@ -14,7 +14,6 @@
 //! two runs of it are interchangeable: an entry names the very layers of commands that it was made
 //! upon, and counts only on top of those.
 
-mod beside;
 mod blame;
 mod earlier;
 mod early;
@@ -26,6 +25,7 @@ mod plan;
 mod reading;
 mod reasons;
 mod single;
+mod stored;
 mod wanted;
 mod watching;
 
@@ -41,20 +41,20 @@ use snapshot::layer::Changed;
 use super::bases::Bases;
 use super::error::BuildError;
 use super::layers::Made;
-use super::options::{self, CacheOptions, CachePlace, NewLayers};
+use super::options::{CacheOptions, CachePlace, NewLayers};
 use super::session::Session;
 use crate::cache::{
     BuildParts, BuildRecord, CacheError, Circumstances, Entry, Key, LayerCache, NewEntry, Pushes,
     StoredLayer, Trust,
 };
 use crate::image::{Reference, digest_of};
-use crate::plan::{CopySource, Plan, Step, StepKind};
+use crate::plan::{Plan, Step};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
-use beside::stored_headers;
 use keys::Keys;
 use lineage::Lineage;
 use lookup::build_key;
+use stored::is_cached;
 
 pub(super) use earlier::Earlier;
 pub(super) use early::Early;
@@ -166,10 +166,6 @@ impl<'a> Caching<'a> {
         }))
     }
 
-    fn is_cached(&self, step: &Step) -> bool {
-        is_cached(self.options, step)
-    }
-
     /// Returns what the entry of a key is called in messages.
     fn name_of(&self, key: &Key) -> String {
         self.caches.first().map(|cache| cache.name_of(key)).unwrap_or_default()
@@ -233,7 +229,8 @@ impl<'a> Caching<'a> {
             created: Timestamp::now(),
         };
         let created_by = step.history.clone().unwrap_or_else(|| step.text.clone());
-        let (read, platform) = (new.cloned().zip(blob.clone()), self.keys.platform());
+        let headers = new.and_then(|new| new.headers.clone());
+        let platform = self.keys.platform();
         let new = NewEntry { entry, blob, created_by, platform };
         if !self.is_warned.get() {
             self.session.events.send(Event::CachePushed { name: self.name_of(key) });
@@ -243,14 +240,14 @@ impl<'a> Caching<'a> {
         let is_far = self.caches.first().is_some_and(|cache| cache.repository().is_some());
         let kept = is_far.then(|| self.session.kept.headers());
         pushes.begin(new, async move {
-            let headers = tokio::task::spawn_blocking(move || {
-                let headers = stored_headers(read)?;
+            let stored = tokio::task::spawn_blocking(move || {
+                let headers = headers?.to_stored().ok()?;
                 // The next build asks what its layers say.
                 kept.iter().for_each(|kept| kept.put(&Digest::of(&headers), &headers));
                 Some(headers)
             });
-            // What a thread that has panicked was to read is not there.
-            let headers = headers.await.ok().flatten();
+            // Without it, who would read it reads the layer.
+            let headers = stored.await.ok().flatten();
             let mut mount_from = Vec::new();
             if let Some(digest) = digest {
                 for reference in sources {
@@ -371,27 +368,6 @@ fn cache_at(
         }
         CachePlace::Directory(path) => LayerCache::in_directory(path, ttl, trust),
     })
-}
-
-/// Tells whether the layers of a step are cached.
-///
-/// WORKDIR's always are: they are as good as empty, and made anew they have other times, which gives
-/// an image of the same steps another digest each time. What is copied from a stage or an image is
-/// wherever commands are: without that, a stage would be fetched only to be copied from, and its
-/// files are what its key says, as a command's are.
-fn is_cached(options: &CacheOptions, step: &Step) -> bool {
-    let (runs, copies) =
-        (options.run_layers == options::Cached::Yes, options.copy_layers == options::Cached::Yes);
-    step.makes_layer()
-        && match &step.kind {
-            StepKind::Run(_) => runs,
-            StepKind::Copy(copy) => match copy.from {
-                CopySource::Stage(_) | CopySource::Image(_) => runs || copies,
-                CopySource::Context | CopySource::NamedContext(_) => copies,
-            },
-            StepKind::Workdir(_) => true,
-            StepKind::Metadata => false,
-        }
 }
 
 fn unusable(error: &CacheError) -> String {

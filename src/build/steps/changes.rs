@@ -10,7 +10,7 @@ use super::{Files, Ground, StageRun};
 use crate::build::caching::Earlier;
 use crate::build::delta::{Delta, Now, delta};
 use crate::build::error::StepError;
-use crate::build::layers::{Made, write};
+use crate::build::layers::{Made, Told, write};
 use crate::build::roots::Home;
 use crate::build::session::Session;
 use crate::build::tracking::snapshot_work;
@@ -21,7 +21,7 @@ use crate::report::event::{Event, Phase, SnapshotReach, SnapshotWork};
 impl StageRun<'_> {
     /// Makes a layer of what steps added to the outline, if they did.
     pub(super) fn outline_layer(&mut self, earlier: Option<Earlier>) -> Result<Made, StepError> {
-        let (session, layers) = (self.session, self.layers);
+        let (session, layers, headers) = (self.session, self.layers, self.headers());
         let Ground::Outline(outline) = &mut self.ground else { return Ok(Made::default()) };
         session.events.send(Event::SnapshotStarted { reach: SnapshotReach::Files });
         let start = Instant::now();
@@ -42,9 +42,9 @@ impl StageRun<'_> {
             return Ok(Made { earlier, new: None });
         }
         let sink = layers.sink(session)?;
-        let new = write(session, &changes, contents, sink, &mut |path, digest| {
-            outline.record_content(path, digest);
-        })?;
+        let on_content: &mut dyn FnMut(&_, &_) =
+            &mut |path, digest| outline.record_content(path, digest);
+        let new = write(session, &changes, contents, sink, Told { headers, on_content })?;
         Ok(Made { earlier, new: Some(new) })
     }
 
@@ -60,7 +60,8 @@ impl StageRun<'_> {
             Scope::Only(_) => SnapshotReach::Files,
         };
         session.events.send(Event::SnapshotStarted { reach });
-        let (layers, copied) = (self.layers, std::mem::take(&mut self.copied));
+        let (layers, headers) = (self.layers, self.headers());
+        let copied = std::mem::take(&mut self.copied);
         let files = self.files();
         let start = Instant::now();
         let was_recorded = tracked.by.is_some();
@@ -91,9 +92,9 @@ impl StageRun<'_> {
         let contents =
             files.home.contents(&files.rootfs, &changeset).map_err(ExecuteError::from)?;
         let snapshotter = &mut files.snapshotter;
-        let new = write(session, &changeset, contents, sink, &mut |path, digest| {
-            snapshotter.record_content(path, digest);
-        })?;
+        let on_content: &mut dyn FnMut(&_, &_) =
+            &mut |path, digest| snapshotter.record_content(path, digest);
+        let new = write(session, &changeset, contents, sink, Told { headers, on_content })?;
         Ok(Made { earlier, new: Some(new) })
     }
 }

@@ -10,7 +10,7 @@ use snapshot::{Change, ChangeKind, Changeset, FileKind, Metadata, Rootfs, Rootfs
 
 use super::{Ground, Layers, StageRun, Supply, Touched};
 use crate::build::error::StepError;
-use crate::build::layers::{NewLayer, write};
+use crate::build::layers::{NewLayer, Told, write};
 use crate::build::mirror::list;
 use crate::execute::ExecuteError;
 use crate::plan::CopyStep;
@@ -97,6 +97,7 @@ impl StageRun<'_> {
         }
         let sink = self.layers.sink(session)?;
         let contents = Contents::in_rootfs(own.clone());
-        write(session, &changes, contents, sink, &mut |_, _| {}).map(Some)
+        let told = Told { headers: self.headers(), on_content: &mut |_, _| {} };
+        write(session, &changes, contents, sink, told).map(Some)
     }
 }

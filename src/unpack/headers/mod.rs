@@ -8,8 +8,7 @@ mod alone;
 mod image;
 mod stored;
 mod table;
-
-use std::collections::HashMap;
+mod written;
 
 use snapshot::xattr::belongs_in_image;
 use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
@@ -17,6 +16,7 @@ use snapshot::{Digest, FileKind, RootfsPath, Timestamp, Xattrs};
 pub use alone::{LayersAlone, Said, SaidEntry};
 pub use image::{HeadersError, ImageHeaders, Kept, follow_links};
 pub use table::{ContentsTable, TableError, TablePlace};
+pub use written::HeaderNotes;
 
 use super::UnpackOptions;
 use super::error::{LayerError, UnpackError};
@@ -91,19 +91,6 @@ pub enum HeaderKind {
         /// A device's minor number.
         minor: u32,
     },
-}
-
-impl HeaderIndex {
-    /// Notes the digests of files' contents, which whoever wrote the layer has seen.
-    pub fn learn(&mut self, contents: &HashMap<RootfsPath, Digest>) {
-        for header in &mut self.headers {
-            if let Header::Entry(path, HeaderEntry { kind, .. }) = header
-                && let HeaderKind::Regular { digest, .. } = kind
-            {
-                *digest = digest.or_else(|| contents.get(path).copied());
-            }
-        }
-    }
 }
 
 impl HeaderEntry {

@@ -33,7 +33,7 @@ async fn a_layers_bytes_arrive_before_its_last_file_is_read() {
     let (written, sink) = tokio::task::spawn_blocking(move || {
         let contents = Contents::in_rootfs(rootfs);
         let mut read = 0;
-        write_layer(&contents, &changeset, &options, sink, &mut |_, _| {
+        write_layer(&contents, &changeset, &options, sink, &mut |_: &_, _: &_| {
             read += 1;
             if read == 1 {
                 // `b` is not read before this comes back.
