@@ -133,11 +133,7 @@ impl BuildRecord {
             .map_err(|error| EntryError::Manifest(error.to_string()))?;
         let annotations = manifest.annotations.unwrap_or_default();
         let of_build = Part(&annotations);
-        of_build.check_version()?;
-        let its_key = of_build.key(KEY)?;
-        if its_key != *key {
-            return Err(EntryError::Key { found: its_key.hex() });
-        }
+        of_build.check_key(key)?;
         let created = of_build.time()?;
         let mut entries: Vec<Entry> = Vec::new();
         let none = BTreeMap::new();
@@ -172,7 +168,7 @@ impl BuildRecord {
         kind_of(&manifest.config, PARTS_TYPE)?;
         let parts = bare(&manifest.config);
         trust.check(&seal(key, &created, &entries, &parts), &annotations)?;
-        Ok(Self { key: its_key, entries, parts })
+        Ok(Self { key: *key, entries, parts })
     }
 
     /// Tells whether it lists these entries and no others.

@@ -176,11 +176,8 @@ impl Entry {
             .map_err(|error| EntryError::Manifest(error.to_string()))?;
         let annotations = manifest.annotations.unwrap_or_default();
         let part = Part(&annotations);
-        part.check_version()?;
-        let (its_key, its_parent) = (part.key(KEY)?, part.key(PARENT)?);
-        if its_key != *key {
-            return Err(EntryError::Key { found: its_key.hex() });
-        }
+        part.check_key(key)?;
+        let (its_key, its_parent) = (*key, part.key(PARENT)?);
         let created = part.time()?;
         let (lower, layer, headers) = match manifest.layers.as_slice() {
             [lower @ .., layer, headers] if headers.media_type == HEADERS_TYPE => {
@@ -218,33 +215,32 @@ impl Entry {
         writer.key("parent", &self.parent);
         writer.text("created", &self.created.to_string());
         writer.list("layers", usize::from(self.layer.is_some()));
-        if let Some(Layer { descriptor, diff_id }) = &self.layer {
-            writer.text("media type", &descriptor.media_type);
-            writer.text("digest", &descriptor.digest);
-            writer.bytes("size", &descriptor.size.to_be_bytes());
-            writer.digest("diff id", diff_id);
-        }
-        writer.list("headers", usize::from(self.headers.is_some()));
-        if let Some(headers) = &self.headers {
-            writer.text("digest", &headers.digest);
-            writer.bytes("size", &headers.size.to_be_bytes());
-        }
+        self.layer.iter().for_each(|layer| seal_layer(&mut writer, layer));
+        seal_headers(&mut writer, self.headers.as_ref());
         // Entries of one layer have the seal that they had when there were no others.
         if !self.below.is_empty() {
             writer.list("below", self.below.len());
         }
-        for StoredLayer { layer: Layer { descriptor, diff_id }, headers } in &self.below {
-            writer.text("media type", &descriptor.media_type);
-            writer.text("digest", &descriptor.digest);
-            writer.bytes("size", &descriptor.size.to_be_bytes());
-            writer.digest("diff id", diff_id);
-            writer.list("headers", usize::from(headers.is_some()));
-            if let Some(headers) = headers {
-                writer.text("digest", &headers.digest);
-                writer.bytes("size", &headers.size.to_be_bytes());
-            }
+        for StoredLayer { layer, headers } in &self.below {
+            seal_layer(&mut writer, layer);
+            seal_headers(&mut writer, headers.as_ref());
         }
         writer.finish()
+    }
+}
+
+fn seal_layer(writer: &mut KeyWriter, Layer { descriptor, diff_id }: &Layer) {
+    writer.text("media type", &descriptor.media_type);
+    writer.text("digest", &descriptor.digest);
+    writer.bytes("size", &descriptor.size.to_be_bytes());
+    writer.digest("diff id", diff_id);
+}
+
+fn seal_headers(writer: &mut KeyWriter, headers: Option<&Descriptor>) {
+    writer.list("headers", usize::from(headers.is_some()));
+    if let Some(headers) = headers {
+        writer.text("digest", &headers.digest);
+        writer.bytes("size", &headers.size.to_be_bytes());
     }
 }
 
@@ -257,10 +253,14 @@ impl<'a> Part<'a> {
         self.0.get(name).map(String::as_str).ok_or(EntryError::Annotation(name))
     }
 
-    pub(super) fn check_version(self) -> Result<(), EntryError> {
-        match self.get(VERSION)? {
-            THIS_VERSION | STACKED_VERSION => Ok(()),
-            _ => Err(EntryError::Annotation(VERSION)),
+    /// Checks that it is of a version that is understood, and of this key.
+    pub(super) fn check_key(self, key: &Key) -> Result<(), EntryError> {
+        let (THIS_VERSION | STACKED_VERSION) = self.get(VERSION)? else {
+            return Err(EntryError::Annotation(VERSION));
+        };
+        match self.key(KEY)? {
+            its_key if its_key == *key => Ok(()),
+            its_key => Err(EntryError::Key { found: its_key.hex() }),
         }
     }
 
