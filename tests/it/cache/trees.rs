@@ -1,6 +1,7 @@
 //! Roots over unpacked images that builds share: the image is the one that a build without them
 //! gives, and a tree that is not what it was is not used.
 
+mod killed;
 mod upon;
 
 use std::fs::OpenOptions;
@@ -80,12 +81,16 @@ impl Trees {
     }
 
     fn build(&self, context: &Path, arguments: &[&str]) -> (String, String) {
+        let built = self.prepared(context, arguments).succeed();
+        (built.text(), fs::read_to_string(digest_file(context)).unwrap())
+    }
+
+    fn prepared(&self, context: &Path, arguments: &[&str]) -> Build {
         let digest = format!("--digest-file={}", digest_file(context).display());
         let odd = self.base.path().join("odd");
         let odd = format!("--build-context=odd=oci-layout://{}", odd.display());
         let build = Build::of(context).base("base", "busybox").args(arguments.iter().copied());
-        let built = build.args(["--reproducible", "--no-push", &digest, &odd]).succeed();
-        (built.text(), fs::read_to_string(digest_file(context)).unwrap())
+        build.args(["--reproducible", "--no-push", &digest, &odd])
     }
 
     /// Returns the tree that there has to be.
