@@ -15,8 +15,8 @@
 #   pull    a base of 65,000 entries from the registry onto the disk; also with round trips of 30
 #           and 150 ms
 #   cached  a build upon the same base that the cache has all of, likewise
-#   changed one file changed between two RUNs on the same base, which an earlier build has unpacked
-#           for it, or not
+#   changed one file changed between two RUNs on the same base, with and without a large layer that is
+#           cached above it, which an earlier build has unpacked for it, or not
 #   key     what a COPY of 200,000 files is looked up by, of which one has changed since it was last
 #   tail    what is left to do once the last RUN of a build has ended
 #   miss    the same build without a cache, and with one that has nothing of it

@@ -256,29 +256,45 @@ class Cached(Far):
 class Changed(Scenario):
     title = "One file changed between two RUNs on a base of 65,000 entries, and pushed"
 
+    # A layer such as that of an `apt-get install`.
+    INSTALLED = "RUN cp -a /usr/include /usr/lib/jvm /usr/lib/gcc /opt/\n"
+
     def prepare(self):
         address = self.registry.address
         run(["skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{BASES}/large:latest",
              f"docker://{address}/large:latest"])
         self.count = 0
         kept = f"--cache-dir={self.folder}/kept"
-        # The first one unpacks the base for the others.
-        self.build(kept)
+        # The first one unpacks the base for the others, the second one of each kind what is cached.
+        for first in ("", "", self.INSTALLED, self.INSTALLED):
+            self.build(first, kept)
         self.contenders = {
-            "zuwai, base unpacked before": lambda: self.build(kept),
+            "zuwai, base unpacked before": lambda: self.build("", kept),
+            "zuwai, base and a large cached RUN unpacked before":
+                lambda: self.build(self.INSTALLED, kept),
+            "zuwai, base unpacked before, a large cached RUN anew": self.build_layer_anew,
             "zuwai, base unpacked anew": self.build_anew,
         }
 
     def build_anew(self):
         fresh = self.folder / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
-        return self.build(f"--cache-dir={fresh}")
+        return self.build("", f"--cache-dir={fresh}")
 
-    def build(self, *arguments):
+    def build_layer_anew(self):
+        for below in (self.folder / "kept/zuwai/trees").glob("*/below"):
+            shutil.rmtree(below.parent)
+        cost = self.build(self.INSTALLED, f"--cache-dir={self.folder}/kept")
+        # What was removed of the other kind is made again.
+        self.build("", f"--cache-dir={self.folder}/kept")
+        return cost
+
+    def build(self, first, *arguments):
         self.count += 1
         address = self.registry.address
         context = self.context(
-            f"FROM {address}/large\nRUN echo hit >/hit\nCOPY file /file\nRUN wc -c /file >/size\n"
+            f"FROM {address}/large\n{first}RUN echo hit >/hit\nCOPY file /file\n"
+            "RUN wc -c /file >/size\n"
         )
         (context / "file").write_text(f"change {self.count}\n")
         return self.zuwai.build(
@@ -286,7 +302,10 @@ class Changed(Scenario):
         )
 
     def bounds(self, medians):
-        yield "wall seconds", medians["zuwai, base unpacked before"]["wall_s"], 1.5
+        for name in (
+            "zuwai, base unpacked before", "zuwai, base and a large cached RUN unpacked before"
+        ):
+            yield f"wall seconds, {name.removeprefix('zuwai, ')}", medians[name]["wall_s"], 1.5
 
 
 class Key(Scenario):
