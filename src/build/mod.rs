@@ -58,7 +58,10 @@ pub use error::BuildError;
 pub use mounts::MountsError;
 pub use network::{connect_for, fetch, registry};
 pub use options::BuildOptions;
-pub use outlook::{ChosenSandbox, ChosenTracker, FormTrial, Outlook, TrackerTrial, outlook};
+pub use outlook::{
+    ChosenSandbox, ChosenTracker, FormTrial, Outlook, TrackerTrial, TreesOutcome, TreesTrial,
+    outlook,
+};
 pub use reachable::examine_registries;
 pub use secrets::SecretError;
 

@@ -16,7 +16,8 @@ use super::roots::{admit, own_directories};
 use super::session::sandbox_options;
 use super::stay::Record;
 use super::tracking::{RECORDING, decide, limits};
-use super::trial::TrialPlace;
+use super::trees;
+use super::trial::{TrialPlace, why_no_overlay};
 use crate::sandbox::{Form, HostFiles, Refusal, Right, Sandbox, try_form};
 use crate::store::Store;
 
@@ -39,8 +40,30 @@ pub struct Outlook {
     pub trackers: Vec<TrackerTrial>,
     /// The one that a build takes, for stages that are worth it.
     pub tracker: Option<ChosenTracker>,
+    /// Whether unpacked images can be shared.
+    pub trees: Option<TreesTrial>,
     /// What would end a build that runs commands.
     pub error: Option<BuildError>,
+}
+
+/// Whether a stage's root can lie over an image that is unpacked in the directory that builds share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreesTrial {
+    /// That directory.
+    pub directory: PathBuf,
+    /// What came of it.
+    pub outcome: TreesOutcome,
+}
+
+/// What came of a trial of unpacked images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TreesOutcome {
+    /// They can be used.
+    Usable,
+    /// They cannot.
+    Refused(String),
+    /// There is no such directory.
+    NoDirectory,
 }
 
 /// A form of sandbox, and why it cannot be used, if it cannot.
@@ -146,6 +169,20 @@ impl Outlook {
         };
         let (choice, reason) = decide(options.snapshots.mode, refusal_of)?;
         self.tracker = Some(ChosenTracker { kind: choice.kind, reason });
+        self.trees = Some(try_trees(options, place));
         Ok(())
     }
+}
+
+fn try_trees(options: &BuildOptions, place: TrialPlace<'_>) -> TreesTrial {
+    let directory = options.shared.directory.clone();
+    let outcome = match why_no_overlay(place.sandbox.form()) {
+        Some(reason) => TreesOutcome::Refused(reason.to_owned()),
+        None if !directory.is_dir() => TreesOutcome::NoDirectory,
+        None => match trees::try_out(&directory, place.store.folder()) {
+            None => TreesOutcome::Usable,
+            Some(reason) => TreesOutcome::Refused(reason),
+        },
+    };
+    TreesTrial { directory, outcome }
 }

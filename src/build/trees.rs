@@ -262,6 +262,33 @@ impl Begun {
     }
 }
 
+/// Tries whether roots can lie over trees of `directory`; `work` is where stages write if that is on the
+/// same file system. Says why not, if they cannot. Leaves nothing behind.
+pub(super) fn try_out(directory: &Path, work: &Path) -> Option<String> {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let home = if device(directory) == device(work) { work } else { directory };
+    let folder = home.join(format!(".zuwai-tree-trial-{}", std::process::id()));
+    // A thread of its own: nobody else is to be on these mounts.
+    let tried = std::thread::scope(|scope| scope.spawn(|| mount_in(&folder)).join());
+    let refusal = tried.unwrap_or_else(|_| Err("it cannot be tried".to_owned())).err();
+    if let Err(error) = fs::remove_dir_all(&folder) {
+        tracing::debug!(path = %folder.display(), %error, "a trial's directory stays, or was none");
+    }
+    refusal
+}
+
+fn mount_in(folder: &Path) -> Result<(), String> {
+    let text = |error: &(dyn std::error::Error + 'static)| one_line(error);
+    let mounts = OwnMounts::enter().map_err(|error| text(&error))?;
+    let tree = folder.join("tree");
+    fs::create_dir_all(&tree).map_err(|error| {
+        format!("`{}` cannot be written to: {error}", folder.parent().unwrap_or(folder).display())
+    })?;
+    let trees = TreeStack::single(Rootfs::open(&tree).map_err(|error| text(&error))?);
+    let mounted = TreeOverlay::mount(&mounts, &trees, &mut Index::new(), &folder.join("scratch"));
+    mounted.map(drop).map_err(|error| text(&error))
+}
+
 fn not_used(error: &OverlayError) {
     tracing::debug!(error = %one_line(error), "no tree of the shared directory is used");
 }

@@ -47,7 +47,7 @@ impl TrialPlace<'_> {
 }
 
 /// Says why a form of sandbox has no overlays, if it has none.
-fn why_no_overlay(form: Form) -> Option<&'static str> {
+pub(super) fn why_no_overlay(form: Form) -> Option<&'static str> {
     match form {
         Form::Namespaces => None,
         Form::UserNamespace => {

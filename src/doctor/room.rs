@@ -4,11 +4,15 @@ use std::path::Path;
 
 use super::facts::{Facts, WorkDirectory};
 use super::finding::Finding;
-use crate::build::Outlook;
+use crate::build::{Outlook, TreesOutcome, TreesTrial};
 use crate::sandbox::{GroupLimits, Mount};
 
 pub(super) fn findings(facts: &Facts, outlook: &Outlook) -> Vec<Finding> {
-    let mut findings = vec![root(facts.root()), work_directory(&facts.work, outlook)];
+    let mut findings = vec![
+        root(facts.root()),
+        work_directory(&facts.work, outlook),
+        unpacked_images(outlook.trees.as_ref()),
+    ];
     findings.extend(limits(&facts.limits));
     findings.extend(mounts(facts));
     findings
@@ -40,6 +44,26 @@ fn work_directory(work: &WorkDirectory, outlook: &Outlook) -> Finding {
         (None, Some(_)) => Finding::no(ABOUT, found)
             .costs("no build has a place for its files")
             .given_by("an `emptyDir` mounted somewhere, and `--kaniko-dir` naming it"),
+    }
+}
+
+fn unpacked_images(trial: Option<&TreesTrial>) -> Finding {
+    const ABOUT: &str = "unpacked images";
+    let Some(TreesTrial { directory, outcome }) = trial else {
+        return Finding::not_tried(ABOUT, "not reached");
+    };
+    let directory = directory.display();
+    match outcome {
+        TreesOutcome::Usable => Finding::yes(
+            ABOUT,
+            format!("bases and cached layers can stay unpacked in `{directory}` for later builds"),
+        ),
+        TreesOutcome::NoDirectory => {
+            Finding::not_tried(ABOUT, format!("there is no `{directory}`: name a `--cache-dir`"))
+        }
+        TreesOutcome::Refused(reason) => Finding::no(ABOUT, reason.clone())
+            .costs("each build unpacks its base, and the cached layers upon it")
+            .given_by("`privileged: true`, and a `--cache-dir` on ext4, XFS or btrfs"),
     }
 }
 

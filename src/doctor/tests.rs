@@ -6,7 +6,7 @@ use snapshot::track::{Allowance, Bound, TrackerKind};
 
 use super::facts::{Facts, Inotify, Kernel, Process, WorkDirectory};
 use super::*;
-use crate::build::{FormTrial, TrackerTrial};
+use crate::build::{FormTrial, TrackerTrial, TreesOutcome, TreesTrial};
 use crate::sandbox::{Form, GroupLimits, Mount, Refusal, Right, SandboxError, SetupAction, Sign};
 
 fn mount(point: &str, kind: &str, is_read_only: bool) -> Mount {
@@ -94,6 +94,12 @@ fn outlook() -> Outlook {
             kind: TrackerKind::Inotify,
             reason: "overlay: no; fanotify: no".to_owned(),
         }),
+        trees: Some(TreesTrial {
+            directory: "/cache".into(),
+            outcome: TreesOutcome::Refused(
+                "commands run in the root of the container itself".to_owned(),
+            ),
+        }),
         error: None,
     }
 }
@@ -147,6 +153,22 @@ fn each_step_towards_namespaces_is_told_apart() {
     let mount = SetupAction::Mount { what: "proc".to_owned(), target: "/proc".to_owned() };
     check(Some(mount), [yes, no, not]);
     check(Some(SetupAction::PivotRoot), [yes, yes, no]);
+}
+
+#[test]
+fn unpacked_images_are_told_of_where_they_could_be() {
+    let found = |outcome| {
+        let trees = Some(TreesTrial { directory: "/kept".into(), outcome });
+        let found =
+            finding(&examination(&facts(), Outlook { trees, ..outlook() }), "unpacked images");
+        (found.verdict, found.found)
+    };
+    let usable = "bases and cached layers can stay unpacked in `/kept` for later builds";
+    assert_eq!(found(TreesOutcome::Usable), (Verdict::Yes, usable.to_owned()));
+    let absent = "there is no `/kept`: name a `--cache-dir`";
+    assert_eq!(found(TreesOutcome::NoDirectory), (Verdict::NotTried, absent.to_owned()));
+    let refused = TreesOutcome::Refused("refused".to_owned());
+    assert_eq!(found(refused), (Verdict::No, "refused".to_owned()));
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn an_ordinary_pod_is_told_what_a_build_does_in_it() {
         ("new privileges", "yes"),
         ("root file system", "yes"),
         ("work directory", "yes"),
+        ("unpacked images", "no"),
         ("tracker overlay", "no"),
         ("tracker fanotify", "no"),
         ("tracker inotify", "yes"),
@@ -101,7 +102,7 @@ fn a_privileged_pod_is_told_of_its_namespaces() {
     let test = "a_privileged_pod_is_told_of_its_namespaces";
     let Some(pod) = Pod::new(test) else { return };
     let mut pod = pod.option("--privileged", "").option("--empty-dir", "/work");
-    let (value, code) = doctor(&mut pod, "--kaniko-dir=/work");
+    let (value, code) = doctor(&mut pod, "--kaniko-dir=/work --cache-dir=/work");
     assert_eq!(code, "0\n", "{value:#}");
     for about in ["namespaces", "mounts in namespaces", "pivot_root", "user namespace"] {
         assert_eq!(verdict(&value, about), "yes", "{about}: {value:#}");
@@ -109,6 +110,8 @@ fn a_privileged_pod_is_told_of_its_namespaces() {
     assert_eq!(value["sandbox"]["form"], "namespaces");
     let works = verdict(&value, "tracker overlay") == "yes";
     assert_eq!(works, value["tracker"]["name"] == "overlay", "{value:#}");
+    // An overlay over what is unpacked has to be of the same kind.
+    assert_eq!(works, verdict(&value, "unpacked images") == "yes", "{value:#}");
 }
 
 #[test]
