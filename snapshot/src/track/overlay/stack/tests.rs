@@ -1,7 +1,7 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -255,4 +255,50 @@ fn an_index_of_something_else_makes_no_tree() {
     write(inside(new.rootfs()).join("unknown"), "x");
     let made = new.finish(&fixture.mounts, &mut index, &fixture.at("new"));
     assert!(matches!(made, Err(OverlayError::Unlike { .. })), "{made:?}");
+}
+
+/// A generator of equal numbers for equal seeds.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(self.0 >> 33).expect("31 bits") % limit
+    }
+}
+
+const NAMES: [&str; 12] =
+    ["a", "b", "a/a", "a/b", "b/a", "b/b", "c", "a/a/c", "c/a", "b/a/b", "c/b/a", "a/b/c"];
+
+/// Does what layers do: everything but to move directories.
+fn do_something(at: &Path, numbers: &mut Numbers) {
+    let mut any = || at.join(NAMES[numbers.below(NAMES.len())]);
+    let (one, two) = (any(), any());
+    // Most of it is possible, and what is not changes nothing.
+    let _ = match numbers.below(12) {
+        0 | 1 => fs::write(&one, format!("{}", numbers.below(1000))),
+        2 | 3 => fs::create_dir_all(&one),
+        4 if !one.is_dir() => fs::rename(&one, &two),
+        5 | 6 => fs::remove_file(&one),
+        7 => fs::remove_dir_all(&one),
+        8 | 9 => fs::hard_link(&one, &two),
+        10 => symlink("a/b", &one),
+        _ => fs::set_permissions(&one, fs::Permissions::from_mode(0o700)),
+    };
+}
+
+#[test]
+fn whatever_is_written_is_seen_in_a_stack() {
+    for seed in 0..60 {
+        let mut numbers = Numbers(seed);
+        let fill = |at: &Path, numbers: &mut Numbers| {
+            (0..30).for_each(|_| do_something(at, numbers));
+        };
+        let Some(mut trees) = Fixture::new(|at| fill(at, &mut numbers)) else { return };
+        for depth in 2..6 {
+            let count = numbers.below(9);
+            let added = trees.add(|at| (0..count).for_each(|_| do_something(at, &mut numbers)));
+            assert!(added.is_ok(), "seed {seed}, depth {depth}: {added:?}");
+        }
+    }
 }
