@@ -40,6 +40,11 @@ impl<'a> KnownContexts<'a> {
         self.contexts.get(context.root().host_path()).unwrap_or(&self.nothing)
     }
 
+    /// Tells whether nothing is known of any context, nor can be kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.contexts.is_empty()
+    }
+
     /// Keeps what was found out.
     pub(super) fn keep(&self) {
         for (path, known) in &self.contexts {

@@ -1,17 +1,18 @@
 //! Changes to layers: written, compressed and kept, and on their way to registries where they are
 //! part of the image.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use snapshot::layer::{Contents, Listener, WrittenLayer, write_layer};
-use snapshot::{Changeset, Digest, FileKind, RootfsPath};
+use snapshot::{Changeset, Digest, FileKind, RootfsPath, Stamp};
 
 use super::error::StepError;
 use super::options::UnchangedSteps;
 use super::session::Session;
 use crate::cache::StoredLayer;
+use crate::context::Known;
 use crate::image::{Image, Layer, descriptor};
 use crate::plan::Step;
 use crate::report::event::{Event, Gauge, LayerCounts, LongWork, Phase};
@@ -72,6 +73,8 @@ pub(super) struct Made {
     pub(super) earlier: Vec<StoredLayer>,
     /// Its own layer; `None`: it changed nothing more.
     pub(super) new: Option<NewLayer>,
+    /// What is in files of a context that went there, by what these were like.
+    pub(super) known: HashMap<Stamp, Known>,
 }
 
 impl Made {

@@ -20,7 +20,7 @@ use super::roots::{Home, Root};
 use super::session::Session;
 use super::timed;
 use super::tracking::{Tracking, Work};
-use crate::execute::{ExecuteError, Outline};
+use crate::execute::{ExecuteError, Followed, Outline};
 use crate::image::{History, Image, Layer};
 use crate::plan::{CopySource, PlannedStage, Step, StepKind};
 use crate::report::event::{Event, Phase};
@@ -82,6 +82,8 @@ pub(super) struct StageRun<'a> {
     waiting: Vec<(History, bool)>,
     /// What is in files that the last copy has put, where that is known.
     copied: HashMap<RootfsPath, Digest>,
+    /// Where files of a context went with it, where somebody asks.
+    followed: Followed,
 }
 
 /// What the steps write to.
@@ -140,8 +142,20 @@ impl<'a> StageRun<'a> {
             Held::Files(root) => Ground::Files(Files::new(session, root)?),
         };
         let (base, waiting) = (image.clone(), Vec::new());
-        let (copied, current) = (HashMap::new(), 0);
-        Ok(Self { session, steps, tracking, base, image, ground, layers, current, waiting, copied })
+        let (copied, followed, current) = (HashMap::new(), Followed::default(), 0);
+        Ok(Self {
+            session,
+            steps,
+            tracking,
+            base,
+            image,
+            ground,
+            layers,
+            current,
+            waiting,
+            copied,
+            followed,
+        })
     }
 
     /// Runs the steps and returns the image and files that they make, its config still that of the
@@ -197,6 +211,9 @@ impl<'a> StageRun<'a> {
             self.begin_record()?;
         }
         self.current = number;
+        if let Some(caching) = self.steps.caching {
+            caching.begin_step(self.steps.position, number, step);
+        }
         let touched = self.execute(&step.kind, supply)?;
         if self.layers == Layers::NotNeeded {
             return Ok(());

@@ -12,7 +12,8 @@ mod run;
 mod workdir;
 
 pub use copy::{
-    ContentDigests, Copied, Input, InputContent, Seen, Source, Target, Watch, copy, inputs, look,
+    ContentDigests, Copied, Followed, Input, InputContent, Seen, Source, Target, Watch, copy,
+    inputs, look,
 };
 pub use error::ExecuteError;
 pub use outline::Outline;

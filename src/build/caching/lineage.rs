@@ -15,13 +15,13 @@ pub(super) struct Lineage {
 }
 
 impl Lineage {
-    pub(super) fn new(keys: &Keys) -> Self {
+    pub(super) fn new(keys: &Keys<'_>) -> Self {
         Self { stages: vec![None; keys.stage_count()] }
     }
 
     /// Starts a stage: from its base's files, or from another stage with all that its commands have
     /// made.
-    pub(super) fn begin(&mut self, keys: &Keys, position: usize) {
+    pub(super) fn begin(&mut self, keys: &Keys<'_>, position: usize) {
         let start = match keys.base_stage(position) {
             Some(base) => self.of(base).copied(),
             None => keys.base(position).copied(),

@@ -1,23 +1,33 @@
 //! Asking caches what they have of a build's steps.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt};
 
 use super::plan::evaluate;
+use super::reading::reads_context;
 use super::{Caching, Early, Hits};
 use crate::build::bases::{Bases, Origin};
+use crate::build::needs::runs;
 use crate::build::session::Session;
 use crate::cache::{Entry, Key, KeyWriter, LayerCache, Looked, LookedBuild};
 use crate::image::Platform;
-use crate::plan::Plan;
+use crate::plan::{Base, Plan, PlannedStage};
 use crate::report::event::Event;
 use crate::report::fault::one_line;
 use crate::store::Layout;
 
 /// Lookups that are on their way at once.
 const PARALLEL_LOOKUPS: usize = 16;
+
+/// What a cache says when it is asked for the last build.
+enum Answer {
+    /// It had these.
+    Listed(Vec<Entry>),
+    /// It cannot be asked on.
+    Failed,
+}
 
 /// Entries that were found, and the numbers of the caches that have them.
 pub(super) type FoundEntries = BTreeMap<Key, (usize, Entry)>;
@@ -26,7 +36,8 @@ impl Caching<'_> {
     /// Asks for all steps, and returns those that need not be taken.
     ///
     /// One cache is asked after the other, each for what those before it have not: first for what the
-    /// last build of the same had, then for all that is not among that at once.
+    /// last build of the same had, then for all that is not among that at once. Where more files have to
+    /// be read for keys behind a command, the commands before them are asked for first.
     pub(in crate::build) fn look_up(
         &self,
         bases: &Bases<'_>,
@@ -34,25 +45,16 @@ impl Caching<'_> {
         early: Option<Early>,
     ) -> Hits {
         let mut early = early;
-        let wanted = self.wanted(plan);
-        let mut found = FoundEntries::new();
-        for (number, cache) in self.caches.iter().enumerate() {
-            let missing = |found: &FoundEntries| -> Vec<Key> {
-                wanted.iter().filter(|key| !found.contains_key(key)).copied().collect()
-            };
-            let before = missing(&found);
-            if before.is_empty() {
+        let (mut asked, mut found) = (BTreeSet::new(), FoundEntries::new());
+        let mut answers: Vec<Option<Answer>> = self.caches.iter().map(|_| None).collect();
+        loop {
+            let mut wanted = self.wanted(plan, &asked, &found);
+            wanted.retain(|key| !asked.contains(key));
+            if wanted.is_empty() {
                 break;
             }
-            let mut has = FoundEntries::new();
-            let early = early.take();
-            if self.ask_for_build(number, cache, early, &before, &mut has) {
-                let left = before.into_iter().filter(|key| !has.contains_key(key)).collect();
-                self.ask_for_steps(number, cache, left, &mut has);
-            }
-            if !has.is_empty() && self.origin(number, cache).is_some() {
-                found.extend(has);
-            }
+            self.ask_for(&wanted, &mut answers, &mut early, &mut found);
+            asked.extend(wanted);
         }
         let hits = evaluate(self, plan, &found);
         for hit in hits.iter() {
@@ -71,20 +73,70 @@ impl Caching<'_> {
         hits
     }
 
-    /// Returns the keys of all steps whose layers may be cached, each once.
-    fn wanted(&self, plan: &Plan) -> Vec<Key> {
+    /// Asks one cache after the other.
+    fn ask_for(
+        &self,
+        wanted: &[Key],
+        answers: &mut [Option<Answer>],
+        early: &mut Option<Early>,
+        found: &mut FoundEntries,
+    ) {
+        for ((number, cache), answer) in self.caches.iter().enumerate().zip(answers) {
+            let before: Vec<Key> =
+                wanted.iter().filter(|key| !found.contains_key(key)).copied().collect();
+            if before.is_empty() {
+                break;
+            }
+            let mut has = FoundEntries::new();
+            let answer =
+                answer.get_or_insert_with(|| self.ask_for_build(number, cache, early.take()));
+            if let Answer::Listed(listed) = answer {
+                let listed = listed.iter().filter(|entry| before.contains(&entry.key));
+                has.extend(listed.map(|entry| (entry.key, (number, entry.clone()))));
+                let left = before.into_iter().filter(|key| !has.contains_key(key)).collect();
+                self.ask_for_steps(number, cache, left, &mut has);
+            }
+            if !has.is_empty() && self.origin(number, cache).is_some() {
+                found.append(&mut has);
+            }
+        }
+    }
+
+    /// Returns the keys of the steps whose layers may be cached, each once, as far as they can be of
+    /// use by what was `found` of those that were `asked` for.
+    fn wanted(&self, plan: &Plan, asked: &BTreeSet<Key>, found: &FoundEntries) -> Vec<Key> {
         let mut wanted: Vec<Key> = Vec::new();
+        let mut is_new: Vec<bool> = Vec::with_capacity(plan.stages.len());
         for (position, stage) in plan.stages.iter().enumerate() {
-            let keys: Vec<Key> = match self.session.is_single_snapshot() {
-                true if !self.is_stage_cached(stage) => Vec::new(),
-                true => self.stage_key(position, stage).into_iter().collect(),
+            let mut keys = Vec::new();
+            let is = |source: usize| is_new.get(source).copied().unwrap_or(true);
+            let mut new = self.is_lazy && matches!(stage.base, Base::Stage(base) if is(base));
+            match self.session.is_single_snapshot() {
+                true if !self.is_stage_cached(stage) => {}
+                true => keys.extend(self.stage_key(position, stage)),
                 false => {
-                    let steps = stage.steps.iter().enumerate();
-                    let cached = steps.filter(|(_, step)| self.is_cached(step));
-                    let keys = cached.filter_map(|(number, _)| self.keys.step(position, number));
-                    keys.copied().collect()
+                    for (number, step) in stage.steps.iter().enumerate() {
+                        new |= self.is_lazy && step.source_stages().any(is);
+                        if new {
+                            break;
+                        }
+                        if !self.is_cached(step) {
+                            new |= self.is_lazy && runs(step);
+                            continue;
+                        }
+                        let Some(key) = self.keys.step(position, number).copied() else { continue };
+                        keys.push(key);
+                        // Nothing that follows counts where it is missing; while that is not known,
+                        // no file is read for what follows.
+                        let is_missing = match asked.contains(&key) {
+                            true => !found.contains_key(&key),
+                            false => asked.is_empty() && reads_context_after(stage, number),
+                        };
+                        new |= self.is_lazy && runs(step) && is_missing;
+                    }
                 }
-            };
+            }
+            is_new.push(new);
             for key in keys {
                 if !wanted.contains(&key) {
                     wanted.push(key);
@@ -94,15 +146,8 @@ impl Caching<'_> {
         wanted
     }
 
-    /// Asks a cache for what the last build had; tells whether it can be asked on.
-    fn ask_for_build(
-        &self,
-        number: usize,
-        cache: &LayerCache,
-        early: Option<Early>,
-        wanted: &[Key],
-        has: &mut FoundEntries,
-    ) -> bool {
+    /// Asks a cache for what the last build had.
+    fn ask_for_build(&self, number: usize, cache: &LayerCache, early: Option<Early>) -> Answer {
         let looked = async {
             // It was the first one that was asked, which is the first here.
             match early {
@@ -115,24 +160,23 @@ impl Caching<'_> {
         };
         match self.waited(looked) {
             Some(Ok(LookedBuild::Found(record))) => {
-                let entries = record.entries.iter().filter(|entry| wanted.contains(&entry.key));
-                has.extend(entries.map(|entry| (entry.key, (number, entry.clone()))));
+                let entries = record.entries.clone();
                 let mut last = self.last.borrow_mut();
                 if last.is_none() {
                     *last = Some((number, record));
                 }
-                true
+                Answer::Listed(entries)
             }
-            Some(Ok(LookedBuild::Absent)) => true,
+            Some(Ok(LookedBuild::Absent)) => Answer::Listed(Vec::new()),
             Some(Ok(LookedBuild::Unusable(error))) => {
                 self.distrust(cache, &self.build_key, &error.to_string());
-                true
+                Answer::Listed(Vec::new())
             }
             Some(Err(error)) => {
                 self.has_failed(number, error);
-                false
+                Answer::Failed
             }
-            None => false,
+            None => Answer::Failed,
         }
     }
 
@@ -212,6 +256,11 @@ impl Caching<'_> {
         let text = format!("`{name}` of the layer cache is not used: {why}");
         self.session.events.send(Event::Warning { text });
     }
+}
+
+/// Tells whether a step after one reads a context.
+fn reads_context_after(stage: &PlannedStage, number: usize) -> bool {
+    stage.steps.iter().skip(number + 1).any(reads_context)
 }
 
 /// Names what a build has in a cache, whatever its files and arguments are: the last build of the same

@@ -1,8 +1,9 @@
 //! Layers of earlier builds in place of steps.
 //!
-//! Every key is known before the first step: a step's is made of the keys before it and of what it
-//! reads, never of what was made. So all are asked for at once. What follows a command that the cache
-//! has not is made anew, because it could have been made upon something else; a COPY or a WORKDIR
+//! Every key can be known before the first step: a step's is made of the keys before it and of what it
+//! reads, never of what was made. So all are asked for at once; where files have to be read for them, all
+//! up to the first commands, and the others once these are known to be there. What follows a command that
+//! the cache has not is made anew, because it could have been made upon something else; a COPY or a WORKDIR
 //! makes the same of the same, so that what follows one that is missing can still be had. A hit is a
 //! descriptor: its bytes are fetched only when a later step needs files.
 //!
@@ -41,7 +42,7 @@ use snapshot::layer::Changed;
 use super::bases::Bases;
 use super::error::BuildError;
 use super::layers::Made;
-use super::options::{CacheOptions, CachePlace, NewLayers};
+use super::options::{CacheOptions, CachePlace, CopyDeltas, NewLayers};
 use super::session::Session;
 use crate::cache::{
     BuildParts, BuildRecord, CacheError, Circumstances, Entry, Key, LayerCache, NewEntry, Pushes,
@@ -75,7 +76,10 @@ pub(super) struct Caching<'a> {
     caches: Vec<Arc<LayerCache>>,
     /// `None`: no new layers are stored.
     pushes: Option<Pushes>,
-    keys: Keys,
+    keys: Keys<'a>,
+    /// Steps are asked for as far as those before them are known to be cached, and then once they are
+    /// made; otherwise all before the first step.
+    is_lazy: bool,
     lineage: RefCell<Lineage>,
     /// Names what this build has in a cache as a whole.
     build_key: Key,
@@ -90,8 +94,6 @@ pub(super) struct Caching<'a> {
     has_given_up: Cell<bool>,
     /// The first file of a context that was not what it was for the keys.
     changed: Changed,
-    /// The first step that has read something else than its key was made of.
-    misread: Cell<Option<(usize, usize)>>,
     is_change_told: Cell<bool>,
 }
 
@@ -112,8 +114,8 @@ impl<'a> Caching<'a> {
     /// be believed.
     pub(super) fn open(
         session: &'a Session<'a>,
-        bases: &Bases<'_>,
-        plan: &Plan,
+        bases: &'a Bases<'a>,
+        plan: &'a Plan,
         purpose: Purpose,
     ) -> Result<Option<Self>, BuildError> {
         let Some(options) = session.options.cache.as_ref() else { return Ok(None) };
@@ -145,6 +147,15 @@ impl<'a> Caching<'a> {
                 false => stage.steps.iter().rposition(is_cached).map(|last| last + 1),
                 true => single::is_stage_cached(stage, &is_cached).then_some(stage.steps.len()),
             });
+        // Neither one layer a stage nor one on top of earlier ones can do without a key, nor can what
+        // later builds are to know of the files.
+        let is_lazy = !session.is_single_snapshot()
+            && options.copy_deltas == CopyDeltas::Never
+            && keys.remembers_nothing();
+        if !is_lazy {
+            keys.find_all();
+            keys.keep();
+        }
         let lineage = RefCell::new(Lineage::new(&keys));
         Ok(Some(Self {
             session,
@@ -161,7 +172,7 @@ impl<'a> Caching<'a> {
             is_warned: Cell::new(false),
             has_given_up: Cell::new(false),
             changed: Changed::default(),
-            misread: Cell::default(),
+            is_lazy,
             is_change_told: Cell::default(),
         }))
     }
@@ -191,6 +202,12 @@ impl<'a> Caching<'a> {
         if !step.makes_layer() {
             return;
         }
+        if self.is_lazy && !self.stores_more() {
+            // Nobody asks for its key any more, but for a change somebody may have to be told.
+            _ = self.pushes.is_some() && self.is_as_keyed((position, number), step);
+            return;
+        }
+        self.keys.find_after((position, number), &made.known);
         let is_believed = self.is_as_keyed((position, number), step);
         let mut lineage = self.lineage.borrow_mut();
         lineage.enter(position, step);

@@ -129,10 +129,19 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries)
             }
             lineage.enter(position, step);
             new |= step.source_stages().any(|source| is(&is_new, source));
-            let key = caching.keys.step(position, number);
             let (mut hit, mut note) = (None, None);
+            // Nobody has to know what is made upon something else.
+            let key = match new {
+                true => None,
+                false => caching.keys.step(position, number),
+            };
             match key {
-                Some(key) if !new && caching.is_cached(step) => {
+                None if new => {
+                    note = caching
+                        .is_cached(step)
+                        .then(|| "not cached: what it is made upon is not".to_owned());
+                }
+                Some(key) if caching.is_cached(step) => {
                     hit = self::hit(caching, key, lineage.of(position), found);
                     let why = match &hit {
                         Some(_) => None,
@@ -146,12 +155,7 @@ pub(super) fn evaluate(caching: &Caching<'_>, plan: &Plan, found: &FoundEntries)
                     });
                     new |= hit.is_none() && runs(step);
                 }
-                Some(_) => {
-                    if caching.is_cached(step) {
-                        note = Some("not cached: what it is made upon is not".to_owned());
-                    }
-                    new |= runs(step);
-                }
+                Some(_) => new |= runs(step),
                 // It cannot be read, so it will fail and say why; or nobody asks for it.
                 None => {
                     if caching.is_cached(step) && waits_for_fetch(caching, step) {

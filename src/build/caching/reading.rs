@@ -41,6 +41,13 @@ pub(super) fn add_fetched(made_of: &mut MadeOf, remote: Remote<'_>, identity: &R
     });
 }
 
+/// Tells whether a step reads a context.
+pub(super) fn reads_context(step: &Step) -> bool {
+    let is_context =
+        |from: &CopySource| matches!(from, CopySource::Context | CopySource::NamedContext(_));
+    Reads::of_step(step).iter().any(|reads| is_context(&reads.copy.from))
+}
+
 /// What a step reads of another tree.
 pub(super) struct Reads {
     pub(super) copy: CopyStep,

@@ -12,7 +12,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    fn count(self) -> usize {
+    pub(super) fn count(self) -> usize {
         match self {
             Self::Nothing => 0,
             Self::Steps(count) => count,

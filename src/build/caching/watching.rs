@@ -1,15 +1,17 @@
 //! Whether what steps read of contexts is what their keys were made of.
 //!
-//! All keys are found out before the first step. A file that changes between then and the copy of it
-//! would put other files into the cache under the key of these, for everybody who has these. So each
-//! reading is compared with the one for the key; where they differ, the image is what was copied, and
-//! nothing that is made from then on is stored. What is compared is what `statx` says, as a tracker
+//! Keys are found out before the first step, or after the step, where nobody has asked before. A file
+//! that changes between that and the copy of it would put other files into the cache under the key of
+//! these, for everybody who has these. So each reading is compared with the one for the key; where they
+//! differ, the image is what was copied, and nothing that is made from then on is stored. What is compared is what `statx` says, as a tracker
 //! does: on tmpfs, a store to a mapped file is seen by nobody.
 
+use jiff::Timestamp;
 use snapshot::RootfsPath;
 
 use super::Caching;
-use super::reading::{Reads, context_of};
+use super::keys::Place;
+use super::reading::{Reading, Reads, context_of, reads_context};
 use crate::execute::{Watch, look};
 use crate::plan::{Step, StepKind};
 use crate::report::event::Event;
@@ -22,23 +24,40 @@ impl Caching<'_> {
         matters.then(|| self.keys.watch(&self.changed))
     }
 
-    /// Compares what a step has read of a context with what its key was made of.
-    pub(in crate::build) fn has_read(&self, position: usize, number: usize, watch: &Watch) {
-        let Some(reading) = self.keys.reading(position, number) else { return };
-        if watch.take().sum != reading.seen.sum && self.misread.get().is_none() {
-            self.misread.set(Some((position, number)));
+    /// Tells whether the key of a step is found out after it.
+    pub(in crate::build) fn asks_later(&self, place: Place) -> bool {
+        self.keys.is_open(place)
+    }
+
+    /// Compares what a step has read of a context, from `began` on, with what its key was made of, or
+    /// will be.
+    pub(in crate::build) fn has_read(&self, place: Place, began: Timestamp, watch: &Watch) {
+        self.keys.has_read(place, Reading { seen: watch.take(), began });
+    }
+
+    /// Finds out the key of a step before it, if it shows files of a context to a command: what that
+    /// has read is not known after it.
+    pub(in crate::build) fn begin_step(&self, position: usize, number: usize, step: &Step) {
+        let is_shown = || matches!(step.kind, StepKind::Run(_)) && reads_context(step);
+        if self.is_lazy && is_shown() && self.stores_more() {
+            self.keys.step(position, number);
         }
+    }
+
+    /// Tells whether anything that is made from now on may be stored.
+    pub(super) fn stores_more(&self) -> bool {
+        self.pushes.is_some() && !self.has_seen_changes()
     }
 
     /// Tells whether some file is known to have changed since it was read for a key: then what is known
     /// of its content is of no use.
     pub(super) fn has_seen_changes(&self) -> bool {
-        self.misread.get().is_some() || self.changed.first().is_some()
+        self.keys.misread().is_some() || self.changed.first().is_some()
     }
 
     /// Tells whether all that steps have read so far, this one among them, is what their keys were
     /// made of; says so where it is not, once.
-    pub(super) fn is_as_keyed(&self, place: (usize, usize), step: &Step) -> bool {
+    pub(super) fn is_as_keyed(&self, place: Place, step: &Step) -> bool {
         if self.is_other(place, step) && self.changed.first().is_none() {
             let file = self.keys.first_change(self.session, place, step).ok().flatten();
             let path = file.and_then(|file| RootfsPath::new(file.trim_end_matches('/')).ok());
@@ -62,12 +81,11 @@ impl Caching<'_> {
     /// Tells whether a step has read something else than its key was made of. What a command was shown
     /// is looked at again for that; what had only just changed when it was read for the key is read
     /// again, because another change may have the same time.
-    fn is_other(&self, place: (usize, usize), step: &Step) -> bool {
-        if self.misread.get().is_some() {
+    fn is_other(&self, place: Place, step: &Step) -> bool {
+        if self.keys.misread().is_some() {
             return true;
         }
-        let (Some(reading), Some(watch)) = (self.keys.reading(place.0, place.1), self.watch())
-        else {
+        let (Some(reading), Some(watch)) = (self.keys.reading(place), self.watch()) else {
             return false;
         };
         if matches!(step.kind, StepKind::Run(_)) {

@@ -22,6 +22,7 @@ impl StageRun<'_> {
     /// Makes a layer of what steps added to the outline, if they did.
     pub(super) fn outline_layer(&mut self, earlier: Option<Earlier>) -> Result<Made, StepError> {
         let (session, layers, headers) = (self.session, self.layers, self.headers());
+        let mut followed = std::mem::take(&mut self.followed);
         let Ground::Outline(outline) = &mut self.ground else { return Ok(Made::default()) };
         session.events.send(Event::SnapshotStarted { reach: SnapshotReach::Files });
         let start = Instant::now();
@@ -39,13 +40,15 @@ impl StageRun<'_> {
         let (earlier, Delta { changes, same }) = go_on(session, earlier, changes, &now)?;
         same.iter().for_each(|(path, digest)| outline.record_content(path, digest));
         if changes.is_empty() {
-            return Ok(Made { earlier, new: None });
+            return Ok(Made { earlier, ..Made::default() });
         }
         let sink = layers.sink(session)?;
-        let on_content: &mut dyn FnMut(&_, &_) =
-            &mut |path, digest| outline.record_content(path, digest);
+        let on_content: &mut dyn FnMut(&RootfsPath, &Digest) = &mut |path, digest| {
+            followed.learn(path, digest);
+            outline.record_content(path, digest);
+        };
         let new = write(session, &changes, contents, sink, Told { headers, on_content })?;
-        Ok(Made { earlier, new: Some(new) })
+        Ok(Made { earlier, new: Some(new), known: followed.into_known() })
     }
 
     /// Looks for changes where they can be and writes them as a layer, if there are any.
@@ -62,6 +65,7 @@ impl StageRun<'_> {
         session.events.send(Event::SnapshotStarted { reach });
         let (layers, headers) = (self.layers, self.headers());
         let copied = std::mem::take(&mut self.copied);
+        let mut followed = std::mem::take(&mut self.followed);
         let files = self.files();
         let start = Instant::now();
         let was_recorded = tracked.by.is_some();
@@ -86,16 +90,18 @@ impl StageRun<'_> {
             files.snapshotter.record_content(path, digest);
         }
         if changeset.is_empty() {
-            return Ok(Made { earlier, new: None });
+            return Ok(Made { earlier, ..Made::default() });
         }
         let sink = layers.sink(session)?;
         let contents =
             files.home.contents(&files.rootfs, &changeset).map_err(ExecuteError::from)?;
         let snapshotter = &mut files.snapshotter;
-        let on_content: &mut dyn FnMut(&_, &_) =
-            &mut |path, digest| snapshotter.record_content(path, digest);
+        let on_content: &mut dyn FnMut(&RootfsPath, &Digest) = &mut |path, digest| {
+            followed.learn(path, digest);
+            snapshotter.record_content(path, digest);
+        };
         let new = write(session, &changeset, contents, sink, Told { headers, on_content })?;
-        Ok(Made { earlier, new: Some(new) })
+        Ok(Made { earlier, new: Some(new), known: followed.into_known() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What each step of a stage does to its files, or to their outline.
 
+use jiff::Timestamp;
 use snapshot::track::Tracked;
 use snapshot::{Rootfs, RootfsPath};
 
@@ -8,7 +9,7 @@ use crate::build::error::StepError;
 use crate::build::islands::Islands;
 use crate::build::overlays::Recording;
 use crate::build::{mounts, overlays, timed};
-use crate::execute::{self, Copied, Invocation, Source};
+use crate::execute::{self, Copied, Followed, Invocation, Source};
 use crate::plan::{CopySource, CopyStep, Footing, RunStep, Step, StepKind};
 use crate::report::event::{Event, Phase};
 use crate::sandbox::OutputLine;
@@ -157,6 +158,7 @@ impl StageRun<'_> {
     ) -> Result<Copied, StepError> {
         let session = self.session;
         let fetched = session.fetched(copy)?;
+        self.followed = Followed::default();
         let mut copied = match &copy.from {
             CopySource::Context | CopySource::NamedContext(_) => {
                 let context = match &copy.from {
@@ -170,8 +172,15 @@ impl StageRun<'_> {
                     .with_digests(digests);
                 match self.steps.caching.and_then(|caching| Some((caching, caching.watch()?))) {
                     Some((caching, watch)) => {
+                        let place = (self.steps.position, self.current);
+                        // What is fetched or written for it may go where a file of the context went.
+                        let is_plain = copy.inline.is_empty() && copy.remotes().next().is_none();
+                        let follows = is_plain && caching.asks_later(place);
+                        let watch = if follows { watch.following() } else { watch };
+                        let began = Timestamp::now();
                         let copied = self.copy_from(&source.watched_by(&watch), copy, own)?;
-                        caching.has_read(self.steps.position, self.current, &watch);
+                        caching.has_read(place, began, &watch);
+                        self.followed = watch.take_followed();
                         copied
                     }
                     None => self.copy_from(&source, copy, own)?,

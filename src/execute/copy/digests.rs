@@ -1,6 +1,6 @@
 //! Digests of what is in a context's files: by several threads, and of each file once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -25,6 +25,10 @@ const BUFFER_BYTES: usize = 128 << 10;
 pub struct ContentDigests {
     threads: NonZeroUsize,
     known: RefCell<HashMap<Stamp, Digest>>,
+    /// What is known only while it is asked for once.
+    for_now: RefCell<HashMap<Stamp, Known>>,
+    /// How many files were asked for of which that was not so.
+    asked_count: Cell<u64>,
     /// Whether what earlier builds have found out is remembered too.
     remembers_all: bool,
 }
@@ -50,12 +54,33 @@ impl Unread {
 impl ContentDigests {
     /// Knows nothing yet, and reads with at most so many threads.
     pub fn new(threads: NonZeroUsize) -> Self {
-        Self { threads, known: RefCell::default(), remembers_all: false }
+        Self {
+            threads,
+            known: RefCell::default(),
+            for_now: RefCell::default(),
+            asked_count: Cell::default(),
+            remembers_all: false,
+        }
     }
 
     /// Remembers what earlier builds have found out too, for [`ContentDigests::get`].
     pub fn remembering_all(self) -> Self {
         Self { remembers_all: true, ..self }
+    }
+
+    /// Takes what a copy has found in the files that it has read, until something else is taken.
+    pub fn take_for_now(&self, known: HashMap<Stamp, Known>) {
+        self.for_now.replace(known);
+    }
+
+    /// Returns what is known for now of a file that looks like this.
+    pub(super) fn get_for_now(&self, metadata: &Metadata) -> Option<Known> {
+        self.for_now.borrow().get(&metadata.stamp()).copied()
+    }
+
+    /// Returns of how many files the content was asked for that was not known for now.
+    pub fn asked_count(&self) -> u64 {
+        self.asked_count.get()
     }
 
     /// Returns the digest of a file that looks like this, if somebody has asked for it.
@@ -76,6 +101,7 @@ impl ContentDigests {
         source: &Source<'_>,
         files: &[&Unread],
     ) -> Result<Vec<Digest>, ExecuteError> {
+        self.asked_count.set(self.asked_count.get() + files.len() as u64);
         let mut known = self.known.borrow_mut();
         let mut wanted = HashSet::new();
         let is_new =

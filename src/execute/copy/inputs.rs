@@ -196,7 +196,10 @@ impl Walk<'_> {
         };
         // Of a file that is known to have none they are not asked for.
         let known = match (&first, metadata.kind) {
-            (None, FileKind::Regular) => self.source.known().and_then(|known| known.get(metadata)),
+            (None, FileKind::Regular) => {
+                let known = digests.and_then(|digests| digests.get_for_now(metadata));
+                known.or_else(|| self.source.known().and_then(|known| known.get(metadata)))
+            }
             _ => None,
         };
         let xattrs = match known {

@@ -28,7 +28,7 @@ pub use inputs::{Input, InputContent, inputs, look};
 pub(in crate::execute) use source::Found;
 pub use source::Source;
 pub use target::Target;
-pub use watch::{Seen, Watch};
+pub use watch::{Followed, Seen, Watch};
 
 use super::ExecuteError;
 use super::identity::{Ownership, file_ownership, owner_in_numbers};

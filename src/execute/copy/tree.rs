@@ -11,6 +11,8 @@ use super::exclude::Excludes;
 use super::ground::{Dress, From, Ground, Place};
 use super::parents::Picked;
 use super::source::{Found, Source};
+use super::watch::Watch;
+use crate::context::Attributes;
 use crate::execute::ExecuteError;
 use crate::execute::identity::Ownership;
 use crate::plan::FileMode;
@@ -94,6 +96,7 @@ impl<'a> Copier<'a> {
     ///
     /// Its files belong to whom it says, or to the step's owner; no link in it leads out of `to`.
     pub fn extract(&mut self, from: &Found, to: &RootfsPath) -> Result<(), ExecuteError> {
+        self.source.watch().into_iter().for_each(Watch::lose_track);
         self.ground.extract(self.source, from, to, self.owner, &mut self.copied)
     }
 
@@ -221,7 +224,7 @@ impl<'a> Copier<'a> {
         if metadata.kind == FileKind::Regular && metadata.nlink > 1 {
             match first_names.get(&metadata.inode()) {
                 Some(first) if self.ground.link(first, &place)? => {
-                    self.note_content(from, path);
+                    self.note_content(from, path, Attributes::Some);
                     self.count(path.clone());
                     return Ok(());
                 }
@@ -231,8 +234,12 @@ impl<'a> Copier<'a> {
             }
         }
         let dress = self.dress_of(from)?;
+        let attributes = match dress.xattrs.is_empty() {
+            true => Attributes::None,
+            false => Attributes::Some,
+        };
         self.copied.bytes += self.ground.put(from, &place, &dress)?;
-        self.note_content(from, path);
+        self.note_content(from, path, attributes);
         if metadata.kind != FileKind::Regular {
             from.check(|| from.directory.metadata(from.name).ok().flatten());
         }
@@ -241,7 +248,11 @@ impl<'a> Copier<'a> {
     }
 
     /// Notes what is in a file that was put to `path`.
-    fn note_content(&mut self, from: &From<'_>, path: &RootfsPath) {
+    fn note_content(&mut self, from: &From<'_>, path: &RootfsPath, attributes: Attributes) {
+        if let Some(watch) = from.watch {
+            let is_file = from.metadata.kind == FileKind::Regular;
+            watch.put(path, is_file.then_some((from.metadata, attributes)));
+        }
         match self.source.digest_of(from.metadata) {
             Some(digest) if from.metadata.kind == FileKind::Regular => {
                 self.copied.contents.insert(path.clone(), digest);

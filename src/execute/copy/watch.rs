@@ -5,11 +5,14 @@
 //! changes a file moves its ctime, so that two readings of one number have read the same, and not one
 //! byte has to be compared for that.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use snapshot::layer::{Changed, Expected};
-use snapshot::{FileKind, Metadata, RootfsPath, Timestamp, Xattrs};
+use snapshot::{Digest, FileKind, Metadata, RootfsPath, Stamp, Timestamp, Xattrs};
+
+use crate::context::{Attributes, Known};
 
 /// Sees what is read of a context.
 #[derive(Debug)]
@@ -19,6 +22,30 @@ pub struct Watch {
     changed: Changed,
     sum: Cell<u64>,
     newest: Cell<Timestamp>,
+    /// `None`: nobody asks where files go.
+    followed: Option<RefCell<Followed>>,
+}
+
+/// Where the files went that a copy has read, and what is in them, once somebody has seen it there.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// What the file was like that went to a path; the last one, where there were several.
+    went: HashMap<RootfsPath, (Stamp, Attributes)>,
+    known: HashMap<Stamp, Known>,
+}
+
+impl Followed {
+    /// Learns what is in a file where it went.
+    pub fn learn(&mut self, path: &RootfsPath, digest: &Digest) {
+        if let Some(&(stamp, attributes)) = self.went.get(path) {
+            self.known.insert(stamp, Known { digest: *digest, attributes });
+        }
+    }
+
+    /// Returns what is in files that look like this.
+    pub fn into_known(self) -> HashMap<Stamp, Known> {
+        self.known
+    }
 }
 
 /// What was seen of one reading.
@@ -35,7 +62,37 @@ impl Watch {
     /// file that changes within it.
     pub fn new(hasher: &RandomState, changed: &Changed) -> Self {
         let (hasher, changed) = (hasher.clone(), changed.clone());
-        Self { hasher, changed, sum: Cell::default(), newest: Cell::new(Timestamp::EPOCH) }
+        let (sum, newest) = (Cell::default(), Cell::new(Timestamp::EPOCH));
+        Self { hasher, changed, sum, newest, followed: None }
+    }
+
+    /// Asks where files go.
+    pub fn following(self) -> Self {
+        Self { followed: Some(RefCell::default()), ..self }
+    }
+
+    /// Returns where files went so far.
+    pub fn take_followed(&self) -> Followed {
+        self.followed.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+
+    /// Sees what was put to a path: a regular file like this, or `None` for anything else.
+    pub(super) fn put(&self, path: &RootfsPath, file: Option<(&Metadata, Attributes)>) {
+        let Some(followed) = &self.followed else { return };
+        let went = &mut followed.borrow_mut().went;
+        match file {
+            Some((metadata, attributes)) => {
+                went.insert(path.clone(), (metadata.stamp(), attributes));
+            }
+            None => {
+                went.remove(path);
+            }
+        }
+    }
+
+    /// Sees that nobody knows what was put where.
+    pub(super) fn lose_track(&self) {
+        self.take_followed();
     }
 
     /// Ends a reading; the next one begins.

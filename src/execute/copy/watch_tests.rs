@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::execute::copy::{Source, copy, look};
-use crate::execute::{Outline, inputs};
+use crate::execute::{Input, Outline, inputs};
 use crate::plan::{CopyItem, CopySource, CopyStep};
 
 fn context() -> TempDir {
@@ -164,4 +164,51 @@ fn what_changes_between_a_key_and_the_copy_shows() {
     });
     assert_eq!(fs::read_to_string(onto.path().join("inner/other")).unwrap(), "tnetnoc");
     assert_ne!(seen.sum, expected.sum);
+}
+
+/// Copies a step's files to a directory, has the copies read there, and returns what a key is made of
+/// by that and by reading everything, and of how many files the first has asked for the content.
+fn inputs_after(context: &Path, step: &CopyStep, change: impl Fn()) -> [(Vec<Input>, u64); 2] {
+    let root = Rootfs::open(context).unwrap();
+    let keeps = |path: &RootfsPath| path.as_bytes() != b"d/ignored";
+    let source = || Source::context(&root, &keeps);
+    let onto = tempfile::tempdir().unwrap();
+    let watch = Watch::new(&RandomState::new(), &Changed::default()).following();
+    let to = Rootfs::open(onto.path()).unwrap();
+    let copied = copy(step, &source().watched_by(&watch), &to).unwrap();
+    let mut followed = watch.take_followed();
+    for (path, _) in copied.touched.iter() {
+        let at = onto.path().join(path.to_string().trim_start_matches('/'));
+        if fs::symlink_metadata(&at).unwrap().is_file() {
+            followed.learn(path, &Digest::of(&fs::read(at).unwrap()));
+        }
+    }
+    change();
+    let digests = || crate::execute::ContentDigests::new(2.try_into().unwrap());
+    let known = digests();
+    known.take_for_now(followed.into_known());
+    [known, digests()]
+        .map(|digests| (inputs(step, &source(), &digests).unwrap(), digests.asked_count()))
+}
+
+#[test]
+fn what_was_copied_is_not_read_again_for_a_key() {
+    let context = context();
+    let path = context.path();
+    let check = |step: &CopyStep, change: &dyn Fn(), expected: u64| {
+        let [(by_copies, asked_count), (by_reading, all_count)] = inputs_after(path, step, change);
+        assert_eq!(by_copies, by_reading);
+        assert_eq!(asked_count, expected);
+        assert!(all_count > expected || all_count == expected && expected > 0);
+    };
+    check(&step(), &|| {}, 0);
+    let touched =
+        || until_it_shows(&path.join("top"), || fs::write(path.join("top"), "x").unwrap());
+    check(&step(), &touched, 1);
+    // Two go to one name, where only the later one is left.
+    let mut to_one = CopyStep::whole(CopySource::Context, RootfsPath::new("d/file").unwrap());
+    fs::create_dir(path.join("e")).unwrap();
+    fs::write(path.join("e/file"), "other content").unwrap();
+    to_one.sources.push(CopyItem::Path(RootfsPath::new("e/file").unwrap()));
+    check(&to_one, &|| {}, 1);
 }

@@ -116,3 +116,52 @@ async fn every_kind_of_change_counts() {
     assert_eq!(warnings(&text).len(), 0, "{text}");
     assert!(cached_count(&sim) > 0, "{text}");
 }
+
+/// As [`pushed`], of a build that keeps nothing for later ones: what follows a command that has to run
+/// is read when it is copied, and not before.
+fn forgetful(sim: &RegSim, context: &Path) -> Build {
+    let digest = format!("--digest-file={}", digest_file(context).display());
+    let to = format!("--destination={}/app:v1", sim.host());
+    Build::of(context)
+        .base("base", "busybox")
+        .args(["--reproducible", "--insecure", "--skip-push-permission-check", "--cache"])
+        .args(["--cache-copy-layers", &digest, &to])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_copied_upon_a_command_that_ran_is_keyed_as_it_was_copied() {
+    skip_unless_available!();
+    for dockerfile in [
+        "FROM base\nRUN echo > /first\nCOPY tree /t\nRUN cat /t/a > /a\n",
+        "FROM base\nRUN echo > /first\nCOPY --link tree /t\nRUN cat /t/a > /a\n",
+        "FROM base\nRUN echo > /first\nCOPY tree tree/a /t/\nRUN cat /t/a > /a\n",
+        "FROM base AS one\nRUN echo > /first\nCOPY tree /t\nFROM base\nWORKDIR /w\n\
+         COPY --from=one /t /u\nRUN cat /u/a > /a\n",
+        "FROM base\nRUN echo > /first\nCOPY one /one\n\
+         RUN --mount=source=tree,target=/m cat /m/a > /a\n",
+    ] {
+        let context = context(dockerfile);
+        let path = context.path();
+        let (_, before) = built(path, &[]);
+        let sim = RegSim::start().await;
+        let change = || fs::write(path.join("tree/a"), "changed").unwrap();
+        // Only the first command is asked for, and then nothing is read yet.
+        let text = over(&sim, forgetful(&sim, path), change).await;
+        let digest = || fs::read_to_string(digest_file(path)).unwrap();
+        let changed = digest();
+        assert_eq!(changed, built(path, &[]).1, "{dockerfile}\n{text}");
+        assert_ne!(changed, before, "{dockerfile}\n{text}");
+        assert_eq!(warnings(&text).len(), 0, "{dockerfile}\n{text}");
+
+        // Whoever reads everything before the first step has the same keys.
+        let text = push(&sim, path, &["--cache", "--cache-copy-layers"]).await;
+        assert_eq!((digest(), misses(&text)), (changed, 0), "{dockerfile}\n{text}");
+        fs::write(path.join("tree/a"), "a").unwrap();
+        let build = forgetful(&sim, path);
+        let ended = tokio::task::spawn_blocking(move || build.run()).await.unwrap();
+        assert_succeeded(&ended);
+        let text = ended.text();
+        assert_eq!((digest(), warnings(&text).len()), (before, 0), "{dockerfile}\n{text}");
+        assert!(hits(&text) > 0 && misses(&text) > 0, "{dockerfile}\n{text}");
+    }
+}

@@ -4,7 +4,10 @@ mod trees;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::plan::{PlanInputs, RunStep, StageSelection, plan as plan_of};
+use crate::build::caching::parts::{copy_parts, mount_parts, run_parts, workdir_parts};
+use crate::plan::{
+    CopySource, CopyStep, PlanInputs, RunMount, RunStep, StageSelection, StepKind, plan as plan_of,
+};
 
 fn plan(dockerfile: &str, arguments: &[(&str, &str)]) -> Plan {
     let dockerfile = crate::dockerfile::parse(dockerfile.as_bytes()).unwrap();
