@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use snapshot::track::{NewTree, OverlayError, OwnMounts, TreeOverlay, TreeStack};
 use snapshot::{
-    Digest, Index, PathSet, Rootfs, RootfsError, RootfsPath, SnapshotError, is_as_indexed,
+    Digest, Index, Mode, PathSet, Reason, Rootfs, RootfsPath, Scope, SnapshotError,
+    SnapshotOptions, Snapshotter, is_as_indexed,
 };
 
 use super::error::StepError;
@@ -144,7 +145,7 @@ impl<'a> Place<'a> {
     pub(super) fn find(&self, layers: &[Layer], base_count: usize) -> Option<Filled> {
         (base_count..=layers.len()).rev().find_map(|count| {
             let tree = self.session.kept.store().tree(&name_of(layers.get(..count)?))?;
-            let is_enough = count == layers.len() || tree.roots().len() < TREE_DEPTH;
+            let is_enough = count == layers.len() || tree.depth() < TREE_DEPTH;
             if is_enough { self.confirmed(tree, count) } else { None }
         })
     }
@@ -209,15 +210,18 @@ impl<'a> Place<'a> {
         let Begun { draft, files } = begun;
         let is_whole = unpacked.is_whole();
         let mut index = unpacked.index;
-        let trees = match files {
-            Files::Plain(rootfs) => TreeStack::single(rootfs),
+        let (trees, about) = match files {
+            Files::Plain(rootfs) => (TreeStack::single(rootfs), Some(index.to_stored())),
             Files::Upon(new) => {
                 let finished = new.finish(self.mounts, &mut index, &draft.root());
-                finished.inspect_err(not_used).ok()?
+                let trees = finished.inspect_err(not_used).ok()?;
+                let own = self.index_of(&draft.root());
+                let own = own.inspect_err(|error| tracing::debug!(%error, "no tree is kept"));
+                (trees, own.ok().map(|own| joined(&own, &index)))
             }
         };
-        if is_whole {
-            draft.complete(index.to_stored());
+        if is_whole && let Some(about) = about {
+            draft.complete(about);
             self.session.kept.trees.drafts.borrow_mut().push(draft.clone());
         }
         let (held, layer_count) = (HeldTree::Draft(draft), layers.len());
@@ -236,20 +240,63 @@ impl<'a> Place<'a> {
 
     /// Reads what is known of a tree, and looks whether it still is so.
     fn read(&self, tree: &SharedTree) -> Result<(TreeStack, Index), String> {
-        let layers = tree.roots().iter().map(|root| Rootfs::open(root)).collect();
-        let layers: Result<Vec<Rootfs>, RootfsError> = layers;
-        let trees = TreeStack::of(self.mounts, layers.map_err(|error| error.to_string())?);
-        let trees = trees.map_err(|error| one_line(&error))?;
-        let top = trees.view().metadata(&RootfsPath::root()).map_err(|error| error.to_string())?;
-        let about = tree.about().map_err(|error| error.to_string())?;
-        let index = top.and_then(|top| Index::from_stored(&about, top.dev));
-        let index = index.ok_or("what is known of it cannot be read")?;
-        match is_as_indexed(trees.view(), &index, Some(self.session.threads())) {
-            Ok(true) => Ok((trees, index)),
-            Ok(false) => Err("somebody has changed its files".to_owned()),
-            Err(error) => Err(error.to_string()),
+        let mut layers = Vec::new();
+        for tree in std::iter::successors(Some(tree), |tree| tree.below()) {
+            let rootfs = Rootfs::open(&tree.root()).map_err(|error| error.to_string())?;
+            let about = tree.about().map_err(|error| error.to_string())?;
+            let (own, _) = parts(&about, tree.below().is_some()).ok_or(UNREADABLE)?;
+            let own = index_on(&rootfs, own)?;
+            match is_as_indexed(&rootfs, &own, Some(self.session.threads())) {
+                Ok(true) => layers.push(rootfs),
+                Ok(false) => return Err("somebody has changed its files".to_owned()),
+                Err(error) => return Err(error.to_string()),
+            }
+            if layers.len() == 1 && tree.below().is_none() {
+                let tree = layers.swap_remove(0);
+                return Ok((TreeStack::single(tree), own));
+            }
         }
+        let trees = TreeStack::of(self.mounts, layers).map_err(|error| one_line(&error))?;
+        let about = tree.about().map_err(|error| error.to_string())?;
+        let (_, seen) = parts(&about, true).ok_or(UNREADABLE)?;
+        let index = index_on(trees.view(), seen)?;
+        Ok((trees, index))
     }
+
+    /// Returns what is known of the files in a tree's directory alone: the marks of an upper directory
+    /// are files there.
+    fn index_of(&self, directory: &Path) -> Result<Index, SnapshotError> {
+        let threads = Some(self.session.threads());
+        let options = SnapshotOptions { mode: Mode::Redo, threads, ..SnapshotOptions::default() };
+        let rootfs = Rootfs::open(directory)?;
+        let mut snapshotter = Snapshotter::new(rootfs, Index::new(), options);
+        snapshotter.take(Scope::Everything(Reason::Mode))?;
+        Ok(snapshotter.into_index())
+    }
+}
+
+/// Why what is known of a tree is of no use.
+const UNREADABLE: &str = "what is known of it cannot be read";
+
+/// Joins what is known of a tree's own files, and of what is seen of it upon others.
+fn joined(own: &Index, seen: &Index) -> Vec<u8> {
+    let own = own.to_stored();
+    [&(own.len() as u64).to_le_bytes()[..], &own, &seen.to_stored()].concat()
+}
+
+/// Takes that apart; upon nothing, both are one.
+fn parts(about: &[u8], is_upon: bool) -> Option<(&[u8], &[u8])> {
+    if !is_upon {
+        return Some((about, about));
+    }
+    let (length, rest) = about.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+}
+
+fn index_on(rootfs: &Rootfs, stored: &[u8]) -> Result<Index, String> {
+    let top = rootfs.metadata(&RootfsPath::root()).map_err(|error| error.to_string())?;
+    let index = top.and_then(|top| Index::from_stored(stored, top.dev));
+    index.ok_or_else(|| UNREADABLE.to_owned())
 }
 
 impl Begun {

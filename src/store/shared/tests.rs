@@ -418,7 +418,10 @@ fn a_tree_upon_another_is_nothing_without_it() {
     tree_upon(&store, &top, HeldTree::Kept(found.clone())).keep(None);
     let found = (store.tree(&top).unwrap(), found);
     let folders = [top, upper, base].map(|name| store.path(TREES).join(name.hex()));
-    assert_eq!(found.0.roots(), folders.clone().map(|folder| folder.join("root")));
+    let chain = std::iter::successors(Some(&found.0), |tree| tree.below());
+    let roots: Vec<PathBuf> = chain.map(SharedTree::root).collect();
+    assert_eq!(roots, folders.clone().map(|folder| folder.join("root")));
+    assert_eq!(found.0.depth(), 3);
     let by_use = |store: &SharedStore| -> Vec<PathBuf> {
         store.items().unwrap().items.into_iter().map(|item| item.path).collect()
     };

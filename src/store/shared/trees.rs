@@ -58,10 +58,14 @@ impl SharedTree {
         self.folder.join(ROOT)
     }
 
-    /// Returns that directory, and those of the trees that it lies upon, topmost first.
-    pub fn roots(&self) -> Vec<PathBuf> {
-        let trees = std::iter::successors(Some(self), |tree| tree.below.as_deref());
-        trees.map(Self::root).collect()
+    /// Returns the tree that it lies upon, if it does.
+    pub fn below(&self) -> Option<&Self> {
+        self.below.as_deref()
+    }
+
+    /// Returns how many trees there are with those that it lies upon.
+    pub fn depth(&self) -> usize {
+        std::iter::successors(Some(self), |tree| tree.below()).count()
     }
 
     /// Returns the room that it takes with all that it lies upon, in bytes.
@@ -70,7 +74,7 @@ impl SharedTree {
         trees.map(|tree| size_of(&tree.folder)).fold(0, u64::saturating_add)
     }
 
-    /// Returns what is known of the files that are seen: its own, and those of what it lies upon.
+    /// Returns what is known of its files, and of those that are seen upon what it lies upon.
     ///
     /// # Errors
     /// When that cannot be read.
