@@ -3,8 +3,8 @@
 //! Keys are found out before the first step, or after the step, where nobody has asked before. A file
 //! that changes between that and the copy of it would put other files into the cache under the key of
 //! these, for everybody who has these. So each reading is compared with the one for the key; where they
-//! differ, the image is what was copied, and nothing that is made from then on is stored. What is compared is what `statx` says, as a tracker
-//! does: on tmpfs, a store to a mapped file is seen by nobody.
+//! differ, the image is what was copied, and nothing that is made from then on is stored. What is
+//! compared is what `statx` says, as a tracker does: on tmpfs, a store to a mapped file is seen by nobody.
 
 use jiff::Timestamp;
 use snapshot::RootfsPath;

@@ -49,9 +49,13 @@ fn context(dockerfile: &str) -> TempDir {
 
 /// A build whose image does not depend on the clock, and is not pushed.
 fn build(context: &Path) -> Build {
+    forgetful(context).arg(shared(context))
+}
+
+/// The same without a shared directory, which finds out late what it would not remember.
+fn forgetful(context: &Path) -> Build {
     let digest = format!("--digest-file={}", digest_file(context).display());
-    let build = Build::of(context).base("base", "busybox").arg(shared(context));
-    build.args(["--reproducible", "--no-push", &digest])
+    Build::of(context).base("base", "busybox").args(["--reproducible", "--no-push", &digest])
 }
 
 /// What builds of other contexts on this machine have kept is not to count.
@@ -65,7 +69,11 @@ fn digest_file(context: &Path) -> PathBuf {
 
 /// Runs a build and returns what it said and the image's digest.
 fn built(context: &Path, arguments: &[&str]) -> (String, String) {
-    let built = build(context).args(arguments.iter().copied()).succeed();
+    ran(build(context), context, arguments)
+}
+
+fn ran(build: Build, context: &Path, arguments: &[&str]) -> (String, String) {
+    let built = build.args(arguments.iter().copied()).succeed();
     (built.text(), fs::read_to_string(digest_file(context)).unwrap())
 }
 
@@ -89,7 +97,11 @@ impl Cache {
 
     /// Builds with it, COPY included.
     fn build(&self, context: &Path) -> (String, String) {
-        built(context, &["--cache", "--cache-copy-layers", &self.flag()])
+        self.run(build(context), context)
+    }
+
+    fn run(&self, build: Build, context: &Path) -> (String, String) {
+        ran(build, context, &["--cache", "--cache-copy-layers", &self.flag()])
     }
 
     /// Returns the files of steps' entries, oldest first.
