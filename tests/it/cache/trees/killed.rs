@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::*;
 
 /// Builds that are killed.
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 10;
 
 impl Trees {
     /// Returns the names in a folder of the shared directory.
