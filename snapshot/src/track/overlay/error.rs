@@ -59,3 +59,10 @@ pub enum OverlayError {
     #[error("a file of the root with several names cannot be found by its handle")]
     Handle(#[source] io::Error),
 }
+
+impl OverlayError {
+    /// Tells whether a directory of the mount is the upper one of another.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Mount { source, .. } if source.kind() == io::ErrorKind::ResourceBusy)
+    }
+}

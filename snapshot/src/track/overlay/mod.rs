@@ -25,6 +25,8 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::index::{Index, NodeId, Row};
 use crate::metadata::FileKind;
@@ -50,6 +52,11 @@ const INDEX: &[u8] = b"index";
 
 /// Entries that are looked at through an overlay over trees, of all and of those with several names.
 const SAMPLES: usize = 64;
+
+/// How often a mount is tried whose lower layer is still somebody's upper directory, and the pause
+/// between two tries: two seconds in all.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// An overlay over a root, for one step.
 ///
@@ -101,7 +108,7 @@ impl StepOverlay {
             return Err(OverlayError::AnotherMount);
         }
         scratch.directory(ASIDE)?;
-        let mount = scratch.mount_over(std::slice::from_ref(root))?;
+        let mount = scratch.mount_over(std::slice::from_ref(root), wait)?;
         let merged = Rootfs::from_mount(mount, root.host_path());
         Ok(Self { root: root.clone(), merged, scratch })
     }
@@ -156,11 +163,19 @@ impl Scratch {
                 return Err(OverlayError::AnotherFileSystem);
             }
         }
-        self.mount_over(trees.layers())
+        self.mount_over(trees.layers(), wait)
     }
 
     /// Mounts an overlay that has its upper layer here; `lower` is not empty, topmost first.
-    fn mount_over(&self, lower: &[Rootfs]) -> Result<OwnedFd, OverlayError> {
+    ///
+    /// It is tried again after `pause` while a lower directory is the upper one of another overlay. Of
+    /// one that was given up a moment ago, a program that is being started elsewhere in this process has
+    /// the descriptors until it is executed, and the kernel does not let go before.
+    fn mount_over(
+        &self,
+        lower: &[Rootfs],
+        mut pause: impl FnMut(),
+    ) -> Result<OwnedFd, OverlayError> {
         let root = lower.first().ok_or(OverlayError::NoTree)?;
         for name in [UPPER, WORK] {
             self.directory(name)?;
@@ -169,13 +184,33 @@ impl Scratch {
         // The top of the overlay is the upper directory's.
         let top = root.open_dir(&RootfsPath::root())?;
         marks::copy(&top, &upper, marks::metadata(&top)?.mtime)?;
-        let work = self.open(WORK)?;
-        let mount = mount::mount(&stack::descriptors(lower), upper.as_fd(), work.as_fd())?;
-        // What the kernel cannot do it leaves out without a word.
-        if work.metadata(INDEX)?.is_none_or(|index| index.kind != FileKind::Directory) {
-            return Err(OverlayError::NoIndex);
+        let mut tries = 1..TRIES;
+        loop {
+            let work = self.open(WORK)?;
+            match mount::mount(&stack::descriptors(lower), upper.as_fd(), work.as_fd()) {
+                Err(error) if error.is_busy() && tries.next().is_some() => {
+                    pause();
+                    // It has the mark of a mount that was not ended by then.
+                    self.remove(WORK)?;
+                    self.directory(WORK)?;
+                }
+                Err(error) => return Err(error),
+                // What the kernel cannot do it leaves out without a word.
+                Ok(mount) => match work.metadata(INDEX)? {
+                    Some(index) if index.kind == FileKind::Directory => return Ok(mount),
+                    _ => return Err(OverlayError::NoIndex),
+                },
+            }
         }
-        Ok(mount)
+    }
+
+    /// Removes a directory, and all that is in it.
+    fn remove(&self, name: &str) -> Result<(), RootfsError> {
+        fs::remove_dir_all(self.path.join(name)).map_err(|source| RootfsError::Io {
+            operation: Operation::Remove,
+            path: RootfsPath::root(),
+            source,
+        })
     }
 
     fn top(&self) -> Result<Directory, RootfsError> {
@@ -189,6 +224,10 @@ impl Scratch {
     fn open(&self, name: &str) -> Result<Directory, RootfsError> {
         self.top()?.open_dir(name.as_bytes())
     }
+}
+
+fn wait() {
+    thread::sleep(PAUSE);
 }
 
 /// Makes `index`, which is of trees, that of `merged`, an overlay over them.

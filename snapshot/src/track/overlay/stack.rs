@@ -134,11 +134,12 @@ impl NewTree {
         }
         drop(layer);
         // With it go the second names that the kernel's index has of files.
-        let failed = |operation| {
-            move |source| RootfsError::Io { operation, path: RootfsPath::root(), source }
-        };
-        fs::remove_dir_all(scratch.path.join(WORK)).map_err(failed(Operation::Remove))?;
-        fs::rename(scratch.path.join(UPPER), to).map_err(failed(Operation::Rename))?;
+        scratch.remove(WORK)?;
+        fs::rename(scratch.path.join(UPPER), to).map_err(|source| RootfsError::Io {
+            operation: Operation::Rename,
+            path: RootfsPath::root(),
+            source,
+        })?;
         let layers = [&[Rootfs::open(to)?], below.layers()].concat();
         let stack = TreeStack::of(mounts, layers)?;
         look_again(stack.view(), index, &directories)?;

@@ -245,6 +245,30 @@ fn a_directory_that_was_moved_makes_no_tree() {
     assert!(!trees.at("scratch").exists());
 }
 
+#[test]
+fn what_is_still_an_upper_directory_is_waited_for() {
+    let Some(fixture) = Fixture::new(linked) else { return };
+    let [lower, scratch] = ["lower", "scratch"].map(|name| fixture.directory.path().join(name));
+    let lower = Scratch::make(&lower).expect("made");
+    let mut held = Some(lower.mount_over_trees(&fixture.trees).expect("mounted"));
+    let layer = lower.rootfs.subtree(&RootfsPath::new(UPPER).expect("a path")).expect("opened");
+    let lower = [&[layer], fixture.trees.layers()].concat();
+
+    let mut pauses = 0;
+    let refused = Scratch::make(&scratch).expect("made").mount_over(&lower, || pauses += 1);
+    assert!(refused.as_ref().is_err_and(OverlayError::is_busy), "{refused:?}");
+    assert_eq!(pauses, crate::track::overlay::TRIES - 1);
+
+    let overlay = Scratch::make(&scratch).expect("made");
+    let mounted = overlay.mount_over(&lower, || {
+        held = None;
+        // As long as others take: tests start programs beside this one.
+        crate::track::overlay::wait();
+    });
+    mounted.expect("it is free by now");
+    assert!(held.is_none());
+}
+
 /// A change that the index does not know of is no tree either.
 #[test]
 fn an_index_of_something_else_makes_no_tree() {
