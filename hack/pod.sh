@@ -78,9 +78,12 @@ mkdir -p "$directory"
 if [ -n "$layout" ]; then
   # umoci reads no manifests of Docker's form; the image is the only one, whatever its tag.
   skopeo copy --quiet --format oci "oci:$layout" "oci:$directory/layout:latest"
-  as_root umoci --log=error unpack --image "$directory/layout:latest" "$directory/unpacked"
-  image=$directory/unpacked/rootfs
-  process=$(jq .process "$directory/unpacked/config.json")
+  # Not as a bundle, for which it digests each of busybox' 300 names.
+  image=$directory/image
+  as_root umoci --log=error raw unpack --image "$directory/layout:latest" "$image"
+  as_root umoci --log=error raw runtime-config --image "$directory/layout:latest" \
+    --rootfs "$image" "$directory/config.json"
+  process=$(jq .process "$directory/config.json")
   case $1 in
     -*) entrypoint=$(printf %s "$process" | jq -r '.args | join(" ")') ;;
     *) entrypoint= ;;

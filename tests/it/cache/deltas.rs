@@ -1,15 +1,13 @@
 //! What changed of a COPY, on top of the layers of the build before: the files are those of a layer of
 //! all of it.
 
-use std::process::Command;
-
 use super::changing;
 use super::images::layers_of;
 use super::*;
 use crate::regsim::RegSim;
 use crate::skip_unless_available;
 use crate::tree::tree;
-use crate::witness::harness::{run, validate_layout};
+use crate::witness::harness::{unpack_layout, validate_layout};
 
 const FLAGS: [&str; 3] = ["--cache", "--cache-copy-layers", "--cache-copy-delta"];
 
@@ -35,18 +33,15 @@ struct Image {
 
 fn image(context: &Path, flags: &[&str]) -> Image {
     let folder = tempfile::tempdir().unwrap();
-    let (layout, bundle) = (folder.path().join("layout"), folder.path().join("bundle"));
+    let (layout, rootfs) = (folder.path().join("layout"), folder.path().join("rootfs"));
     let (text, layers) = layers(context, flags, &layout);
     validate_layout(&layout);
-    run(Command::new("umoci")
-        .args(["unpack", "--image"])
-        .arg(format!("{}:v1", layout.display()))
-        .arg(&bundle));
+    unpack_layout(&format!("{}:v1", layout.display()), &rootfs);
     let without_time = |line: String| {
         let words = line.split(' ').enumerate().filter(|(place, _)| *place != 3);
         words.map(|(_, word)| word).collect::<Vec<_>>().join(" ")
     };
-    let files = tree(&bundle.join("rootfs")).into_iter().map(without_time).collect();
+    let files = tree(&rootfs).into_iter().map(without_time).collect();
     Image { text, layers, files }
 }
 

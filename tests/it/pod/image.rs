@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Pod, digest};
 use crate::skip::{Reason, skip};
-use crate::witness::harness::{bases, registry, run};
+use crate::witness::harness::{bases, registry, run, unpack_layout};
 
 const BASE: &str = "--build-context=base=oci-layout:///bases/build";
 
@@ -41,8 +41,9 @@ fn unpack(layout: &Path, to: &Path) -> (PathBuf, Value) {
     let oci = format!("{}.oci:latest", to.display());
     let copy = ["copy", "--quiet", "--format=oci", &source, &format!("oci:{oci}")];
     run(Command::new("skopeo").args(copy));
-    run(Command::new("umoci").args(["unpack", "--image", &oci]).arg(to));
-    (to.join("rootfs"), serde_json::from_slice(&config.stdout).unwrap())
+    let rootfs = to.join("rootfs");
+    unpack_layout(&oci, &rootfs);
+    (rootfs, serde_json::from_slice(&config.stdout).unwrap())
 }
 
 /// Returns what is below a directory, sorted: directories with a slash at the end, links with what

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::Pod;
 use crate::skip::{Reason, skip};
-use crate::witness::harness::{Tree, bases, has_package_mirror, run, write_many_files};
+use crate::witness::harness::{Tree, bases, has_package_mirror, unpack_layout, write_many_files};
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -72,11 +71,9 @@ fn compare(pod: &mut Pod, witnesses: &[Witness], layouts: &[(&str, &str)]) {
 /// Describes the tree of a layout's image, but for some paths and what is below them.
 pub(super) fn tree(layout: &Path, but: &[&str]) -> Tree {
     let folder = tempfile::tempdir().unwrap();
-    let bundle = folder.path().join("bundle");
-    let image = format!("{}:latest", layout.display());
-    run(Command::new("umoci").args(["unpack", "--image", &image]).arg(&bundle));
-    Tree::of(&bundle.join("rootfs"), &[])
-        .without(|path, _| but.iter().any(|but| Path::new(path).starts_with(but)))
+    let rootfs = folder.path().join("rootfs");
+    unpack_layout(&format!("{}:latest", layout.display()), &rootfs);
+    Tree::of(&rootfs, &[]).without(|path, _| but.iter().any(|but| Path::new(path).starts_with(but)))
 }
 
 #[test]

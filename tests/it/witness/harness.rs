@@ -331,18 +331,21 @@ impl ReadBack {
 
     /// Unpacks the image and returns its root file system.
     pub fn unpack(&self) -> PathBuf {
-        let bundle = self.folder.path().join("bundle");
-        run(Command::new("umoci")
-            .args(["unpack", "--image"])
-            .arg(format!("{}:image", self.layout().display()))
-            .arg(&bundle));
-        bundle.join("rootfs")
+        let rootfs = self.folder.path().join("bundle/rootfs");
+        unpack_layout(&format!("{}:image", self.layout().display()), &rootfs);
+        rootfs
     }
 
     /// Runs a command in a container of the image, unpacked before, with `runc`.
     pub fn run_in_container(&self, arguments: &[&str]) -> Output {
         let bundle = self.folder.path().join("bundle");
         let path = bundle.join("config.json");
+        run(Command::new("umoci")
+            .args(["raw", "runtime-config", "--image"])
+            .arg(format!("{}:image", self.layout().display()))
+            .arg("--rootfs")
+            .arg(bundle.join("rootfs"))
+            .arg(&path));
         let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         config["process"]["terminal"] = false.into();
         if !arguments.is_empty() {
@@ -376,6 +379,13 @@ pub fn run(command: &mut Command) -> Output {
         panic!("{command:?} failed");
     }
     output
+}
+
+/// Unpacks an image of a layout, named as umoci does, with umoci. Not as a bundle: for that it digests each
+/// name of a file, and busybox has 300.
+pub fn unpack_layout(image: &str, rootfs: &Path) {
+    fs::create_dir_all(rootfs.parent().unwrap()).unwrap();
+    run(Command::new("umoci").args(["raw", "unpack", "--image", image]).arg(rootfs));
 }
 
 /// Returns the blobs of an OCI layout for `zuwai::image::validate`.

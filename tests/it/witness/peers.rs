@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::harness::{Build, Tree, bases, run, write_many_files};
+use super::harness::{Build, Tree, bases, run, unpack_layout, write_many_files};
 use crate::skip_unless_available;
 
 /// A storage of images and containers of its own, gone with this value.
@@ -192,12 +192,9 @@ fn image_tree(build: Build) -> Tree {
         .args(["copy", "--quiet"])
         .arg(format!("oci:{}", layout.display()))
         .arg(format!("oci:{}:image", named.display())));
-    let bundle = folder.path().join("bundle");
-    run(Command::new("umoci")
-        .args(["unpack", "--image"])
-        .arg(format!("{}:image", named.display()))
-        .arg(&bundle));
-    Tree::of(&bundle.join("rootfs"), &[])
+    let rootfs = folder.path().join("rootfs");
+    unpack_layout(&format!("{}:image", named.display()), &rootfs);
+    Tree::of(&rootfs, &[])
 }
 
 fn project(path: &str) -> PathBuf {
