@@ -17,6 +17,8 @@ pub(super) struct KnownContexts<'a> {
     documents: Documents,
     contexts: BTreeMap<&'a Path, KnownFiles>,
     nothing: KnownFiles,
+    /// Whether any of it is of files as they are.
+    is_of_use: bool,
 }
 
 impl<'a> KnownContexts<'a> {
@@ -24,15 +26,17 @@ impl<'a> KnownContexts<'a> {
         let documents = session.kept.store().contexts();
         let is_directory = matches!(session.options.context.source, ContextSource::Directory(_));
         let main = is_directory.then_some(&session.context);
-        let mut contexts = BTreeMap::new();
+        let (mut contexts, mut is_of_use) = (BTreeMap::new(), false);
         for context in main.into_iter().chain(session.directories.values()) {
             let root = context.root();
             let stored = documents.get(&name_of(root.host_path()));
             if stored.is_some() || session.kept.store().is_writable() {
-                contexts.insert(root.host_path(), KnownFiles::new(root, stored.as_deref()));
+                let known = KnownFiles::new(root, stored.as_deref());
+                is_of_use |= known.is_of_use(root);
+                contexts.insert(root.host_path(), known);
             }
         }
-        Self { documents, contexts, nothing: KnownFiles::nothing() }
+        Self { documents, contexts, nothing: KnownFiles::nothing(), is_of_use }
     }
 
     /// Returns what is known of a context's files.
@@ -40,7 +44,12 @@ impl<'a> KnownContexts<'a> {
         self.contexts.get(context.root().host_path()).unwrap_or(&self.nothing)
     }
 
-    /// Tells whether nothing is known of any context, nor can be kept.
+    /// Tells whether anything is known of a context as it is.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.is_of_use
+    }
+
+    /// Tells whether nothing can be kept.
     pub(super) fn is_empty(&self) -> bool {
         self.contexts.is_empty()
     }

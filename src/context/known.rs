@@ -12,6 +12,7 @@
 //! row: inode │ size │ mtime seconds, nanoseconds │ ctime seconds, nanoseconds │ digest │ attributes
 //! ```
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{fstatfs, fstatvfs};
 use snapshot::stored::{Fields, seal, unseal};
-use snapshot::{Digest, Metadata, Rootfs, RootfsPath};
+use snapshot::{Digest, FileKind, Metadata, Rootfs, RootfsPath};
 
 /// Changing what is in the form changes this, and old ones are not read.
 const MAGIC: &[u8] = b"zuwai known files 2\n";
@@ -28,6 +29,9 @@ const MAGIC: &[u8] = b"zuwai known files 2\n";
 const DIGEST_BYTES: usize = 32;
 const IDENTITY_BYTES: usize = 16;
 const ROW_BYTES: usize = 8 + 8 + 12 + 12 + DIGEST_BYTES + 1;
+
+/// Entries that are looked at to tell whether anything is known of a context as it is.
+const SAMPLES: usize = 256;
 
 /// How much older than the reading a change has to be. The coarsest timestamps are of 2 s.
 const AGE: Duration = Duration::from_secs(2);
@@ -138,26 +142,62 @@ impl KnownFiles {
         Self { file_system, rows, seen: Mutex::default(), newest }
     }
 
+    /// Tells whether anything is known of the files below `root` as they are. A checkout that is made
+    /// anew for each build has files of which nothing is.
+    pub fn is_of_use(&self, root: &Rootfs) -> bool {
+        if self.rows.is_empty() {
+            return false;
+        }
+        let (mut pending, mut left) = (VecDeque::from([RootfsPath::root()]), SAMPLES);
+        while let Some(path) = pending.pop_front() {
+            // Whoever reads it for its sake says what is wrong with it.
+            let Ok(directory) = root.open_dir(&path) else { continue };
+            for entry in directory.entries().unwrap_or_default() {
+                let Some(count) = left.checked_sub(1) else { return false };
+                left = count;
+                match entry.kind {
+                    FileKind::Directory => pending.push_back(path.join_name(&entry.name)),
+                    _ => {
+                        let found = directory.metadata(&entry.name).ok().flatten();
+                        if found.is_some_and(|metadata| self.row(&metadata).is_some()) {
+                            return true;
+                        }
+                    }
+                }
+            }
+        }
+        false
+    }
+
     /// Returns what is in a file, if it is known. Setting an attribute moves ctime too.
     pub fn get(&self, metadata: &Metadata) -> Option<Known> {
-        let file_system = self.file_system?;
-        if metadata.dev != file_system.device {
+        let row = self.row(metadata)?;
+        self.seen().push(*row);
+        Some(row.known)
+    }
+
+    fn row(&self, metadata: &Metadata) -> Option<&Row> {
+        if metadata.dev != self.file_system?.device {
             return None;
         }
         let state = State::of(metadata);
         let place = self.rows.binary_search_by_key(&state.inode, |row| row.state.inode).ok()?;
-        let row = self.rows.get(place).filter(|row| row.state == state)?;
-        self.seen().push(*row);
-        Some(row.known)
+        self.rows.get(place).filter(|row| row.state == state)
     }
 
     /// Learns what was just read from a file, which `before` describes as it was when
     /// the reading began.
     pub fn learn(&self, before: &Metadata, file: &File, known: Known) {
-        let Some(file_system) = self.file_system else { return };
-        let state = State::of(before);
-        let is_same = State::of_file(file) == Some((file_system.device, state));
-        if is_same && state.is_older_than(self.newest) {
+        if State::of_file(file) == Some((before.dev, State::of(before))) {
+            self.take(before, known);
+        }
+    }
+
+    /// Takes what somebody else has found in a file that looked like this before and after it was read.
+    pub fn take(&self, metadata: &Metadata, known: Known) {
+        let is_here = self.file_system.is_some_and(|here| here.device == metadata.dev);
+        let state = State::of(metadata);
+        if is_here && state.is_older_than(self.newest) {
             self.seen().push(Row { state, known });
         }
     }

@@ -132,3 +132,42 @@ fn nothing_is_known_of_other_devices() {
     assert_eq!(second.get(&Metadata { dev: there.dev + 1, ..there }), None);
     assert_eq!(KnownFiles::nothing().get(&there), None);
 }
+
+#[test]
+fn a_checkout_that_was_made_anew_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Rootfs::open(folder.path()).unwrap();
+    let make = |name: &str| {
+        fs::create_dir_all(folder.path().join("d/e")).unwrap();
+        fs::write(folder.path().join(name), name).unwrap();
+    };
+    ["d/new", "d/e/a", "d/e/b"].into_iter().for_each(make);
+    let first = known(&root, None);
+    assert!(!first.is_of_use(&root));
+    ["d/e/a", "d/e/b"].into_iter().for_each(|name| learn(&first, &root, name));
+    let second = known(&root, first.to_stored().as_deref());
+    assert!(second.is_of_use(&root));
+    assert_eq!(*second.seen(), [], "nobody has asked for them");
+    write_over(&folder.path().join("d/e/a"), "A");
+    assert!(second.is_of_use(&root));
+    write_over(&folder.path().join("d/e/b"), "B");
+    assert!(!second.is_of_use(&root));
+}
+
+#[test]
+fn what_a_copy_has_found_is_taken_as_what_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "a").unwrap();
+    let root = Rootfs::open(folder.path()).unwrap();
+    let there = metadata(&root, "a");
+    let first = known(&root, None);
+    first.take(&Metadata { dev: there.dev + 1, ..there }, plain(b"z"));
+    assert_eq!(*first.seen(), []);
+    first.take(&there, plain(b"a"));
+    let second = known(&root, first.to_stored().as_deref());
+    assert_eq!(second.get(&there), Some(plain(b"a")));
+    let mut young = known(&root, None);
+    young.newest = SystemTime::UNIX_EPOCH;
+    young.take(&there, plain(b"a"));
+    assert_eq!(*young.seen(), []);
+}

@@ -103,9 +103,9 @@ impl<'a> Keys<'a> {
         self.reader.keep();
     }
 
-    /// Tells whether nothing of the contexts is kept for later builds, nor is known from earlier ones.
-    pub(super) fn remembers_nothing(&self) -> bool {
-        self.reader.remembers_nothing()
+    /// Tells whether files are best read when their steps are made.
+    pub(super) fn reads_late(&self) -> bool {
+        self.reader.reads_late()
     }
 
     pub(super) fn stage_count(&self) -> usize {

@@ -147,11 +147,10 @@ impl<'a> Caching<'a> {
                 false => stage.steps.iter().rposition(is_cached).map(|last| last + 1),
                 true => single::is_stage_cached(stage, &is_cached).then_some(stage.steps.len()),
             });
-        // Neither one layer a stage nor one on top of earlier ones can do without a key, nor can what
-        // later builds are to know of the files.
+        // Neither one layer a stage nor one on top of earlier ones can do without a key.
         let is_lazy = !session.is_single_snapshot()
             && options.copy_deltas == CopyDeltas::Never
-            && keys.remembers_nothing();
+            && keys.reads_late();
         if !is_lazy {
             keys.find_all();
             keys.keep();
@@ -328,6 +327,9 @@ impl<'a> Caching<'a> {
     /// Waits until new entries are stored, not long where the build has failed, and no longer than
     /// until a signal comes.
     pub(super) fn finish(&self, has_succeeded: bool) {
+        if self.is_lazy {
+            self.keys.keep();
+        }
         let Some(pushes) = &self.pushes else { return };
         let longest = if has_succeeded { FINISHING_TIME } else { FAILED_FINISHING_TIME };
         let interrupt = self.session.interrupt;

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use super::registries::{push, pushed};
 use super::*;
 use crate::regsim::{Fault, RegSim, Rule};
+use crate::skip::{Reason, skip};
 use crate::skip_unless_available;
 
 /// The steps that read `tree`: on disk, on an outline, mounted, and both below a command that reads
@@ -164,4 +165,58 @@ async fn what_is_copied_upon_a_command_that_ran_is_keyed_as_it_was_copied() {
         assert_eq!((digest(), warnings(&text).len()), (before, 0), "{dockerfile}\n{text}");
         assert!(hits(&text) > 0 && misses(&text) > 0, "{dockerfile}\n{text}");
     }
+}
+
+/// Returns all files below a directory.
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    let (mut pending, mut files) = (vec![path.to_owned()], Vec::new());
+    while let Some(path) = pending.pop() {
+        match path.is_dir() {
+            true => pending.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path())),
+            false => files.push(path),
+        }
+    }
+    files
+}
+
+/// Returns how many files of contexts are known in a shared directory.
+fn known_count(shared: &Path) -> usize {
+    let (magic, digest_and_identity, row) = (b"zuwai known files 2\n", 32 + 16, 73);
+    let rows = |path: PathBuf| {
+        let stored = fs::read(path).unwrap();
+        let rest = stored.strip_prefix(magic)?;
+        assert_eq!((rest.len() - digest_and_identity) % row, 0);
+        Some((rest.len() - digest_and_identity) / row)
+    };
+    files_below(shared).into_iter().filter_map(rows).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_learnt_from_their_copies() {
+    skip_unless_available!();
+    // It was there before: what has only just changed is not learnt.
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let kind = rustix::fs::statfs(&old).unwrap().f_type;
+    if ![0xef53, 0x5846_5342, 0x9123_683e].contains(&kind) {
+        let reason = Reason::OtherKind("the checkout is on neither ext4, XFS nor btrfs");
+        skip("learning from copies", reason);
+        return;
+    }
+    let context =
+        context("FROM base\nRUN echo > /first\nCOPY --from=old . /old\nRUN ls /old > /list\n");
+    let path = context.path();
+    let sim = RegSim::start().await;
+    let named = format!("--build-context=old={}", old.display());
+    let flags = ["--cache", "--cache-copy-layers", &named];
+    let text = push(&sim, path, &flags).await;
+    assert_eq!((hits(&text), misses(&text)), (0, 1), "{text}");
+    // The list of the last build, and the first command.
+    assert_eq!(sim.count("GET", "/app/cache/manifests/"), 2, "{text}");
+    let shared = path.with_extension("shared");
+    let count = files_below(&old).len();
+    assert_eq!(known_count(&shared), count, "{text}");
+
+    let text = push(&sim, path, &flags).await;
+    assert_eq!((hits(&text), misses(&text)), (3, 0), "{text}");
+    assert_eq!(known_count(&shared), count, "{text}");
 }

@@ -57,9 +57,13 @@ impl<'a> Reader<'a> {
         self.contexts.keep();
     }
 
-    /// Tells whether nothing of the contexts is kept for later builds, nor is known from earlier ones.
-    pub(super) fn remembers_nothing(&self) -> bool {
-        self.contexts.is_empty()
+    /// Tells whether files are best read when their steps are made, because nothing is known of them as
+    /// they are. Where nothing is made, later builds learn of them only from reading them.
+    pub(super) fn reads_late(&self) -> bool {
+        match self.purpose {
+            Purpose::Build => !self.contexts.is_of_use(),
+            Purpose::Show => self.contexts.is_empty(),
+        }
     }
 
     /// Returns the key of what another stage has made, which is that one's own.
