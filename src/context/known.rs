@@ -30,8 +30,9 @@ const DIGEST_BYTES: usize = 32;
 const IDENTITY_BYTES: usize = 16;
 const ROW_BYTES: usize = 8 + 8 + 12 + 12 + DIGEST_BYTES + 1;
 
-/// Entries that are looked at to tell whether anything is known of a context as it is.
+/// Files that are looked at to tell whether anything is known of a context as it is, and directories.
 const SAMPLES: usize = 256;
+const DIRECTORIES: usize = 64;
 
 /// How much older than the reading a change has to be. The coarsest timestamps are of 2 s.
 const AGE: Duration = Duration::from_secs(2);
@@ -148,23 +149,25 @@ impl KnownFiles {
         if self.rows.is_empty() {
             return false;
         }
-        let (mut pending, mut left) = (VecDeque::from([RootfsPath::root()]), SAMPLES);
-        while let Some(path) = pending.pop_front() {
+        let mut pending = VecDeque::from([RootfsPath::root()]);
+        let mut left = SAMPLES;
+        for _ in 0..DIRECTORIES {
             // Whoever reads it for its sake says what is wrong with it.
+            let Some(path) = pending.pop_front() else { break };
             let Ok(directory) = root.open_dir(&path) else { continue };
-            for entry in directory.entries().unwrap_or_default() {
-                let Some(count) = left.checked_sub(1) else { return false };
-                left = count;
-                match entry.kind {
-                    FileKind::Directory => pending.push_back(path.join_name(&entry.name)),
-                    _ => {
-                        let found = directory.metadata(&entry.name).ok().flatten();
-                        if found.is_some_and(|metadata| self.row(&metadata).is_some()) {
-                            return true;
-                        }
-                    }
+            let (inner, files): (Vec<_>, Vec<_>) = directory
+                .entries()
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|entry| entry.kind == FileKind::Directory);
+            for file in files.iter().take(left) {
+                let found = directory.metadata(&file.name).ok().flatten();
+                if found.is_some_and(|metadata| self.row(&metadata).is_some()) {
+                    return true;
                 }
             }
+            left = left.saturating_sub(files.len());
+            pending.extend(inner.iter().map(|entry| path.join_name(&entry.name)));
         }
         false
     }

@@ -197,14 +197,14 @@ impl Walk<'_> {
         // Of a file that is known to have none they are not asked for.
         let known = match (&first, metadata.kind) {
             (None, FileKind::Regular) => {
-                let (for_now, kept) = (
-                    digests.and_then(|digests| digests.get_for_now(metadata)),
-                    self.source.known(),
-                );
-                for_now
-                    .iter()
-                    .for_each(|&known| kept.iter().for_each(|it| it.take(metadata, known)));
-                for_now.or_else(|| kept?.get(metadata))
+                let kept = self.source.known();
+                match digests.and_then(|digests| digests.get_for_now(metadata)) {
+                    Some(known) => {
+                        kept.iter().for_each(|kept| kept.take(metadata, known));
+                        Some(known)
+                    }
+                    None => kept.and_then(|kept| kept.get(metadata)),
+                }
             }
             _ => None,
         };

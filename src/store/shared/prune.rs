@@ -104,8 +104,8 @@ impl SharedStore {
         Ok(())
     }
 
-    /// Keeps within `limit_bytes`, or, without a limit, leaves a tenth of the file system, but no more than 2 GiB, free; what
-    /// fails is only noted.
+    /// Keeps within `limit_bytes`, or, without a limit, leaves a tenth of the file system, but no more
+    /// than 2 GiB, free; what fails is only noted.
     pub fn keep_within(&self, limit_bytes: Option<u64>) {
         if !self.is_writable() {
             return;
