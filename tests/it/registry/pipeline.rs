@@ -276,12 +276,14 @@ async fn a_base_that_is_mounted_passes_by_and_is_written_nowhere() {
 
     // Whoever has to send them on keeps them, and does not fetch them twice.
     let elsewhere = format!("{}/app:v1", other.host());
-    let too_long = onto(&sim, &elsewhere).no_file_over(1024).run().await;
+    // What this one has asked for may be seen only after its end.
+    let same = RegSim::start().await;
+    put(&same, &layers);
+    let too_long = onto(&same, &elsewhere).no_file_over(1024).run().await;
     assert!(!too_long.success, "{}", too_long.text);
-    let before: Vec<_> = layers.iter().map(|layer| sim.count("GET", &path(layer))).collect();
     onto(&sim, &elsewhere).run().await.works();
-    for (layer, before) in layers.iter().zip(before) {
-        assert_eq!(sim.count("GET", &path(layer)), before + 1);
+    for layer in &layers {
+        assert_eq!(sim.count("GET", &path(layer)), 2, "and once again");
         assert!(other.blob("app", &path(layer).parse().unwrap()).is_some());
     }
 }
