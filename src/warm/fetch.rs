@@ -16,7 +16,7 @@ use crate::image::{
 use crate::registry::{Registry, ResolvedImage};
 use crate::report::event::{Event, EventSink, Gauge, LongWork};
 use crate::report::fault::{Class, Fault, one_line};
-use crate::store::SharedStore;
+use crate::store::{Blob, SharedStore};
 use crate::unpack::{LayerInput, UnpackOptions, read_headers};
 
 /// Layers of one image that are downloaded at once.
@@ -27,6 +27,14 @@ const PARALLEL_LAYERS: usize = 4;
 pub(super) enum Force {
     Yes,
     No,
+}
+
+/// A layer that is in the directory.
+struct Brought<'l> {
+    layer: &'l Layer,
+    /// Readable until this is dropped, whoever prunes meanwhile; `None` of a layer that may not be fetched.
+    blob: Option<Blob>,
+    was_downloaded: bool,
 }
 
 /// Fetches images.
@@ -53,13 +61,15 @@ impl Fetcher<'_> {
         let image = image_of(typed, &found)?;
         let mut downloaded = 0_usize;
         let layers = distinct(image.layers())?;
-        let work = layers.iter().map(|layer| self.bring(reference, &layer.descriptor));
+        let work = layers.iter().map(|layer| self.bring(reference, layer));
         let mut work = stream::iter(work).buffer_unordered(PARALLEL_LAYERS);
-        while let Some(was_downloaded) = work.try_next().await? {
-            downloaded += usize::from(was_downloaded);
+        let mut brought = Vec::with_capacity(layers.len());
+        while let Some(layer) = work.try_next().await? {
+            downloaded += usize::from(layer.was_downloaded);
+            brought.push(layer);
         }
         drop(work);
-        self.read_headers(layers).await?;
+        self.read_headers(brought).await?;
         // Last, so that it is found only when it is whole.
         self.images.keep(&found, platform, Timestamp::now());
         self.events.send(Event::ImageKept {
@@ -99,42 +109,53 @@ impl Fetcher<'_> {
         Ok(image.config)
     }
 
-    /// Brings a layer into the directory; tells whether it was downloaded.
-    async fn bring(&self, reference: &Reference, layer: &Descriptor) -> Result<bool, WarmError> {
-        let (digest, size_bytes) = (digest_of(layer)?, size_of(layer)?);
-        if is_foreign_layer(&layer.media_type) {
-            return Ok(false);
+    /// Brings a layer into the directory.
+    async fn bring<'l>(
+        &self,
+        reference: &Reference,
+        layer: &'l Layer,
+    ) -> Result<Brought<'l>, WarmError> {
+        let descriptor = &layer.descriptor;
+        let (digest, size_bytes) = (digest_of(descriptor)?, size_of(descriptor)?);
+        let brought = |blob, was_downloaded| Brought { layer, blob, was_downloaded };
+        if is_foreign_layer(&descriptor.media_type) {
+            return Ok(brought(None, false));
         }
-        if self.force == Force::No && self.store().has_blob(&digest, size_bytes) {
-            return Ok(false);
+        let there = || match self.force {
+            Force::No => self.store().blob(&digest, size_bytes),
+            Force::Yes => None,
+        };
+        if let Some(blob) = there() {
+            return Ok(brought(Some(blob), false));
         }
         // Of two warmers one downloads it, the other waits and then has it.
         let store = self.store().clone();
         let lock = tokio::task::spawn_blocking(move || store.lock(&digest)).await;
         let _lock = lock.map_err(|_| WarmError::Thread)?;
-        if self.force == Force::No && self.store().has_blob(&digest, size_bytes) {
-            return Ok(false);
+        if let Some(blob) = there() {
+            return Ok(brought(Some(blob), false));
         }
         let not_kept = || WarmError::NotKept { digest: digest.to_string() };
         // The registry's client checks the digest.
         let mut writer = self.store().write_checked_blob().ok_or_else(not_kept)?;
-        let gauge = Gauge::new(LongWork::Download, &layer.digest, Some(size_bytes));
+        let gauge = Gauge::new(LongWork::Download, &descriptor.digest, Some(size_bytes));
         self.events.send(Event::WorkStarted(gauge.clone()));
         let mut counted = gauge.counting(&mut writer);
-        self.registry.pull_blob(reference, layer, &mut counted).await?;
-        let is_named = tokio::task::spawn_blocking(move || writer.commit(&digest)).await;
-        match is_named {
-            Ok(true) => Ok(true),
-            Ok(false) => Err(not_kept()),
-            Err(_) => Err(WarmError::Thread),
-        }
+        self.registry.pull_blob(reference, descriptor, &mut counted).await?;
+        let named = move || writer.commit_held(&digest, size_bytes);
+        let named = tokio::task::spawn_blocking(named).await.map_err(|_| WarmError::Thread)?;
+        Ok(brought(Some(named.ok_or_else(not_kept)?), true))
     }
 
     /// Reads what layers say in their headers, where that is not known, and keeps it. Each layer is
     /// read to its end, so that an image whose layers are not what it says is found out.
-    async fn read_headers(&self, layers: Vec<Layer>) -> Result<(), WarmError> {
+    async fn read_headers(&self, layers: Vec<Brought<'_>>) -> Result<(), WarmError> {
         let store = self.store().clone();
-        let read = tokio::task::spawn_blocking(move || read_missing(&store, layers)).await;
+        let blobs = layers
+            .into_iter()
+            .filter_map(|Brought { layer, blob, .. }| blob.map(|blob| (layer.diff_id, blob)));
+        let blobs = blobs.collect();
+        let read = tokio::task::spawn_blocking(move || read_missing(&store, blobs)).await;
         read.map_err(|_| WarmError::Thread)?
     }
 
@@ -143,22 +164,18 @@ impl Fetcher<'_> {
     }
 }
 
-fn read_missing(store: &SharedStore, layers: Vec<Layer>) -> Result<(), WarmError> {
+fn read_missing(store: &SharedStore, blobs: Vec<(Digest, Blob)>) -> Result<(), WarmError> {
     let headers = store.headers();
-    let mut inputs = Vec::new();
-    for layer in layers {
-        let (digest, size_bytes) = (digest_of(&layer.descriptor)?, size_of(&layer.descriptor)?);
-        if is_foreign_layer(&layer.descriptor.media_type) || headers.contains(&digest) {
-            continue;
-        }
-        let not_kept = || WarmError::NotKept { digest: digest.to_string() };
-        let blob = store.blob(&digest, size_bytes).ok_or_else(not_kept)?;
+    let unread = blobs.into_iter().filter(|(_, blob)| !headers.contains(&blob.digest));
+    let input = |(diff_id, blob): (Digest, Blob)| {
+        let (digest, size_bytes) = (blob.digest, blob.size_bytes);
         let open = Box::new(move || {
             let file: Box<dyn io::Read + Send> = Box::new(blob.open().map_err(io::Error::other)?);
             Ok(file)
         });
-        inputs.push(LayerInput { digest, size_bytes, diff_id: layer.diff_id, open });
-    }
+        LayerInput { digest, size_bytes, diff_id, open }
+    };
+    let inputs = unread.map(input).collect();
     for index in read_headers(inputs, &UnpackOptions::default())? {
         match index.to_stored() {
             Ok(stored) => headers.put(&index.digest, &stored),

@@ -201,6 +201,20 @@ impl SharedBlobWriter {
         }
         is_kept
     }
+
+    /// Gives it its name, as [`SharedBlobWriter::commit`] does, and returns the blob, which stays readable
+    /// if somebody removes it at once.
+    pub fn commit_held(self, promised: &Digest, size_bytes: u64) -> Option<Blob> {
+        let path = self.store.blob_path(promised);
+        let file = match self.draft.reopen() {
+            Ok(file) => file,
+            Err(error) => {
+                self.store.note(Err(error));
+                return None;
+            }
+        };
+        self.commit(promised).then(|| Blob::held(path, file, *promised, size_bytes))
+    }
 }
 
 impl Write for SharedBlobWriter {

@@ -118,6 +118,11 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    /// Opens it for reading.
+    pub(super) fn reopen(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+
     /// Brings it to disk, then gives it its name; of two who do, either one's stays.
     pub(super) fn commit(mut self, to: &Path) -> io::Result<()> {
         self.file.sync_all()?;

@@ -5,9 +5,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use snapshot::Digest;
+use tokio::sync::watch;
 
-use super::{Image, Shared, layer_requests, run, zuwai};
-use crate::regsim::RegSim;
+use super::{Image, Shared, layer_requests, run, warnings, zuwai};
+use crate::regsim::{Fault, RegSim, Rule};
 use crate::skip::is_root;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,6 +63,35 @@ async fn builds_beside_warmers_and_pruning_make_their_images() {
     shared.verify();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_is_pruned_while_another_comes_is_read_all_the_same() {
+    let sim = RegSim::start().await;
+    let image = Image::new(2, 100_000);
+    image.put(&sim, "base", "v1");
+    let shared = Shared::new();
+    let (gate, closed) = watch::channel(false);
+    let last = format!("/blobs/{}", Digest::of(&image.layers[1]));
+    sim.rule(Rule::new("GET", &last, Fault::Hold(closed)));
+    let pruning = async {
+        let first = shared.blob(&image.layers[0]);
+        while !first.exists() {
+            tokio::task::yield_now().await;
+        }
+        let mut prune = zuwai();
+        prune.args(["cache", "prune", &shared.flag()]);
+        run(prune).await.works();
+        assert!(!first.exists());
+        gate.send_replace(true);
+    };
+    let name = format!("--image={}/base:v1", sim.host());
+    let arguments = [name.as_str()];
+    let (ended, ()) = tokio::join!(shared.warm(&arguments), pruning);
+    let text = ended.works();
+    assert_eq!(warnings(&text), [""; 0], "{text}");
+    shared.warm(&arguments).await.works();
+    shared.verify();
+}
+
 /// Kills that each kind of program gets.
 const ROUNDS: u64 = 25;
 
@@ -111,7 +142,7 @@ async fn whoever_is_killed_when_leaves_the_directory_whole() {
         killed(shared.builder(&dockerfile), whole).await;
         for entry in std::fs::read_dir(shared.path().join("zuwai/blobs/sha256")).unwrap() {
             let path = entry.unwrap().path();
-            let digest = snapshot::Digest::of(&std::fs::read(&path).unwrap()).hex();
+            let digest = Digest::of(&std::fs::read(&path).unwrap()).hex();
             assert_eq!(path.file_name().unwrap().to_str(), Some(digest.as_str()));
         }
     }
